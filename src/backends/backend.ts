@@ -1,0 +1,134 @@
+// What every backend is: a name, what its code knows, what this host lets it do, a pure plan, and a launch.
+import type { Readable, Writable } from 'node:stream';
+import type { Availability, Feature } from '../features/feature.ts';
+import type { Limits, NormalizedSpec } from '../spec/types.ts';
+
+export const backendNames = ['native', 'none'] as const;
+export type BackendName = (typeof backendNames)[number];
+
+/** What one backend can do on this host, feature by feature, found by doing it. */
+export interface BackendReport {
+  readonly backend: BackendName;
+  /** Whether it can run anything at all here. */
+  readonly usable: Availability;
+  /** Only recognized features; the others are refused as not known to the backend. */
+  readonly features: ReadonlyMap<Feature, Availability>;
+}
+
+export interface AppliedFeature {
+  readonly feature: Feature;
+  /** What enforces it, in the kernel's words: `user namespace`, `RLIMIT_NOFILE`, ... */
+  readonly mechanism: string;
+}
+
+/** What will be done: plain data, made by a pure function. `detail` is the backend's own part. */
+export interface BackendPlan<Detail = unknown> {
+  readonly backend: BackendName;
+  readonly applied: readonly AppliedFeature[];
+  /** Consequences worth a sentence to a person; printed by `explain`. */
+  readonly notes: readonly string[];
+  readonly detail: Detail;
+}
+
+/** Facts of the caller that plans may depend on; gathered once, so that a plan stays a pure function. */
+export interface CallerFacts {
+  readonly uid: number;
+  readonly gid: number;
+  /** Id ranges of the caller's own user namespace, as in /proc/self/uid_map: inside start, size. */
+  readonly uidRanges: readonly { readonly start: number; readonly size: number }[];
+  readonly gidRanges: readonly { readonly start: number; readonly size: number }[];
+  readonly architecture: 'x64' | 'arm64';
+  /** Absolute paths of newuidmap(1) and newgidmap(1) where installed. */
+  readonly newuidmap: string | undefined;
+  readonly newgidmap: string | undefined;
+  /** System directories and symlinks at the top of this host, for the host view: `/usr`, `/bin -> usr/bin`, ... */
+  readonly topLevel: readonly TopLevelEntry[];
+  /** Names in /etc that the host view shows, each existing and readable by every user. */
+  readonly etcEntries: readonly TopLevelEntry[];
+}
+
+export interface TopLevelEntry {
+  readonly name: string;
+  readonly kind: 'directory' | 'file' | 'symlink';
+  /** For a symlink: what it holds. */
+  readonly target: string | undefined;
+}
+
+/** What the launcher gets to know beside the plan: this one call. */
+export interface LaunchRequest {
+  readonly command: readonly [string, ...string[]];
+  /**
+   * One entry per descriptor of the command, from 0: `'pipe'` makes a stream, `'ignore'` is /dev/null, `'inherit'` and numbers are
+   * descriptors of this process. Entries from 3 on are extra descriptors; `undefined` leaves a gap.
+   */
+  readonly stdio: readonly ('pipe' | 'ignore' | 'inherit' | number | undefined)[];
+  /** First signal of an orderly end, by name. */
+  readonly killSignal: NodeJS.Signals;
+  /** How long after it SIGKILL follows, in milliseconds. */
+  readonly gracePeriodMs: number;
+}
+
+/** How a command ended, as the backend saw it. */
+export interface LaunchEnd {
+  readonly code: number | undefined;
+  readonly signal: NodeJS.Signals | undefined;
+  /** Who brought the end about. */
+  readonly cause:
+    | { readonly kind: 'command' }
+    | { readonly kind: 'limit'; readonly limit: keyof Limits }
+    /** `terminate()` or `kill()` of this handle. */
+    | { readonly kind: 'terminated' }
+    /** A signal that the launcher itself got from outside. */
+    | { readonly kind: 'signalled'; readonly signal: NodeJS.Signals };
+  readonly stdoutTruncated: boolean;
+  readonly stderrTruncated: boolean;
+  /** Only what could be measured; never 0 for unknown. */
+  readonly usage: { readonly wallMs: number; readonly cpuUserMs?: number; readonly cpuSystemMs?: number };
+}
+
+/** A sandbox that is being set up or runs. Streams exist at once; nothing is thrown later than through `ended`. */
+export interface LaunchedProcess {
+  /** The launcher's (or, on `none`, the command's) process id on the host; `undefined` when it could not even be spawned. */
+  readonly pid: number | undefined;
+  readonly stdin: Writable | undefined;
+  readonly stdout: Readable | undefined;
+  readonly stderr: Readable | undefined;
+  /** Streams of extra descriptors that were `'pipe'`, by descriptor number: duplex. */
+  readonly extra: ReadonlyMap<number, Readable & Writable>;
+  /** Resolves when the command has been started; rejects as `ended` does when that fails. Handled inside: ignoring it is no unhandled rejection. */
+  readonly started: Promise<void>;
+  /** Resolves when every process of the sandbox is gone. Rejects with a LaunchError when the sandbox failed. */
+  readonly ended: Promise<LaunchEnd>;
+  /** Asks everything in the sandbox to end with `signal`; SIGKILL after the grace period. Idempotent. */
+  terminate(signal?: NodeJS.Signals, gracePeriodMs?: number): void;
+  /** Ends everything at once. Idempotent. */
+  kill(): void;
+  /** Sends one signal to the command alone, with no further consequence. */
+  signal(signal: NodeJS.Signals): void;
+  resize(columns: number, rows: number): void;
+  /** For a helper process that must not keep Node alive. */
+  unref(): void;
+  ref(): void;
+}
+
+/** How another spawner starts the same thing. */
+export interface WrappedLaunch {
+  readonly file: string;
+  readonly args: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+}
+
+export interface Backend<Detail = unknown> {
+  readonly name: BackendName;
+  /** What this code knows how to give, on some host. */
+  readonly recognized: ReadonlySet<Feature>;
+  /** Tries each recognized feature on this host, in throwaway processes; leaves nothing behind. */
+  probe(): Promise<BackendReport>;
+  /**
+   * What will be done for `spec`. Pure. `granted` are the features to apply: those that the spec requires, less what was optional and is missing.
+   */
+  plan(spec: NormalizedSpec, granted: ReadonlySet<Feature>, caller: CallerFacts): BackendPlan<Detail>;
+  launch(plan: BackendPlan<Detail>, request: LaunchRequest): LaunchedProcess;
+  /** For `wrap()`; absent where a backend needs a running library. */
+  wrap?(plan: BackendPlan<Detail>, request: Pick<LaunchRequest, 'command' | 'killSignal' | 'gracePeriodMs'>): WrappedLaunch;
+}

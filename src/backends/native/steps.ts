@@ -1,0 +1,149 @@
+// The steps of a plan, as data. `native/README.md` has them byte by byte; `native/plan.h` has the same names and numbers, and a test
+// compares the three. TypeScript decides, the launcher only performs.
+
+export const PROTOCOL = 1;
+
+/** Records of a plan, with their numbers, in the order of the phases in which they may appear. */
+export const recordTypes = {
+  // performed by the launcher before and while it makes init
+  namespaces: 1,
+  'map-ids': 2,
+  'limit-wall': 3,
+  'limit-output': 4,
+  termination: 5,
+  terminal: 6,
+  descriptor: 7,
+  // performed by init, in the order given
+  hostname: 20,
+  loopback: 21,
+  root: 22,
+  mount: 23,
+  readonly: 24,
+  mask: 25,
+  mkdir: 26,
+  symlink: 27,
+  file: 28,
+  sysctl: 29,
+  pivot: 30,
+  // performed by the command's process, in the order given
+  rlimit: 40,
+  umask: 41,
+  user: 42,
+  capabilities: 43,
+  cwd: 44,
+  seccomp: 45,
+  exec: 46,
+} as const;
+
+export type RecordType = keyof typeof recordTypes;
+
+/** Steps that are no records: what the launcher does in every run. */
+export const fixedSteps = [
+  'plan',
+  'clone',
+  'session',
+  'signals',
+  'scheduling',
+  'descriptors',
+  'keyring',
+  'no-new-privileges',
+  'relay',
+  'fork',
+  'init',
+  'lost',
+] as const;
+export type LaunchStep = RecordType | (typeof fixedSteps)[number];
+
+export const namespaceFlags = {
+  mount: 0x00020000,
+  cgroup: 0x02000000,
+  uts: 0x04000000,
+  ipc: 0x08000000,
+  user: 0x10000000,
+  pid: 0x20000000,
+  network: 0x40000000,
+} as const;
+export type NamespaceName = keyof typeof namespaceFlags;
+
+export const mountKinds = { bind: 0, tmpfs: 1, proc: 2, devpts: 3, mqueue: 4, sysfs: 5 } as const;
+export type MountKind = keyof typeof mountKinds;
+
+export const mountFlags = {
+  readonly: 1,
+  recursive: 2,
+  nosuid: 4,
+  nodev: 8,
+  noexec: 16,
+  /** Make a missing mount point. */
+  create: 32,
+  /** Skip silently when the destination does not exist. */
+  ifExists: 64,
+  /** `source` is a path inside the new root. */
+  sourceInRoot: 128,
+} as const;
+export type MountFlag = keyof typeof mountFlags;
+
+export const rootKinds = { tmpfs: 0, bind: 1, overlay: 2 } as const;
+export type RootKind = keyof typeof rootKinds;
+
+export interface PlanIdMapping {
+  readonly inside: number;
+  readonly outside: number;
+  readonly size: number;
+}
+
+export type Step =
+  | { readonly step: 'namespaces'; readonly namespaces: readonly NamespaceName[] }
+  /** `helper`: path of newuidmap or newgidmap; `undefined`: the launcher writes the file itself. */
+  | {
+      readonly step: 'map-ids';
+      readonly kind: 'uid' | 'gid';
+      readonly denySetgroups: boolean;
+      readonly mappings: readonly PlanIdMapping[];
+      readonly helper: string | undefined;
+    }
+  | { readonly step: 'limit-wall'; readonly milliseconds: number }
+  | { readonly step: 'limit-output'; readonly bytes: number }
+  | { readonly step: 'termination'; readonly signal: number; readonly gracePeriodMs: number }
+  /** 0 columns and rows: as the launcher's own terminal. */
+  | { readonly step: 'terminal'; readonly columns: number; readonly rows: number }
+  /** The launcher's descriptor `from` becomes the command's `to`. */
+  | { readonly step: 'descriptor'; readonly from: number; readonly to: number }
+  | { readonly step: 'hostname'; readonly hostname: string }
+  | { readonly step: 'loopback' }
+  /** `skeleton`: only for `overlay`: mount points that the source lacks. `options`: tmpfs mount data. */
+  | {
+      readonly step: 'root';
+      readonly kind: RootKind;
+      readonly readonly: boolean;
+      readonly source: string;
+      readonly options: string;
+      readonly skeleton: readonly { readonly path: string; readonly kind: 'directory' | 'file' }[];
+    }
+  | {
+      readonly step: 'mount';
+      readonly kind: MountKind;
+      readonly flags: readonly MountFlag[];
+      readonly sourceKind: 'any' | 'directory' | 'file';
+      readonly source: string;
+      readonly destination: string;
+      readonly options: string;
+    }
+  | { readonly step: 'readonly'; readonly path: string }
+  | { readonly step: 'mask'; readonly path: string }
+  | { readonly step: 'mkdir'; readonly mode: number; readonly path: string }
+  | { readonly step: 'symlink'; readonly target: string; readonly path: string }
+  | { readonly step: 'file'; readonly mode: number; readonly path: string; readonly content: Uint8Array }
+  /** Writes `value` to `/proc/sys/NAME` through the launcher's own descriptor of the fresh proc. */
+  | { readonly step: 'sysctl'; readonly name: string; readonly value: string }
+  | { readonly step: 'pivot' }
+  /** `undefined`: no bound (RLIM_INFINITY), lowered to the hard limit of the caller. */
+  | { readonly step: 'rlimit'; readonly resource: number; readonly soft: number | undefined; readonly hard: number | undefined }
+  | { readonly step: 'umask'; readonly umask: number }
+  | { readonly step: 'user'; readonly uid: number; readonly gid: number; readonly setgroups: boolean; readonly additionalGids: readonly number[] }
+  /** Bit n is capability n of capabilities(7). */
+  | { readonly step: 'capabilities'; readonly keep: bigint }
+  | { readonly step: 'cwd'; readonly path: string }
+  /** `struct sock_filter`, 8 bytes each, in the byte order of the machine. */
+  | { readonly step: 'seccomp'; readonly filter: Uint8Array }
+  | { readonly step: 'exec'; readonly argv: readonly string[]; readonly env: Readonly<Record<string, string>> };

@@ -1,0 +1,147 @@
+// What the sandbox could not do. What the command did is never an error here: that is `RunResult.outcome`.
+import type { Feature } from '../features/feature.ts';
+
+const brand: unique symbol = Symbol.for('sandboxlib.error') as never;
+
+/** Every error of this library; match on `code`, which is stable, rather than on the class: two copies may meet in one process. */
+export class SandboxError extends Error {
+  readonly code: string;
+  /** What a person can do about it. Already part of `message`. */
+  readonly remedy: string | undefined;
+
+  constructor(code: string, message: string, options: { remedy?: string | undefined; cause?: unknown } = {}) {
+    super(
+      options.remedy === undefined ? message : `${message}; ${options.remedy}`,
+      'cause' in options ? { cause: options.cause } : undefined,
+    );
+    this.code = code;
+    this.remedy = options.remedy;
+    this.name = new.target.name;
+    Object.defineProperty(this, brand, { value: true });
+  }
+}
+
+/** Whether `value` is an error of this library, of whichever copy of it. */
+export function isSandboxError(value: unknown): value is SandboxError {
+  return typeof value === 'object' && value !== null && (value as { [brand]?: boolean })[brand] === true;
+}
+
+export interface SpecIssue {
+  readonly path: readonly (string | number)[];
+  readonly message: string;
+}
+
+/** `['mounts', 0, 'destination']` as a person writes it: `mounts[0].destination`. */
+export function formatPath(path: readonly (string | number)[]): string {
+  let text = '';
+  for (const part of path) {
+    if (typeof part === 'number') text += `[${part}]`;
+    else text += text === '' ? part : `.${part}`;
+  }
+  return text === '' ? 'spec' : text;
+}
+
+/** `SBX_SPEC_INVALID`: the spec, the command or the options are wrong; all issues at once. Nothing was created. */
+export class SpecError extends SandboxError {
+  readonly issues: readonly SpecIssue[];
+  constructor(issues: readonly SpecIssue[]) {
+    super('SBX_SPEC_INVALID', `invalid sandbox spec: ${issues.map((i) => `${formatPath(i.path)}: ${i.message}`).join('; ')}`);
+    this.issues = issues;
+  }
+}
+
+export interface MissingFeature {
+  readonly feature: Feature;
+  readonly because: string;
+  readonly remedy?: string | undefined;
+}
+
+/** `SBX_FEATURE_UNAVAILABLE`: the backend that was asked for, or the only candidate, cannot give these. Nothing was created. */
+export class FeatureError extends SandboxError {
+  readonly backend: string;
+  readonly missing: readonly MissingFeature[];
+  constructor(backend: string, missing: readonly MissingFeature[], options: { cause?: unknown } = {}) {
+    const text = missing.map((m) => `${m.feature}: ${m.because}${m.remedy === undefined ? '' : ` (${m.remedy})`}`).join('; ');
+    super('SBX_FEATURE_UNAVAILABLE', `not available on backend ${backend}: ${text}`, options);
+    this.backend = backend;
+    this.missing = missing;
+  }
+}
+
+export interface CandidateReason {
+  readonly backend: string;
+  readonly because: string;
+}
+
+/** `SBX_BACKEND_UNAVAILABLE`: no backend gives all that is asked for; every candidate with its reasons. */
+export class BackendError extends SandboxError {
+  readonly probes: readonly CandidateReason[];
+  constructor(message: string, probes: readonly CandidateReason[], remedy?: string) {
+    super('SBX_BACKEND_UNAVAILABLE', [message, ...probes.map((p) => `${p.backend}: ${p.because}`)].join('; '), { remedy });
+    this.probes = probes;
+  }
+}
+
+/** Why a command could not be executed although the sandbox stood. */
+export type ExecReason =
+  | 'not-found'
+  | 'not-executable'
+  | 'directory'
+  | 'missing-interpreter'
+  | 'wrong-architecture'
+  | 'not-a-program'
+  | 'text-busy'
+  | 'interpreter-loop'
+  | 'too-long'
+  | 'other';
+
+export interface LaunchFailure {
+  /** A step of the launcher, one of `launchSteps`. */
+  readonly step: string;
+  /** Which record of the plan, counted from 0; absent where the step is not a record. */
+  readonly index?: number | undefined;
+  readonly syscall?: string | undefined;
+  readonly errno?: string | undefined;
+  readonly path?: string | undefined;
+  /** Only for step `exec`. */
+  readonly reason?: ExecReason | undefined;
+  /** Only for reason `missing-interpreter`. */
+  readonly interpreter?: string | undefined;
+}
+
+/** `SBX_LAUNCH_FAILED`: a step of setting up failed, or the launcher ended early. The command did not run, unless step is `lost`. */
+export class LaunchError extends SandboxError {
+  readonly step: string;
+  readonly index: number | undefined;
+  readonly syscall: string | undefined;
+  readonly errno: string | undefined;
+  readonly path: string | undefined;
+  readonly reason: ExecReason | undefined;
+  readonly interpreter: string | undefined;
+  constructor(message: string, failure: LaunchFailure, options: { remedy?: string | undefined; cause?: unknown } = {}) {
+    super('SBX_LAUNCH_FAILED', message, options);
+    this.step = failure.step;
+    this.index = failure.index;
+    this.syscall = failure.syscall;
+    this.errno = failure.errno;
+    this.path = failure.path;
+    this.reason = failure.reason;
+    this.interpreter = failure.interpreter;
+  }
+}
+
+/** `SBX_COMMAND_FAILED`: thrown only by `result.assertSuccess()`; carries the whole result. */
+export class CommandError<Result = unknown> extends SandboxError {
+  readonly result: Result;
+  constructor(message: string, result: Result) {
+    super('SBX_COMMAND_FAILED', message);
+    this.result = result;
+  }
+}
+
+/** `SBX_INTERNAL`: a broken invariant of ours. Please report it. */
+export class InternalError extends SandboxError {
+  constructor(message: string, options: { cause?: unknown } = {}) {
+    super('SBX_INTERNAL', `${message}; this is a defect of sandboxlib, please report it`, options);
+  }
+}

@@ -1,0 +1,129 @@
+// The words of one call and of what came of it.
+import type { Readable, Writable } from 'node:stream';
+import type { ReadableStream } from 'node:stream/web';
+import type { AppliedFeature, BackendName } from '../backends/backend.ts';
+import type { Feature } from '../features/feature.ts';
+import type { Limits, Milliseconds } from '../spec/types.ts';
+
+/** Where an output goes: Node's vocabulary. `'pipe'`: collected, and a stream on the handle. An array tees. */
+export type OutputTarget = 'pipe' | 'ignore' | 'inherit' | number | URL | Writable;
+/** Where input comes from. */
+export type InputSource = 'pipe' | 'ignore' | 'inherit' | number | URL | Readable;
+/** Everything that can be fed to stdin. */
+export type InputData = string | Uint8Array | Readable | ReadableStream | AsyncIterable<string | Uint8Array>;
+
+/** About this call, not about the sandbox. */
+export interface RunOptions {
+  /** @defaultValue `'ignore'`, or what `input` needs */
+  readonly stdin?: InputSource;
+  /** @defaultValue `'pipe'` */
+  readonly stdout?: OutputTarget | readonly OutputTarget[];
+  /** @defaultValue `'pipe'`. `'stdout'` sends it where stdout goes, in order (2>&1). */
+  readonly stderr?: OutputTarget | readonly OutputTarget[] | 'stdout';
+  /** Written to stdin, which is then closed. Excludes `stdin`. */
+  readonly input?: InputData;
+  /** Extra descriptors of the command, by number from 3: a descriptor of this process, or `'pipe'` for a stream on the handle. */
+  readonly descriptors?: Readonly<Record<number, number | 'pipe'>>;
+  /** `'buffer'` gives Uint8Array; text is decoded as a whole, never by chunk, and never throws. @defaultValue `'utf8'` */
+  readonly encoding?: 'utf8' | 'buffer';
+  /** Drop one final newline of collected text. @defaultValue `false` */
+  readonly stripFinalNewline?: boolean;
+  /** Ends the sandbox in an orderly way (`killSignal`, grace, SIGKILL); `outcome` is `cancelled`. */
+  readonly signal?: AbortSignal;
+  /** @defaultValue `'SIGTERM'` */
+  readonly killSignal?: NodeJS.Signals;
+  /** @defaultValue 2000 */
+  readonly gracePeriodMs?: Milliseconds;
+  /** This backend and no other. @defaultValue the environment variable `SANDBOXLIB_BACKEND`, else negotiation */
+  readonly backend?: BackendName;
+  /** Features that may be missing, one by one, or `'all'`. What was skipped is in `enforcement.skipped`. */
+  readonly optional?: readonly Feature[] | 'all';
+  /** Called for each step of the run; an exception from it is the caller's. */
+  readonly onEvent?: (event: RunEvent) => void;
+}
+
+export type RunEvent =
+  | { readonly kind: 'planned'; readonly backend: BackendName }
+  | { readonly kind: 'started'; readonly pid: number | undefined }
+  | { readonly kind: 'ended'; readonly outcome: Outcome };
+
+/** What the command did, or what ended it. Never a failure of the sandbox: that is an error. */
+export type Outcome =
+  | { readonly kind: 'exited'; readonly code: number }
+  | { readonly kind: 'signalled'; readonly signal: NodeJS.Signals }
+  | { readonly kind: 'limit'; readonly limit: keyof Limits }
+  | { readonly kind: 'denied'; readonly rule: string }
+  /** `reason`: that of the AbortSignal, or the name of the signal that the launcher got. */
+  | { readonly kind: 'cancelled'; readonly reason: unknown };
+
+export interface Enforcement {
+  readonly backend: BackendName;
+  readonly applied: readonly AppliedFeature[];
+  readonly skipped: readonly { readonly feature: Feature; readonly because: string }[];
+}
+
+export interface Usage {
+  readonly wallMs: number;
+  /** Processor time of the whole sandbox, set-up included; absent where it cannot be known. */
+  readonly cpuUserMs?: number;
+  readonly cpuSystemMs?: number;
+}
+
+export type Output = string | Uint8Array | undefined;
+
+export interface RunResult {
+  readonly command: readonly string[];
+  readonly outcome: Outcome;
+  /** The command's own exit status; `undefined` when a signal ended it. */
+  readonly exitCode: number | undefined;
+  readonly signal: NodeJS.Signals | undefined;
+  /** What was collected: `undefined` when the output went elsewhere only. */
+  readonly stdout: Output;
+  readonly stderr: Output;
+  readonly stdoutTruncated: boolean;
+  readonly stderrTruncated: boolean;
+  readonly usage: Usage;
+  readonly enforcement: Enforcement;
+  /** This result, or CommandError with it when the outcome is anything but exit status 0. */
+  assertSuccess(): RunResult;
+}
+
+/** A run in progress: await it for the result, iterate it for lines of stdout, or use its streams. */
+export interface SandboxProcess extends PromiseLike<RunResult>, AsyncIterable<string>, AsyncDisposable {
+  /** Process id of the launcher on this host, once there is one. */
+  readonly pid: number | undefined;
+  readonly stdin: Writable;
+  readonly stdout: Readable;
+  readonly stderr: Readable;
+  /** Streams of `descriptors` that were `'pipe'`. */
+  readonly extra: ReadonlyMap<number, Readable & Writable>;
+  readonly started: Promise<void>;
+  readonly result: Promise<RunResult>;
+  catch<T>(onRejected: (reason: unknown) => T): Promise<RunResult | T>;
+  finally(onFinally: () => void): Promise<RunResult>;
+  /** `killSignal`, grace period, SIGKILL, for everything in the sandbox. Idempotent; a signal that an outcome then shows as `cancelled`. */
+  terminate(reason?: unknown): void;
+  kill(): void;
+  /** One signal to the command alone. */
+  sendSignal(signal: NodeJS.Signals): void;
+  resize(columns: number, rows: number): void;
+  lines(stream?: 'stdout' | 'stderr'): AsyncIterable<string>;
+}
+
+/** Validated and negotiated once, used many times; every run has fresh namespaces. */
+export interface Sandbox extends AsyncDisposable {
+  readonly enforcement: Enforcement;
+  readonly plan: import('../backends/backend.ts').BackendPlan;
+  run(command: readonly string[], options?: Omit<RunOptions, 'backend' | 'optional'>): Promise<RunResult>;
+  spawn(command: readonly string[], options?: Omit<RunOptions, 'backend' | 'optional'>): SandboxProcess;
+  /** Ends what still runs and refuses more. Idempotent. */
+  dispose(): Promise<void>;
+}
+
+/** For any other spawner: start `file` with `args` and `env` and the stdio of your choice. */
+export interface WrappedCommand extends Disposable {
+  readonly file: string;
+  readonly args: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+  readonly enforcement: Enforcement;
+}

@@ -1,0 +1,277 @@
+// The words of a spec. Everything here is plain data: it can be written as JSON, kept in a file, sent over a wire.
+// Names come from the OCI runtime spec and the kernel's manual pages first; units are part of the name.
+
+/** A number of bytes; as a string with a unit where a person writes it: `'512MiB'`, `'10kB'`. */
+export type Bytes = number | string;
+
+/** A number of milliseconds; as a string with a unit where a person writes it: `'30s'`, `'1.5min'`, `'250ms'`. */
+export type Milliseconds = number | string;
+
+/** The root file system that the command sees as `/`. */
+export interface RootSpec {
+  /** A directory of this host. Excludes `image`. */
+  readonly path?: string;
+  /** An image to unpack and run. Not served yet: refused as feature `root.image`. */
+  readonly image?: string;
+  /**
+   * Whether the root is mounted read-only; mounts inside it keep their own setting.
+   *
+   * @defaultValue `true`
+   */
+  readonly readonly?: boolean;
+  /** Absolute paths inside a read-only root that stay writable, or all, or none of them. Excludes `readonly: false`, except as `'all'`. */
+  readonly writablePaths?: 'all' | 'none' | readonly string[];
+  /**
+   * What becomes of changes. `keep`: they are written to `path` itself where that is writable.
+   * `discard` and `capture` are not served yet: refused as feature `root.changes`.
+   */
+  readonly changes?: 'discard' | 'keep' | 'capture';
+}
+
+/** One mount, made in the order of the list, over the root. */
+export interface MountSpec {
+  readonly type: 'bind' | 'tmpfs' | 'overlay' | 'proc' | 'dev' | 'image';
+  /** For `bind`: an existing file or directory of this host; a relative path starts at the current directory. A symlink is followed. */
+  readonly source?: string;
+  /** Absolute path inside the sandbox. Missing mount points are made where that leaves nothing on the host. */
+  readonly destination: string;
+  /**
+   * Submounts of a bind's source come along and get the same setting.
+   *
+   * @defaultValue `true` for `bind`, `false` for `tmpfs`
+   */
+  readonly readonly?: boolean;
+  /**
+   * For `tmpfs`: how much it may hold.
+   *
+   * @defaultValue 64 MiB. The kernel's own default would be half of the machine's memory.
+   */
+  readonly sizeBytes?: Bytes;
+  /**
+   * For `tmpfs`: permission bits of its root, as in chmod(2).
+   *
+   * @defaultValue `0o755`, and `0o1777` for `/tmp` and `/dev/shm`
+   */
+  readonly mode?: number;
+  /** For `bind`: skip this mount when the source does not exist. What was skipped is in the plan's notes. */
+  readonly optional?: boolean;
+}
+
+/** A directory of the host that the command works in, at its own path. */
+export interface WorkspaceSpec {
+  readonly path: string;
+  /**
+   * `overlay` is not served yet: refused as feature `workspace.overlay`.
+   *
+   * @defaultValue `'rw'`
+   */
+  readonly access?: 'ro' | 'rw' | 'overlay';
+}
+
+/** Environment: exactly `set`, plus those of `inherit` that the caller has. */
+export interface EnvSpec {
+  readonly inherit?: readonly string[];
+  readonly set?: Readonly<Record<string, string>>;
+}
+
+/** Who the command is, in ids of the sandbox. */
+export interface UserSpec {
+  readonly uid: number;
+  readonly gid: number;
+  readonly additionalGids?: readonly number[];
+}
+
+/** A range of ids: `size` ids from `containerID` inside stand for those from `hostID` outside (user_namespaces(7)). */
+export interface IdMapping {
+  readonly containerID: number;
+  readonly hostID: number;
+  readonly size: number;
+}
+
+/** Which names and ports the command may reach. Not served yet: refused as features `network.allow` and `network.publish`. */
+export interface NetworkPolicy {
+  readonly allow?: readonly string[];
+  readonly publish?: readonly string[];
+}
+
+/** Upper bounds. A bound and its measured usage share a name. */
+export interface Limits {
+  /**
+   * Wall-clock time from the start of the command, in milliseconds, on a monotonic clock.
+   *
+   * At the bound the launcher sends `options.killSignal` to everything in the sandbox, waits `options.gracePeriodMs`, then ends it with
+   * SIGKILL; `outcome` is `{ kind: 'limit', limit: 'wallMs' }`. It holds while Node's event loop is blocked.
+   */
+  readonly wallMs?: Milliseconds;
+  /**
+   * Processor time of each process, in milliseconds, rounded up to whole seconds: `RLIMIT_CPU` (setrlimit(2)).
+   *
+   * At the bound the kernel sends SIGXCPU, one second later SIGKILL; `outcome` is `{ kind: 'limit', limit: 'cpuMs' }` where the command itself
+   * met it. Children are counted one by one, not together.
+   */
+  readonly cpuMs?: Milliseconds;
+  /** Processors' worth of time, such as `1.5`. Not served yet. */
+  readonly cpus?: number;
+  /** Memory of the whole sandbox, in bytes. Not served yet. */
+  readonly memoryBytes?: Bytes;
+  /** Processes and threads in the sandbox. Not served yet. */
+  readonly pids?: number;
+  /** One more than the highest descriptor number that a process may open: `RLIMIT_NOFILE`. Beyond it open(2) fails with EMFILE. */
+  readonly openFiles?: number;
+  /** Size of any file that a process writes, in bytes: `RLIMIT_FSIZE`. Beyond it the process gets SIGXFSZ, or EFBIG where it ignores that. */
+  readonly fileBytes?: Bytes;
+  /** Stack of a process's first thread, in bytes: `RLIMIT_STACK`. Beyond it the process gets SIGSEGV. */
+  readonly stackBytes?: Bytes;
+  /**
+   * Size of a core file, in bytes: `RLIMIT_CORE`.
+   *
+   * @defaultValue 0: a crash writes no core file. A host whose core_pattern is a pipe ignores this bound (core(5)).
+   */
+  readonly coreBytes?: Bytes;
+  /**
+   * Bytes that the command may write to stdout and stderr together.
+   *
+   * The launcher passes on exactly that many, then ends the sandbox with SIGKILL; `outcome` is `{ kind: 'limit', limit: 'outputBytes' }`.
+   */
+  readonly outputBytes?: Bytes;
+  /** Bytes on the sandbox's own tmpfs and overlay mounts. Not served yet. */
+  readonly diskBytes?: Bytes;
+}
+
+/** A seccomp section as the OCI runtime spec has it. Not served yet: refused as feature `seccomp.custom`. */
+export interface OciSeccomp {
+  readonly defaultAction: string;
+  readonly [key: string]: unknown;
+}
+
+/** What is wanted. Everything left out has the safe default of `docs/getting-started.md`. */
+export interface SandboxSpec {
+  /**
+   * The root: a directory, or more in detail. A string with a slash is a path.
+   *
+   * @defaultValue the host view: the system directories of this host, read-only, and nothing of `/home`, `/root`, `/var`, `/run`, `/mnt`
+   */
+  readonly root?: string | RootSpec;
+  /** Mounts over the root, in order; a string is `SOURCE:DESTINATION[:ro|:rw]`, a bind mount. */
+  readonly mounts?: readonly (MountSpec | string)[];
+  /** A directory that the command sees at its own path and starts in. A string is a path with access `rw`. */
+  readonly workspace?: string | WorkspaceSpec;
+  /**
+   * Absolute directory inside the sandbox in which the command starts.
+   *
+   * @defaultValue the workspace, else `$HOME` of the sandbox
+   */
+  readonly cwd?: string;
+  /**
+   * Environment of the command: only what is named here, over a small clean default (`PATH`, `HOME`, `USER`, `LOGNAME`, `LANG`, `TMPDIR`, and
+   * `TERM` on a terminal). A plain record is `set`.
+   */
+  readonly env?: Readonly<Record<string, string>> | EnvSpec;
+  /** @defaultValue `'sandbox'` */
+  readonly hostname?: string;
+  /** @defaultValue `0o022` */
+  readonly umask?: number;
+  /**
+   * Who the command is inside: ids, or `'name'`, `'name:group'`, `'1000:1000'`; names are looked up inside the root.
+   *
+   * @defaultValue the caller's own uid and gid
+   */
+  readonly user?: UserSpec | string;
+  /**
+   * How uids inside stand for uids outside; `'subordinate'`: 0 or `user` is the caller, the rest the caller's ranges of `/etc/subuid`.
+   *
+   * @defaultValue for root every id as itself; for an ordinary user the one id that it has
+   */
+  readonly uidMappings?: readonly IdMapping[] | 'subordinate';
+  readonly gidMappings?: readonly IdMapping[] | 'subordinate';
+  /**
+   * `none`: a network namespace with only its own loopback. `host`: the host's network, all of it.
+   *
+   * @defaultValue `'none'`
+   */
+  readonly network?: 'none' | 'host' | NetworkPolicy;
+  readonly limits?: Limits;
+  /** @defaultValue `'default'`: the profile of `docs/security.md`. `'strict'` and objects are not served yet. */
+  readonly seccomp?: 'default' | 'strict' | 'unconfined' | OciSeccomp;
+  /**
+   * Capabilities that the command keeps, within its own user namespace: `'CAP_CHOWN'`, ... (capabilities(7)).
+   *
+   * @defaultValue none
+   */
+  readonly capabilities?: readonly string[];
+  /** Not served yet. */
+  readonly landlock?: Readonly<Record<string, unknown>>;
+  /** Not served yet. */
+  readonly selinux?: string;
+  /** Run on a pseudo-terminal of the sandbox's own; stdin, stdout and stderr are that one terminal. */
+  readonly terminal?: boolean | TerminalSize;
+  /** Not served yet unless it is this host's own. */
+  readonly architecture?: 'x64' | 'arm64' | 'arm' | 'ia32' | 'riscv64';
+}
+
+export interface TerminalSize {
+  readonly columns: number;
+  readonly rows: number;
+}
+
+// What normalization makes of a spec: every default filled in, every path absolute and checked, every unit resolved.
+
+export interface NormalizedMount {
+  readonly type: 'bind' | 'tmpfs' | 'proc' | 'dev';
+  /** Absolute; only for `bind`. */
+  readonly source: string | undefined;
+  readonly sourceKind: 'directory' | 'file' | undefined;
+  readonly destination: string;
+  readonly readonly: boolean;
+  readonly sizeBytes: number | undefined;
+  readonly mode: number | undefined;
+  /** Where in the spec it came from, for messages: `mounts[2]`. */
+  readonly origin: string;
+}
+
+export interface NormalizedRoot {
+  readonly kind: 'host' | 'directory';
+  /** Absolute, symlinks resolved; `undefined` for the host view. */
+  readonly path: string | undefined;
+  readonly readonly: boolean;
+  /** Absolute paths inside the root; empty where `readonly` is false. */
+  readonly writablePaths: readonly string[];
+  /** Mount points that the root does not have (directory roots; always empty for the host view, which is made from nothing). */
+  readonly missingMountPoints: readonly string[];
+}
+
+export interface NormalizedSpec {
+  readonly root: NormalizedRoot;
+  readonly mounts: readonly NormalizedMount[];
+  /** A mount of `mounts` that is the workspace, by its absolute path. */
+  readonly workspace: { readonly path: string; readonly access: 'ro' | 'rw' } | undefined;
+  readonly cwd: string;
+  /** Whether the caller named `cwd` or a workspace: a default directory may be made, a named one must exist. */
+  readonly cwdGiven: boolean;
+  readonly env: Readonly<Record<string, string>>;
+  readonly home: string;
+  readonly hostname: string;
+  readonly umask: number;
+  readonly user: { readonly uid: number; readonly gid: number; readonly additionalGids: readonly number[]; readonly name: string };
+  readonly idMappings: {
+    readonly uid: readonly IdMapping[];
+    readonly gid: readonly IdMapping[];
+    /** Ranges that only the set-user-ID helpers newuidmap(1) and newgidmap(1) may write for this caller. */
+    readonly needsHelper: boolean;
+  };
+  readonly network: 'none' | 'host';
+  readonly limits: {
+    readonly wallMs?: number;
+    readonly cpuMs?: number;
+    readonly openFiles?: number;
+    readonly fileBytes?: number;
+    readonly stackBytes?: number;
+    readonly coreBytes: number;
+    readonly outputBytes?: number;
+  };
+  readonly seccomp: 'default' | 'unconfined';
+  readonly capabilities: readonly string[];
+  readonly terminal: TerminalSize | true | undefined;
+  /** Things skipped because the spec allowed it (optional mounts), in words. */
+  readonly notes: readonly string[];
+}
