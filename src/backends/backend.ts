@@ -105,6 +105,8 @@ export interface LaunchedProcess {
   kill(): void;
   /** Sends one signal to the command alone, with no further consequence. */
   signal(signal: NodeJS.Signals): void;
+  /** A signal that this process itself got: as `terminate`, unless the launcher got the same one from the terminal a moment ago. */
+  forward(signal: NodeJS.Signals): void;
   resize(columns: number, rows: number): void;
   /** For a helper process that must not keep Node alive. */
   unref(): void;
