@@ -1,0 +1,233 @@
+// An OCI seccomp profile becomes a classic BPF program: a pure function, nothing is read from this machine.
+//
+// The program: which ABI? then a balanced search over ranges of system call numbers that share a verdict, then the tests of arguments where a call
+// has some. For calls without tests it loads nothing but `arch` and `nr`, so that the kernel (5.11 and later) finds out once that they are always
+// allowed and never runs the filter for them again.
+import { type SpecIssue, SpecError } from '../errors/errors.ts';
+import { Assembler, type Target } from './assembler.ts';
+import { type CheckedProfile, type CheckedRule, checkProfile, KILL_PROCESS, type OciSeccompProfile } from './oci.ts';
+import { type Abi, abis, syscallTable } from './syscalls.ts';
+
+export interface CompileOptions {
+  readonly architecture: 'x64' | 'arm64';
+  /**
+   * A name that no ABI of ours has: an error, since a misspelt name would leave a hole, or nothing, for profiles that also serve other machines.
+   *
+   * @defaultValue `'error'`
+   */
+  readonly unknownSyscalls?: 'error' | 'ignore';
+}
+
+/** BPF_MAXINSNS: the kernel takes no longer program. */
+export const MAX_INSTRUCTIONS = 4096;
+
+/**
+ * `struct sock_filter` entries, 8 bytes each, little endian, as both architectures have it.
+ *
+ * @throws {SpecError} `SBX_SPEC_INVALID` where the profile is wrong, asks for something that is not supported, or is too long for the kernel
+ */
+export function compileSeccomp(profile: OciSeccompProfile, options: CompileOptions): Uint8Array {
+  const checked = checkProfile(profile);
+  refuseUnservable(checked, options);
+  const assembler = new Assembler();
+  // Programs grow from their end: the last ABI that is asked for is emitted first.
+  let otherwise: Target = { verdict: KILL_PROCESS };
+  for (const machine of machines(checked, options.architecture).toReversed()) {
+    const search = emitSearch(assembler, rangesOf(checked, machine.abis));
+    otherwise = assembler.jump('JEQ', machine.audit, assembler.load(NR, search), otherwise);
+  }
+  assembler.load(ARCH, otherwise);
+  if (assembler.length > MAX_INSTRUCTIONS) {
+    const message = `the filter would have ${assembler.length} instructions, and the kernel takes ${MAX_INSTRUCTIONS}; write fewer rules with args`;
+    throw new SpecError([{ path: ['seccomp'], message }]);
+  }
+  return assembler.toBytes();
+}
+
+// Offsets in struct seccomp_data.
+const NR = 0;
+const ARCH = 4;
+const argument = (index: number): { low: number; high: number } => ({ low: 16 + 8 * index, high: 20 + 8 * index });
+
+/** Numbers of x32 have this bit, under the audit architecture of x86-64. */
+const X32_BIT = 0x40000000;
+/** What a tracer sets to skip a call. It has bit 30 too, and is nobody's number. */
+const SKIPPED = 0xffffffff;
+
+interface Machine {
+  /** AUDIT_ARCH_* of linux/audit.h. */
+  readonly audit: number;
+  readonly abis: readonly Abi[];
+}
+
+function machines(profile: CheckedProfile, architecture: 'x64' | 'arm64'): readonly Machine[] {
+  if (architecture === 'arm64') return [{ audit: 0xc00000b7, abis: ['aarch64'] }];
+  const named = new Set(profile.architectures);
+  const native: Machine = { audit: 0xc000003e, abis: named.has('SCMP_ARCH_X32') ? ['x86_64', 'x32'] : ['x86_64'] };
+  return named.has('SCMP_ARCH_X86') ? [native, { audit: 0x40000003, abis: ['i386'] }] : [native];
+}
+
+function refuseUnservable(profile: CheckedProfile, options: CompileOptions): void {
+  const issues: SpecIssue[] = [];
+  const arm = profile.architectures.indexOf('SCMP_ARCH_ARM');
+  if (options.architecture === 'arm64' && arm !== -1) {
+    const message = 'filters for 32-bit ARM programs are not supported; without this entry such programs are killed at their first call';
+    issues.push({ path: ['seccomp', 'architectures', arm], message });
+  }
+  if (options.unknownSyscalls !== 'ignore') {
+    for (const [rule, { names }] of profile.rules.entries()) {
+      for (const [i, name] of names.entries()) {
+        if (abis.some((abi) => syscallTable(abi).has(name))) continue;
+        const message = `no system call is named ${JSON.stringify(name)} on x86-64, i386, x32 or arm64; correct it, or compile with unknownSyscalls: 'ignore'`;
+        issues.push({ path: ['seccomp', 'syscalls', rule, 'names', i], message });
+      }
+    }
+  }
+  if (issues.length > 0) throw new SpecError(issues);
+}
+
+/** What happens to a call: the first rule whose tests hold, else `otherwise`. */
+interface Decision {
+  readonly key: string;
+  readonly rules: readonly CheckedRule[];
+  readonly otherwise: number;
+}
+
+/** From `start` to the number before the next range. */
+interface Range {
+  readonly start: number;
+  readonly decision: Decision;
+}
+
+function rangesOf(profile: CheckedProfile, served: readonly Abi[]): readonly Range[] {
+  const nobody: Decision = { key: '', rules: [], otherwise: profile.defaultVerdict };
+  const points = new Map<number, Decision>([[0, nobody]]);
+  if (served.includes('x86_64') && !served.includes('x32')) {
+    points.set(X32_BIT, { key: 'x32', rules: [], otherwise: KILL_PROCESS });
+    points.set(SKIPPED, nobody);
+  }
+  const gaps = [...points];
+  for (const abi of served) {
+    for (const [number, decision] of decisionsOf(profile, abi)) {
+      points.set(number, decision);
+      if (!points.has(number + 1)) points.set(number + 1, gaps.findLast(([start]) => start <= number)?.[1] ?? nobody);
+    }
+  }
+  const ranges: Range[] = [];
+  for (const [start, decision] of [...points].sort(([a], [b]) => a - b)) {
+    if (ranges.at(-1)?.decision.key !== decision.key) ranges.push({ start, decision });
+  }
+  return ranges;
+}
+
+/** In the order of their numbers. */
+function decisionsOf(profile: CheckedProfile, abi: Abi): readonly (readonly [number, Decision])[] {
+  const table = syscallTable(abi);
+  const rulesOf = new Map<number, number[]>();
+  for (const [index, rule] of profile.rules.entries()) {
+    for (const name of rule.names) {
+      const number = table.get(name);
+      if (number === undefined) continue;
+      const indices = rulesOf.get(number);
+      if (indices === undefined) rulesOf.set(number, [index]);
+      else indices.push(index);
+    }
+  }
+  return [...rulesOf]
+    .map(([number, indices]) => [abi === 'x32' ? number + X32_BIT : number, decide(profile, indices)] as const)
+    .sort(([a], [b]) => a - b);
+}
+
+function decide(profile: CheckedProfile, indices: readonly number[]): Decision {
+  const rules: CheckedRule[] = [];
+  let otherwise = profile.defaultVerdict;
+  let key = '';
+  for (const index of indices) {
+    const rule = profile.rules[index];
+    if (rule === undefined) continue;
+    if (rule.tests.length === 0) {
+      otherwise = rule.verdict;
+      break;
+    }
+    rules.push(rule);
+    key += `${index},`;
+  }
+  // Equal keys mean equal decisions; that of the default action is the empty one.
+  return { key: key === '' && otherwise === profile.defaultVerdict ? '' : `${key}${otherwise}`, rules, otherwise };
+}
+
+function emitSearch(assembler: Assembler, ranges: readonly Range[]): Target {
+  const emitted = new Map<string, Target>();
+  const targetOf = ({ decision }: Range): Target => {
+    const known = emitted.get(decision.key);
+    if (known !== undefined) return known;
+    const target = emitDecision(assembler, decision);
+    emitted.set(decision.key, target);
+    return target;
+  };
+  const search = (part: readonly Range[]): Target => {
+    const [first, second, third] = part;
+    if (first === undefined) return { verdict: KILL_PROCESS };
+    if (second === undefined) return targetOf(first);
+    // One number amid others that share a verdict.
+    if (third !== undefined && part.length === 3 && first.decision.key === third.decision.key && third.start === second.start + 1) {
+      return assembler.jump('JEQ', second.start, targetOf(second), targetOf(first));
+    }
+    const half = part.length >> 1;
+    const upper = part.slice(half);
+    const above = search(upper);
+    const below = search(part.slice(0, half));
+    return assembler.jump('JGE', (upper[0] ?? first).start, above, below);
+  };
+  return search(ranges);
+}
+
+function emitDecision(assembler: Assembler, decision: Decision): Target {
+  let next: Target = { verdict: decision.otherwise };
+  for (const rule of decision.rules.toReversed()) {
+    let pass: Target = { verdict: rule.verdict };
+    for (const test of rule.tests.toReversed()) pass = emitTest(assembler, test, pass, next);
+    next = pass;
+  }
+  return next;
+}
+
+/** Arguments have 64 bits, the machine's registers 32: the halves are compared one after the other. */
+function emitTest(assembler: Assembler, test: CheckedRule['tests'][number], pass: Target, fail: Target): Target {
+  const { low, high } = argument(test.index);
+  const valueLow = Number(test.value & 0xffffffffn);
+  const valueHigh = Number(test.value >> 32n);
+  switch (test.op) {
+    case 'SCMP_CMP_EQ':
+      return equal(pass, fail);
+    case 'SCMP_CMP_NE':
+      return equal(fail, pass);
+    case 'SCMP_CMP_GT':
+      return above('JGT', pass, fail);
+    case 'SCMP_CMP_LE':
+      return above('JGT', fail, pass);
+    case 'SCMP_CMP_GE':
+      return above('JGE', pass, fail);
+    case 'SCMP_CMP_LT':
+      return above('JGE', fail, pass);
+    case 'SCMP_CMP_MASKED_EQ': {
+      const wanted = test.valueTwo & test.value;
+      return masked(high, valueHigh, Number(wanted >> 32n), masked(low, valueLow, Number(wanted & 0xffffffffn), pass));
+    }
+  }
+
+  function equal(same: Target, different: Target): Target {
+    const lower = assembler.load(low, assembler.jump('JEQ', valueLow, same, different));
+    return assembler.load(high, assembler.jump('JEQ', valueHigh, lower, different));
+  }
+  function above(lowerJump: 'JGT' | 'JGE', yes: Target, no: Target): Target {
+    const lower = assembler.load(low, assembler.jump(lowerJump, valueLow, yes, no));
+    return assembler.load(high, assembler.jump('JGT', valueHigh, yes, assembler.jump('JEQ', valueHigh, lower, no)));
+  }
+  function masked(offset: number, mask: number, wanted: number, yes: Target): Target {
+    if (mask === 0) return yes;
+    if (wanted === 0) return assembler.load(offset, assembler.jump('JSET', mask, fail, yes));
+    const compare = assembler.jump('JEQ', wanted, yes, fail);
+    return assembler.load(offset, mask === 0xffffffff ? compare : assembler.and(mask, compare));
+  }
+}
