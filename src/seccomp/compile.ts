@@ -3,7 +3,7 @@
 // The program: which ABI? then a balanced search over ranges of system call numbers that share a verdict, then the tests of arguments where a call
 // has some. For calls without tests it loads nothing but `arch` and `nr`, so that the kernel (5.11 and later) finds out once that they are always
 // allowed and never runs the filter for them again.
-import { type SpecIssue, SpecError } from '../errors/errors.ts';
+import { SpecError, type SpecIssue } from '../errors/errors.ts';
 import { Assembler, type Target } from './assembler.ts';
 import { type CheckedProfile, type CheckedRule, checkProfile, KILL_PROCESS, type OciSeccompProfile } from './oci.ts';
 import { type Abi, abis, syscallTable } from './syscalls.ts';
@@ -71,7 +71,8 @@ function refuseUnservable(profile: CheckedProfile, options: CompileOptions): voi
   const issues: SpecIssue[] = [];
   const arm = profile.architectures.indexOf('SCMP_ARCH_ARM');
   if (options.architecture === 'arm64' && arm !== -1) {
-    const message = 'filters for 32-bit ARM programs are not supported; without this entry such programs are killed at their first call';
+    const message =
+      'filters for 32-bit ARM programs are not supported; without this entry such programs are killed at their first call';
     issues.push({ path: ['seccomp', 'architectures', arm], message });
   }
   if (options.unknownSyscalls !== 'ignore') {
@@ -170,7 +171,12 @@ function emitSearch(assembler: Assembler, ranges: readonly Range[]): Target {
     if (first === undefined) return { verdict: KILL_PROCESS };
     if (second === undefined) return targetOf(first);
     // One number amid others that share a verdict.
-    if (third !== undefined && part.length === 3 && first.decision.key === third.decision.key && third.start === second.start + 1) {
+    if (
+      third !== undefined &&
+      part.length === 3 &&
+      first.decision.key === third.decision.key &&
+      third.start === second.start + 1
+    ) {
       return assembler.jump('JEQ', second.start, targetOf(second), targetOf(first));
     }
     const half = part.length >> 1;

@@ -1,6 +1,6 @@
 // The `linux.seccomp` object of the OCI runtime spec, read and checked. What a rule means where the OCI spec is silent is decided here once: the
 // first rule whose tests all hold decides, and without one the default action does.
-import { type SpecIssue, SpecError } from '../errors/errors.ts';
+import { SpecError, type SpecIssue } from '../errors/errors.ts';
 
 export interface OciSeccompProfile {
   readonly defaultAction: string;
@@ -97,7 +97,8 @@ export function checkProfile(profile: OciSeccompProfile): CheckedProfile {
   const report = (path: readonly (string | number)[], message: string): void => {
     issues.push({ path: ['seccomp', ...path], message });
   };
-  if (!isRecord(profile)) throw new SpecError([{ path: ['seccomp'], message: 'must be an object, the linux.seccomp of an OCI config' }]);
+  if (!isRecord(profile))
+    throw new SpecError([{ path: ['seccomp'], message: 'must be an object, the linux.seccomp of an OCI config' }]);
 
   refuseUnknownKeys(profile, ['defaultAction', 'defaultErrnoRet', 'architectures', 'flags', 'syscalls'], [], report);
   if (profile['flags'] !== undefined && !(Array.isArray(profile['flags']) && profile['flags'].length === 0)) {
@@ -120,7 +121,16 @@ function isRecord(value: unknown): value is Record<string, unknown> {
 }
 
 /** Words of container engines' own profile files, which they resolve before a runtime sees them. */
-const engineKeys: ReadonlySet<string> = new Set(['archMap', 'includes', 'excludes', 'comment', 'minKernel', 'errno', 'defaultErrno', 'name']);
+const engineKeys: ReadonlySet<string> = new Set([
+  'archMap',
+  'includes',
+  'excludes',
+  'comment',
+  'minKernel',
+  'errno',
+  'defaultErrno',
+  'name',
+]);
 
 function refuseUnknownKeys(value: Record<string, unknown>, known: readonly string[], path: Path, report: Report): void {
   for (const key of Object.keys(value)) {
@@ -128,18 +138,30 @@ function refuseUnknownKeys(value: Record<string, unknown>, known: readonly strin
     if (key === 'listenerPath' || key === 'listenerMetadata') {
       report([...path, key], 'user notification is not supported; remove it and every SCMP_ACT_NOTIFY');
     } else if (engineKeys.has(key)) {
-      report([...path, key], "this key belongs to a container engine's own profile format; give the linux.seccomp object that the engine makes of it");
+      report(
+        [...path, key],
+        "this key belongs to a container engine's own profile format; give the linux.seccomp object that the engine makes of it",
+      );
     } else {
       report([...path, key], `unknown key; known are ${known.join(', ')}`);
     }
   }
 }
 
-function verdict(value: Record<string, unknown>, actionKey: string, errnoKey: string, path: Path, report: Report): number {
+function verdict(
+  value: Record<string, unknown>,
+  actionKey: string,
+  errnoKey: string,
+  path: Path,
+  report: Report,
+): number {
   const action = value[actionKey];
   const errno = value[errnoKey];
   if (action === 'SCMP_ACT_NOTIFY') {
-    report([...path, actionKey], 'SCMP_ACT_NOTIFY is not supported: nobody would answer; use SCMP_ACT_ERRNO or SCMP_ACT_ALLOW');
+    report(
+      [...path, actionKey],
+      'SCMP_ACT_NOTIFY is not supported: nobody would answer; use SCMP_ACT_ERRNO or SCMP_ACT_ALLOW',
+    );
     return 0;
   }
   const base = typeof action === 'string' && Object.hasOwn(verdicts, action) ? verdicts[action] : undefined;
@@ -148,7 +170,8 @@ function verdict(value: Record<string, unknown>, actionKey: string, errnoKey: st
     return 0;
   }
   if (action !== 'SCMP_ACT_ERRNO' && action !== 'SCMP_ACT_TRACE') {
-    if (errno !== undefined) report([...path, errnoKey], `${action} returns no errno; remove it, or use SCMP_ACT_ERRNO`);
+    if (errno !== undefined)
+      report([...path, errnoKey], `${action} returns no errno; remove it, or use SCMP_ACT_ERRNO`);
     return base;
   }
   if (errno === undefined) return base + EPERM;
@@ -223,10 +246,14 @@ function checkTests(value: unknown, path: Path, report: Report): readonly Checke
     if (typeof index !== 'number' || !Number.isInteger(index) || index < 0 || index > 5) {
       report([...at, 'index'], `must be a whole number from 0 to 5, not ${show(index)}`);
     } else if (seen.has(index)) {
-      report([...at, 'index'], `argument ${index} is tested twice in one rule, which runtimes read in different ways; write two rules`);
+      report(
+        [...at, 'index'],
+        `argument ${index} is tested twice in one rule, which runtimes read in different ways; write two rules`,
+      );
     }
     seen.add(index);
-    if (!operators.includes(op as Operator)) report([...at, 'op'], `must be one of ${operators.join(', ')}, not ${show(op)}`);
+    if (!operators.includes(op as Operator))
+      report([...at, 'op'], `must be one of ${operators.join(', ')}, not ${show(op)}`);
     return [
       {
         index: index as number,

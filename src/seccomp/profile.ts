@@ -83,7 +83,9 @@ const denied: readonly { readonly unless: readonly string[]; readonly names: rea
   // What is mounted where is the sandbox's own frame.
   {
     unless: ['CAP_SYS_ADMIN'],
-    names: words(`fsconfig fsmount fsopen fspick mount mount_setattr move_mount open_tree open_tree_attr pivot_root umount umount2`),
+    names: words(
+      `fsconfig fsmount fsopen fspick mount mount_setattr move_mount open_tree open_tree_attr pivot_root umount umount2`,
+    ),
   },
   // Into other namespaces. (New ones: clone, clone3 and unshare, below.)
   { unless: ['CAP_SYS_ADMIN'], names: ['setns'] },
@@ -91,7 +93,9 @@ const denied: readonly { readonly unless: readonly string[]; readonly names: rea
   // Of the whole machine: its swap, quotas, profiles, names, and events of whole file systems.
   {
     unless: ['CAP_SYS_ADMIN'],
-    names: words(`fanotify_init fanotify_mark lookup_dcookie quotactl quotactl_fd setdomainname sethostname swapoff swapon`),
+    names: words(
+      `fanotify_init fanotify_mark lookup_dcookie quotactl quotactl_fd setdomainname sethostname swapoff swapon`,
+    ),
   },
   // Clocks belong to all. Reading through adjtimex hides behind a pointer, so it goes with them.
   {
@@ -139,6 +143,7 @@ const noBits = (index: number, mask: number): NonNullable<OciSeccompRule['args']
   { index, value: mask, valueTwo: 0, op: 'SCMP_CMP_MASKED_EQ' },
 ];
 
+const sockets = ['socket', 'socketpair'];
 const AF_UNIX = 1;
 const AF_INET = 2;
 const AF_INET6 = 10;
@@ -157,7 +162,18 @@ const SYS_SOCKET = 1;
 const SYS_SOCKETPAIR = 8;
 
 const allow = 'SCMP_ACT_ALLOW';
-const fail = (names: readonly string[], errnoRet: number): OciSeccompRule => ({ names, action: 'SCMP_ACT_ERRNO', errnoRet });
+const fail = (names: readonly string[], errnoRet: number): OciSeccompRule => ({
+  names,
+  action: 'SCMP_ACT_ERRNO',
+  errnoRet,
+});
+
+/** A question whose answer depends on what the command keeps: allowed with one of the capabilities `unless`, else it fails with `errno`. */
+export interface CapabilityQuestion {
+  readonly unless: readonly string[];
+  readonly errno: number;
+}
+type Answer = Pick<OciSeccompRule, 'action' | 'errnoRet'>;
 
 /**
  * The default profile as the `linux.seccomp` object of an OCI config, for a command that keeps `capabilities`.
@@ -166,24 +182,39 @@ const fail = (names: readonly string[], errnoRet: number): OciSeccompRule => ({ 
  */
 export function defaultProfile(options: { readonly capabilities?: readonly string[] } = {}): OciSeccompProfile {
   const kept = new Set(options.capabilities);
-  const relaxed = denied.filter(({ unless }) => unless.some((capability) => kept.has(capability)));
-  const strict = denied.filter((group) => !relaxed.includes(group));
-  const families = [AF_UNIX, AF_INET, AF_INET6, AF_NETLINK, ...(kept.has('CAP_NET_RAW') ? [AF_PACKET] : [])];
+  return profileWith(({ unless, errno }) =>
+    unless.some((capability) => kept.has(capability))
+      ? { action: allow }
+      : { action: 'SCMP_ACT_ERRNO', errnoRet: errno },
+  );
+}
+
+/** The default profile with every question of capabilities answered by `answer`. */
+export function profileWith(answer: (question: CapabilityQuestion) => Answer): OciSeccompProfile {
+  const mayMakeNamespaces = { unless: ['CAP_SYS_ADMIN'], errno: EPERM };
   return {
     defaultAction: 'SCMP_ACT_ERRNO',
     defaultErrnoRet: ENOSYS,
     architectures: ['SCMP_ARCH_X86_64', 'SCMP_ARCH_X86', 'SCMP_ARCH_AARCH64'],
     syscalls: [
-      { names: [...allowed, ...relaxed.flatMap(({ names }) => names)], action: allow },
-      fail(
-        strict.flatMap(({ names }) => names),
-        EPERM,
-      ),
+      { names: allowed, action: allow },
+      ...denied.map(({ unless, names }) => ({ names, ...answer({ unless, errno: EPERM }) })),
       fail(absent, ENOSYS),
-      ...namespaceRules(kept.has('CAP_SYS_ADMIN')),
+      // The low byte of clone's flags is a signal, and CLONE_NEWTIME is none of its flags.
+      { names: ['clone'], action: allow, args: noBits(0, CLONE_NEW_ANY) },
+      // Without those flags a thread only stops sharing its own descriptors or working directory.
+      { names: ['unshare'], action: allow, args: noBits(0, CLONE_NEW_ANY + CLONE_NEWTIME) },
+      { names: ['clone', 'unshare'], ...answer(mayMakeNamespaces) },
+      // Its flags lie behind a pointer. C libraries start threads with clone when clone3 is not there, and only then.
+      { names: ['clone3'], ...answer({ ...mayMakeNamespaces, errno: ENOSYS }) },
       // AF_VSOCK reaches the hypervisor's services from any network namespace, AF_ALG and others are rarely used parts of the kernel.
-      ...families.map((family) => ({ names: ['socket', 'socketpair'], action: allow, args: low32(0, family) })),
-      fail(['socket', 'socketpair'], EAFNOSUPPORT),
+      ...[AF_UNIX, AF_INET, AF_INET6, AF_NETLINK].map((family) => ({
+        names: sockets,
+        action: allow,
+        args: low32(0, family),
+      })),
+      { names: sockets, ...answer({ unless: ['CAP_NET_RAW'], errno: EAFNOSUPPORT }), args: low32(0, AF_PACKET) },
+      fail(sockets, EAFNOSUPPORT),
       // socketcall hides the family behind a pointer. A C library may fall back to socket on ENOSYS; one that does not has no sockets here.
       { ...fail(['socketcall'], ENOSYS), args: low32(0, SYS_SOCKET) },
       { ...fail(['socketcall'], ENOSYS), args: low32(0, SYS_SOCKETPAIR) },
@@ -195,17 +226,4 @@ export function defaultProfile(options: { readonly capabilities?: readonly strin
       fail(['personality'], EPERM),
     ],
   };
-}
-
-function namespaceRules(mayMakeNamespaces: boolean): readonly OciSeccompRule[] {
-  if (mayMakeNamespaces) return [{ names: ['clone', 'clone3', 'unshare'], action: allow }];
-  return [
-    // The low byte of clone's flags is a signal, and CLONE_NEWTIME is none of its flags.
-    { names: ['clone'], action: allow, args: noBits(0, CLONE_NEW_ANY) },
-    // Without those flags a thread only stops sharing its own descriptors or working directory.
-    { names: ['unshare'], action: allow, args: noBits(0, CLONE_NEW_ANY + CLONE_NEWTIME) },
-    fail(['clone', 'unshare'], EPERM),
-    // Its flags lie behind a pointer. C libraries start threads with clone when clone3 is not there, and only then.
-    fail(['clone3'], ENOSYS),
-  ];
 }

@@ -6,7 +6,13 @@ export interface SeccompData {
   readonly args?: readonly bigint[];
 }
 
-export const audit = { x86_64: 0xc000003e, i386: 0x40000003, aarch64: 0xc00000b7, arm: 0x40000028, riscv64: 0xc00000f3 } as const;
+export const audit = {
+  x86_64: 0xc000003e,
+  i386: 0x40000003,
+  aarch64: 0xc00000b7,
+  arm: 0x40000028,
+  riscv64: 0xc00000f3,
+} as const;
 
 interface Instruction {
   readonly code: number;
