@@ -1,0 +1,50 @@
+// Finds the launcher in this package, or explains. Nothing is hashed here: this is on the way of every run.
+import { existsSync, readdirSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { BackendError } from '../../errors/errors.ts';
+
+/** The same from `src/` and from `dist/`: both are three levels below the root of the package. */
+const prebuilds = fileURLToPath(new URL('../../../prebuilds/', import.meta.url));
+
+/**
+ * Absolute path of the launcher for this machine.
+ *
+ * The environment variable `SANDBOXLIB_LAUNCHER` overrides it.
+ *
+ * @throws {BackendError} when there is none for this platform, or its file is gone.
+ */
+export function launcherPath(): string {
+  const override = process.env['SANDBOXLIB_LAUNCHER'];
+  if (override !== undefined && override !== '')
+    return existing(override, 'SANDBOXLIB_LAUNCHER names it', 'unset SANDBOXLIB_LAUNCHER');
+  if (process.platform !== 'linux' || !(process.arch === 'x64' || process.arch === 'arm64'))
+    throw unsupportedPlatform();
+  return existing(
+    `${prebuilds}linux-${process.arch}/launcher`,
+    `${prebuilds} holds ${contents()}`,
+    'reinstall the package, or in a checkout build it with "npm run build"; SANDBOXLIB_LAUNCHER may name one elsewhere',
+  );
+}
+
+function existing(file: string, found: string, remedy: string): string {
+  if (existsSync(file)) return file;
+  throw new BackendError(
+    'cannot start a sandbox',
+    [{ backend: 'native', because: `the launcher ${file} does not exist (${found})` }],
+    remedy,
+  );
+}
+
+function contents(): string {
+  const names = existsSync(prebuilds) ? readdirSync(prebuilds).filter((name) => name.startsWith('linux-')) : [];
+  return names.length === 0 ? 'no launcher' : names.sort().join(', ');
+}
+
+function unsupportedPlatform(): BackendError {
+  const because = `the launcher needs Linux on x64 or arm64, this is ${process.platform} on ${process.arch}`;
+  return new BackendError(
+    'cannot start a sandbox',
+    [{ backend: 'native', because }],
+    'run in a Linux virtual machine, or name the backend "none", which isolates nothing',
+  );
+}
