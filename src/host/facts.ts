@@ -1,0 +1,86 @@
+// What a plan may depend on, read once per process. Every run waits for this: some dozens of system calls and no more.
+import type { CallerFacts, TopLevelEntry } from '../backends/backend.ts';
+import { InternalError } from '../errors/errors.ts';
+import { liesIn, readEntry, readEtcEntries } from './etc.ts';
+import { type HostFiles, hostFiles } from './files.ts';
+import { findHelper, parseIdMap } from './userns.ts';
+
+/** Where programs and libraries are. Of Nix and Guix only the stores: what lies beside them is state of the machine and of its users. */
+const systemDirectories = [
+  'usr',
+  'bin',
+  'sbin',
+  'lib',
+  'lib32',
+  'lib64',
+  'libx32',
+  'opt', // toolchains, JDKs, SDKs of other makers
+  'nix/store',
+  'gnu/store',
+];
+
+let remembered: CallerFacts | undefined;
+
+/** Facts about this process and its host. Remembered: an entry of /etc that comes later is seen by the next process. */
+export function callerFacts(): CallerFacts {
+  remembered ??= readCallerFacts(hostFiles, {
+    uid: process.getuid?.() ?? 0,
+    gid: process.getgid?.() ?? 0,
+    architecture: process.arch,
+  });
+  return remembered;
+}
+
+export interface CallerIdentity {
+  readonly uid: number;
+  readonly gid: number;
+  /** Node's word. */
+  readonly architecture: string;
+}
+
+export function readCallerFacts(files: HostFiles, caller: CallerIdentity): CallerFacts {
+  const topLevel = readTopLevel(files);
+  let newuidmap: { readonly path: string | undefined } | undefined;
+  let newgidmap: { readonly path: string | undefined } | undefined;
+  return {
+    uid: caller.uid,
+    gid: caller.gid,
+    uidRanges: rangesInside(files, '/proc/self/uid_map'),
+    gidRanges: rangesInside(files, '/proc/self/gid_map'),
+    get architecture() {
+      return supportedArchitecture(caller.architecture);
+    },
+    // Few specs need the helpers, so nobody else looks for them.
+    get newuidmap() {
+      newuidmap ??= { path: findHelper(files, 'newuidmap')?.path };
+      return newuidmap.path;
+    },
+    get newgidmap() {
+      newgidmap ??= { path: findHelper(files, 'newgidmap')?.path };
+      return newgidmap.path;
+    },
+    topLevel,
+    etcEntries: readEtcEntries(files, new Set(topLevel.map((entry) => entry.name))),
+  };
+}
+
+function readTopLevel(files: HostFiles): TopLevelEntry[] {
+  const known = new Set(systemDirectories);
+  const shown = (path: string): boolean => liesIn(known, path.slice(1));
+  const entries: TopLevelEntry[] = [];
+  for (const name of systemDirectories) {
+    const entry = readEntry(files, '/', name, shown);
+    if (entry !== undefined && entry.kind !== 'file') entries.push(entry);
+  }
+  return entries;
+}
+
+function rangesInside(files: HostFiles, path: string): { start: number; size: number }[] {
+  return parseIdMap(files.readFile(path)).map(({ inside, size }) => ({ start: inside, size }));
+}
+
+/** Only the native backend asks, and it is not usable where no launcher is built. */
+function supportedArchitecture(name: string): CallerFacts['architecture'] {
+  if (name === 'x64' || name === 'arm64') return name;
+  throw new InternalError(`a plan was made for architecture ${name}, for which there is no launcher`);
+}
