@@ -1,6 +1,7 @@
 // What a plan may depend on, read once per process. Every run waits for this: some dozens of system calls and no more.
 import type { CallerFacts, TopLevelEntry } from '../backends/backend.ts';
 import { InternalError } from '../errors/errors.ts';
+import { type Caller, thisProcess } from './caller.ts';
 import { liesIn, readEntry, readEtcEntries } from './etc.ts';
 import { type HostFiles, hostFiles } from './files.ts';
 import { findHelper, parseIdMap } from './userns.ts';
@@ -23,22 +24,11 @@ let remembered: CallerFacts | undefined;
 
 /** Facts about this process and its host. Remembered: an entry of /etc that comes later is seen by the next process. */
 export function callerFacts(): CallerFacts {
-  remembered ??= readCallerFacts(hostFiles, {
-    uid: process.getuid?.() ?? 0,
-    gid: process.getgid?.() ?? 0,
-    architecture: process.arch,
-  });
+  remembered ??= readCallerFacts(hostFiles, thisProcess());
   return remembered;
 }
 
-export interface CallerIdentity {
-  readonly uid: number;
-  readonly gid: number;
-  /** Node's word. */
-  readonly architecture: string;
-}
-
-export function readCallerFacts(files: HostFiles, caller: CallerIdentity): CallerFacts {
+export function readCallerFacts(files: HostFiles, caller: Caller): CallerFacts {
   const topLevel = readTopLevel(files);
   let newuidmap: { readonly path: string | undefined } | undefined;
   let newgidmap: { readonly path: string | undefined } | undefined;

@@ -7,7 +7,8 @@ export function readUser(files: HostFiles, ids: { readonly uid: number; readonly
   const gidMap = parseIdMap(files.readFile('/proc/self/gid_map'));
   const name = findLogin(files.readFile('/etc/passwd'), ids.uid);
   return {
-    ...ids,
+    uid: ids.uid,
+    gid: ids.gid,
     name,
     uidMap,
     gidMap,

@@ -1,0 +1,75 @@
+// Which cgroup trees there are, and whether the caller may make children of its own cgroup (cgroups(7)).
+import { posix } from 'node:path';
+import type { HostFiles } from './files.ts';
+import { type MountLine, parseMountinfo } from './mountinfo.ts';
+import type { CgroupFacts } from './types.ts';
+
+export function readCgroups(files: HostFiles): CgroupFacts {
+  const mounts = parseMountinfo(files.readFile('/proc/self/mountinfo'));
+  const own = parseOwnCgroups(files.readFile('/proc/self/cgroup'));
+  const unified = mounts.find((mount) => mount.type === 'cgroup2');
+  const legacy = mounts.filter((mount) => mount.type === 'cgroup').flatMap((mount) => legacyTree(mount, own));
+  const path = own.get('');
+  const place = { mountPoint: unified?.mountPoint, path };
+  if (legacy.length > 0)
+    return { version: unified === undefined ? 'v1' : 'hybrid', ...place, ...readLegacy(files, legacy) };
+  if (unified === undefined) return { version: 'none', ...place, controllers: [], delegated: false };
+  return {
+    version: 'v2',
+    ...place,
+    ...readUnified(files, path === undefined ? undefined : directoryOf(unified, path)),
+  };
+}
+
+/** Lines `ID:CONTROLLERS:PATH`; the v2 tree is the one without controllers. */
+function parseOwnCgroups(text: string | undefined): Map<string, string> {
+  const own = new Map<string, string>();
+  for (const line of (text ?? '').split('\n')) {
+    const match = /^\d+:([^:]*):(\/.*)$/.exec(line);
+    if (match?.[1] === undefined || match[2] === undefined) continue;
+    for (const controller of match[1].split(',')) own.set(controller, match[2]);
+  }
+  return own;
+}
+
+interface LegacyTree {
+  readonly controller: string;
+  readonly directory: string;
+}
+
+/** A tree with a name and no controller, such as systemd's own, bounds nothing. */
+function legacyTree(mount: MountLine, own: ReadonlyMap<string, string>): LegacyTree[] {
+  return mount.superOptions.flatMap((controller) => {
+    const path = own.get(controller);
+    if (path === undefined || controller.startsWith('name=')) return [];
+    return [{ controller, directory: directoryOf(mount, path) }];
+  });
+}
+
+/** In a container without a cgroup namespace only a part of the tree is mounted, and /proc/self/cgroup tells the whole path. */
+function directoryOf(mount: MountLine, path: string): string {
+  const inside = path === mount.root ? '/' : path.startsWith(`${mount.root}/`) ? path.slice(mount.root.length) : path;
+  return posix.join(mount.mountPoint, inside);
+}
+
+function readLegacy(files: HostFiles, trees: readonly LegacyTree[]): Pick<CgroupFacts, 'controllers' | 'delegated'> {
+  const controllers = [...new Set(trees.map((tree) => tree.controller))].sort();
+  return { controllers, delegated: trees.every(({ directory }) => isDelegated(files, directory, ['cgroup.procs'])) };
+}
+
+/**
+ * Three files make a delegation (cgroup v2, "Model of Delegation"): the directory itself, `cgroup.procs` and `cgroup.subtree_control`. The
+ * root cgroup has no controllers file to hand out less than everything.
+ */
+function readUnified(files: HostFiles, directory: string | undefined): Pick<CgroupFacts, 'controllers' | 'delegated'> {
+  if (directory === undefined) return { controllers: [], delegated: false };
+  const text = files.readFile(posix.join(directory, 'cgroup.controllers'))?.trim() ?? '';
+  return {
+    controllers: text === '' ? [] : text.split(/\s+/).sort(),
+    delegated: isDelegated(files, directory, ['cgroup.procs', 'cgroup.subtree_control']),
+  };
+}
+
+function isDelegated(files: HostFiles, directory: string, names: readonly string[]): boolean {
+  return files.writable(directory) && names.every((name) => files.writable(posix.join(directory, name)));
+}
