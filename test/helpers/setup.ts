@@ -1,0 +1,29 @@
+// Around every test file: it has a temporary directory of its own, and must leave the machine as it found it.
+import { chmodSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll } from 'vitest';
+import { type Inventory, markProcess, takeInventory, waitForNothingLeft } from './leftovers.ts';
+
+const originalTmpdir = process.env['TMPDIR'];
+let inventory: Inventory;
+let temporary: string;
+
+beforeAll(() => {
+  temporary = mkdtempSync(join(tmpdir(), 'sandboxlib-test-'));
+  // Tests that drop to an ordinary user need to pass through it.
+  chmodSync(temporary, 0o755);
+  process.env['TMPDIR'] = temporary;
+  markProcess();
+  inventory = takeInventory();
+});
+
+// Hooks after all run in reverse order, and setup files come first: this is the last thing that happens in the file.
+afterAll(async () => {
+  if (originalTmpdir === undefined) delete process.env['TMPDIR'];
+  else process.env['TMPDIR'] = originalTmpdir;
+  const files = readdirSync(temporary).map((name) => `temporary file ${name}`);
+  rmSync(temporary, { recursive: true, force: true });
+  const left = [...files, ...(await waitForNothingLeft(inventory))];
+  if (left.length > 0) throw new Error(`left behind:\n${left.join('\n')}`);
+});
