@@ -72,8 +72,25 @@ function processes(): ProcessEntry[] {
     if (entry.pid === process.pid || isGone(entry)) return false;
     const ancestors = ancestry(entry, byPid);
     if (ancestors.includes(process.pid)) return true;
-    return isMarked(entry.pid);
+    return isMarked(entry.pid) || isOrphanedSandbox(entry, ancestors, byPid);
   });
+}
+
+/** Commands in a sandbox carry no mark, for their environment is clean. Sandboxes of other test files hang below those. */
+function isOrphanedSandbox(
+  entry: ProcessEntry,
+  ancestors: readonly number[],
+  byPid: ReadonlyMap<number, ProcessEntry>,
+): boolean {
+  if (ancestors.at(-1) !== 1) return false;
+  const top = byPid.get(ancestors.at(-2) ?? entry.pid);
+  if (top === undefined || top.pid === 1) return false;
+  return top.comm === 'launcher' || !isInOurPidNamespace(top.pid);
+}
+
+function isInOurPidNamespace(pid: number): boolean {
+  const namespace = targetOf(`/proc/${pid}/ns/pid`);
+  return namespace === undefined || namespace === targetOf('/proc/self/ns/pid');
 }
 
 /** A zombie whose parent is pid 1, or not to be seen from here, is gone: reaping is not ours. */

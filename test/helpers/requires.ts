@@ -3,8 +3,7 @@
 import { spawnSync } from 'node:child_process';
 import { accessSync, constants, existsSync, readFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
-import { beforeEach } from 'vitest';
-import { getCurrentTest } from 'vitest/suite';
+import { beforeEach, TestRunner } from 'vitest';
 
 export type Need =
   | 'linux'
@@ -29,7 +28,7 @@ export type Need =
  * @throws when `SANDBOXLIB_TEST_MUST` names a need that is missing.
  */
 export function requires(...needs: readonly Need[]): void {
-  const test = getCurrentTest();
+  const test = TestRunner.getCurrentTest();
   if (test === undefined) {
     beforeEach(() => requires(...needs));
     return;
