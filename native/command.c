@@ -1,0 +1,312 @@
+// The command's process, from the clone in init to the exec: puts on what the command is to wear, the filter last. Only system calls from here on,
+// no allocation; every failure ends the process with a message to the supervisor.
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "run.h"
+#include "sys.h"
+
+#ifndef PR_CAP_AMBIENT
+#define PR_CAP_AMBIENT 47  // 4.3
+#define PR_CAP_AMBIENT_RAISE 2
+#define PR_CAP_AMBIENT_CLEAR_ALL 4
+#endif
+
+static void reset_signals(void) {
+  struct sigaction action = {.sa_handler = SIG_DFL};
+  for (int signal = 1; signal < NSIG; signal++) {
+    // SIGKILL, SIGSTOP and the C library's own signals cannot be set, and are never anything but default at exec.
+    if (sigaction(signal, &action, NULL) < 0 && errno != EINVAL) fail(STEP_SIGNALS, NO_INDEX, "sigaction", NULL);
+  }
+  sigset_t none;
+  sigemptyset(&none);
+  if (sigprocmask(SIG_SETMASK, &none, NULL) < 0) fail(STEP_SIGNALS, NO_INDEX, "sigprocmask", NULL);
+}
+
+static void take_terminal(int terminal) {
+  if (ioctl(terminal, TIOCSCTTY, 0) < 0) fail(STEP_TERMINAL, NO_INDEX, "ioctl(TIOCSCTTY)", NULL);
+  for (int target = 0; target < 3; target++) {
+    if (dup2(terminal, target) < 0) fail(STEP_DESCRIPTORS, NO_INDEX, "dup2", NULL);
+  }
+}
+
+// Two passes, because what one descriptor is to become another may still be.
+static void arrange_descriptors(const struct run *run, int *socket_fd, int terminal) {
+  int from[PLAN_DESCRIPTORS_MAX + 3];
+  int to[PLAN_DESCRIPTORS_MAX + 3];
+  size_t count = 0;
+  int above = 3;
+  for (; terminal < 0 && count < 3; count++) {
+    from[count] = run->standard[count];
+    to[count] = (int)count;
+  }
+  struct cursor cursor = plan_start(&run->plan);
+  struct record record;
+  while (plan_next(&cursor, &record)) {
+    if (record.step != STEP_DESCRIPTOR) continue;
+    from[count] = (int)read_u32(&record.payload);
+    to[count] = (int)read_u32(&record.payload);
+    if (to[count] >= above) above = to[count] + 1;
+    count++;
+  }
+  *socket_fd = fcntl(*socket_fd, F_DUPFD_CLOEXEC, above);
+  if (*socket_fd < 0) fail(STEP_DESCRIPTORS, NO_INDEX, "fcntl", NULL);
+  report_use(*socket_fd);
+  for (size_t i = 0; i < count; i++) {
+    from[i] = fcntl(from[i], F_DUPFD_CLOEXEC, above);
+    if (from[i] < 0) fail(STEP_DESCRIPTORS, NO_INDEX, "fcntl", NULL);
+  }
+  if (!descriptors_close_on_exec(3)) fail(STEP_DESCRIPTORS, NO_INDEX, "close_range", NULL);
+  for (size_t i = 0; i < count; i++) {
+    if (dup2(from[i], to[i]) < 0) fail(STEP_DESCRIPTORS, NO_INDEX, "dup2", NULL);
+  }
+}
+
+// Out of reach of the caller's keys. A kernel without keyrings, or a surrounding filter that denies them, denies them to the command too. A full
+// quota (200 keyrings for an ordinary user, keyrings(7)) is borne only under a filter of ours, which denies keyctl(2).
+static void fresh_keyring(const struct run *run) {
+  if (sys_join_session_keyring() >= 0 || errno == ENOSYS || errno == EPERM) return;
+  if (errno == EDQUOT && run->plan.has_filter) return;
+  fail(STEP_KEYRING, NO_INDEX, "keyctl", NULL);
+}
+
+static void set_rlimit(struct record *record) {
+  int resource = (int)read_u32(&record->payload);
+  struct sbx_rlimit wanted = {.soft = read_u64(&record->payload)};
+  wanted.hard = read_u64(&record->payload);
+  struct sbx_rlimit present;
+  if (sys_prlimit(resource, NULL, &present) < 0) fail(record->step, record->index, "prlimit", NULL);
+  if (wanted.hard > present.hard) wanted.hard = present.hard;
+  if (wanted.soft > wanted.hard) wanted.soft = wanted.hard;
+  if (sys_prlimit(resource, &wanted, NULL) < 0) fail(record->step, record->index, "prlimit", NULL);
+}
+
+static void become_user(struct record *record) {
+  struct reader *r = &record->payload;
+  uint32_t uid = read_u32(r);
+  uint32_t gid = read_u32(r);
+  bool set_groups = read_u32(r) == 1;
+  uint32_t count = read_u32(r);
+  static uint32_t groups[PLAN_GROUPS_MAX];
+  for (uint32_t i = 0; i < count; i++) groups[i] = read_u32(r);
+  // Capabilities outlive the change of uid here and are dropped by their own step, which checks what is left.
+  if (prctl(PR_SET_SECUREBITS, SBX_SECBIT_NO_SETUID_FIXUP, 0, 0, 0) < 0) fail(record->step, record->index, "prctl(PR_SET_SECUREBITS)", NULL);
+  if (set_groups && sys_setgroups(count, groups) < 0) fail(record->step, record->index, "setgroups", NULL);
+  if (sys_setresgid(gid) < 0) fail(record->step, record->index, "setresgid", NULL);
+  if (sys_setresuid(uid) < 0) fail(record->step, record->index, "setresuid", NULL);
+}
+
+static void drop_bounding(const struct record *record, uint64_t keep) {
+  for (unsigned capability = 0; capability < 64; capability++) {
+    if (keep >> capability & 1) continue;
+    if (prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) == 0) continue;
+    if (errno == EINVAL) return;  // past the last one that this kernel knows
+    fail(record->step, record->index, "prctl(PR_CAPBSET_DROP)", NULL);
+  }
+}
+
+static void keep_capabilities(struct record *record) {
+  uint64_t keep = read_u64(&record->payload);
+  drop_bounding(record, keep);
+  if (sys_capset(keep, keep, keep) < 0) fail(record->step, record->index, "capset", NULL);
+  if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0) fail(record->step, record->index, "prctl(PR_CAP_AMBIENT)", NULL);
+  for (unsigned capability = 0; capability < 64; capability++) {
+    if ((keep >> capability & 1) == 0) continue;
+    if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability, 0, 0) < 0) fail(record->step, record->index, "prctl(PR_CAP_AMBIENT)", NULL);
+  }
+  // With these locked, uid 0 gains nothing at exec, and none of it can be taken back.
+  unsigned bits = SBX_SECBIT_NOROOT | SBX_SECBIT_NO_SETUID_FIXUP | SBX_SECBIT_NO_CAP_AMBIENT_RAISE | SBX_SECBIT_LOCKS;
+  if (prctl(PR_SET_SECUREBITS, bits, 0, 0, 0) < 0) fail(record->step, record->index, "prctl(PR_SET_SECUREBITS)", NULL);
+  uint64_t effective, permitted, inheritable;
+  if (sys_capget(&effective, &permitted, &inheritable) < 0) fail(record->step, record->index, "capget", NULL);
+  if (effective != keep || permitted != keep || inheritable != keep) {
+    errno = EPERM;
+    fail(record->step, record->index, "capget", NULL);
+  }
+}
+
+static void change_directory(struct record *record) {
+  const char *path = read_string(&record->payload);
+  if (chdir(path) < 0) fail(record->step, record->index, "chdir", path);
+}
+
+static void install_filter(struct record *record) {
+  uint32_t count = read_u32(&record->payload);
+  static struct sbx_sock_filter filter[PLAN_FILTER_MAX];
+  // A copy, because the plan aligns nothing.
+  memcpy(filter, read_bytes(&record->payload, (size_t)count * sizeof filter[0]), (size_t)count * sizeof filter[0]);
+  struct sbx_sock_fprog program = {.len = (uint16_t)count, .filter = filter};
+  if (sys_seccomp_filter(&program) < 0) fail(record->step, record->index, "seccomp", NULL);
+}
+
+// What kept a program from running, found by looking at it. Only for the message: every answer is still a refusal.
+struct diagnosis {
+  enum exec_reason reason;
+  char interpreter[REPORT_DETAIL_BYTES];
+};
+
+#if defined(__x86_64__)
+#define OWN_MACHINE EM_X86_64
+#define OTHER_MACHINE EM_386
+#elif defined(__aarch64__)
+#define OWN_MACHINE EM_AARCH64
+#define OTHER_MACHINE EM_ARM
+#else
+#error "unknown architecture"
+#endif
+
+static void read_script_interpreter(const char *head, size_t length, struct diagnosis *found) {
+  size_t start = 2;
+  while (start < length && (head[start] == ' ' || head[start] == '\t')) start++;
+  size_t end = start;
+  while (end < length && strchr(" \t\n\r", head[end]) == NULL && head[end] != '\0') end++;
+  size_t size = end - start < sizeof found->interpreter - 1 ? end - start : sizeof found->interpreter - 1;
+  memcpy(found->interpreter, head + start, size);
+  found->interpreter[size] = '\0';
+}
+
+static void read_elf_interpreter(int file, const Elf64_Ehdr *header, struct diagnosis *found) {
+  for (unsigned i = 0; i < header->e_phnum && i < 64; i++) {
+    Elf64_Phdr segment;
+    off_t at = (off_t)(header->e_phoff + (Elf64_Off)i * sizeof segment);
+    if (pread(file, &segment, sizeof segment, at) != (ssize_t)sizeof segment) return;
+    if (segment.p_type != PT_INTERP) continue;
+    size_t size = segment.p_filesz < sizeof found->interpreter - 1 ? (size_t)segment.p_filesz : sizeof found->interpreter - 1;
+    ssize_t got = pread(file, found->interpreter, size, (off_t)segment.p_offset);
+    found->interpreter[got > 0 ? got : 0] = '\0';
+    return;
+  }
+}
+
+static void diagnose_file(int file, int error, struct diagnosis *found) {
+  union {
+    char bytes[256];
+    Elf64_Ehdr elf;
+  } head;
+  memset(&head, 0, sizeof head);
+  ssize_t length = pread(file, head.bytes, sizeof head.bytes, 0);
+  bool script = length > 2 && head.bytes[0] == '#' && head.bytes[1] == '!';
+  bool elf = length >= (ssize_t)sizeof head.elf && memcmp(head.bytes, ELFMAG, SELFMAG) == 0;
+  if (script) read_script_interpreter(head.bytes, (size_t)length, found);
+  if (elf && head.elf.e_ident[EI_CLASS] == ELFCLASS64) read_elf_interpreter(file, &head.elf, found);
+  bool foreign = elf && head.elf.e_machine != OWN_MACHINE;
+  if (error == ENOENT) found->reason = script || elf ? EXEC_MISSING_INTERPRETER : EXEC_NOT_FOUND;
+  else if (error == ENOEXEC) found->reason = foreign ? EXEC_WRONG_ARCHITECTURE : EXEC_NOT_A_PROGRAM;
+  // A 32-bit program of this machine's other ABI whose loader is not there.
+  if (error == ENOENT && foreign && head.elf.e_machine != OTHER_MACHINE) found->reason = EXEC_WRONG_ARCHITECTURE;
+}
+
+static void diagnose(const char *path, int error, struct diagnosis *found) {
+  memset(found, 0, sizeof *found);
+  found->reason = EXEC_OTHER;
+  if (error == ENOENT || error == ENOTDIR) found->reason = EXEC_NOT_FOUND;
+  else if (error == EACCES || error == EPERM) found->reason = EXEC_NOT_EXECUTABLE;
+  else if (error == ENOEXEC) found->reason = EXEC_NOT_A_PROGRAM;
+  else if (error == ETXTBSY) found->reason = EXEC_TEXT_BUSY;
+  else if (error == ELOOP) found->reason = EXEC_INTERPRETER_LOOP;
+  else if (error == E2BIG || error == ENAMETOOLONG) found->reason = EXEC_TOO_LONG;
+  struct stat status;
+  if (stat(path, &status) < 0) return;
+  if (S_ISDIR(status.st_mode)) {
+    found->reason = EXEC_DIRECTORY;
+    return;
+  }
+  int file = S_ISREG(status.st_mode) ? open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY) : -1;
+  if (file < 0) return;
+  diagnose_file(file, error, found);
+  (void)close(file);
+}
+
+static _Noreturn void fail_exec(uint32_t index, const char *path, int error) {
+  struct failure failure;
+  struct diagnosis found;
+  diagnose(path, error, &found);
+  failure_fill(&failure, STEP_EXEC, index, error, "execve", path);
+  failure.reason = found.reason;
+  memcpy(failure.detail, found.interpreter, sizeof failure.detail);
+  fail_with(&failure);
+}
+
+static const char *search_path_of(char *const *environment) {
+  for (; *environment != NULL; environment++) {
+    if (strncmp(*environment, "PATH=", 5) == 0) return *environment + 5;
+  }
+  return "/usr/local/bin:/usr/bin:/bin";
+}
+
+// execvp(3) with the command's own PATH, inside the root: the first that runs wins, a denied one is remembered, and an empty entry is the
+// current directory. Unlike there a file that is no program is not given to a shell.
+static _Noreturn void exec_searching(const struct run *run, uint32_t index) {
+  static char candidate[REPORT_PATH_BYTES];
+  static char denied[REPORT_PATH_BYTES];
+  const char *name = run->arguments[0];
+  const char *path = search_path_of(run->environment);
+  size_t name_length = strlen(name);
+  denied[0] = '\0';
+  for (;;) {
+    size_t length = strcspn(path, ":");
+    if (length + name_length + 2 <= sizeof candidate) {
+      memcpy(candidate, path, length);
+      size_t used = length;
+      if (used > 0) candidate[used++] = '/';
+      memcpy(candidate + used, name, name_length + 1);
+      execve(candidate, run->arguments, run->environment);
+      struct stat status;
+      bool absent = errno == ENOTDIR || errno == ENAMETOOLONG || (errno == ENOENT && lstat(candidate, &status) < 0);
+      if (errno == EACCES) memcpy(denied, candidate, used + name_length + 1);
+      else if (!absent) fail_exec(index, candidate, errno);
+    }
+    if (path[length] == '\0') break;
+    path += length + 1;
+  }
+  if (denied[0] != '\0') fail_exec(index, denied, EACCES);
+  struct failure failure;
+  failure_fill(&failure, STEP_EXEC, index, ENOENT, "execve", name);
+  failure.reason = EXEC_NOT_FOUND;
+  fail_with(&failure);
+}
+
+static _Noreturn void execute(const struct run *run, uint32_t index) {
+  const char *name = run->arguments[0];
+  if (strchr(name, '/') == NULL) exec_searching(run, index);
+  execve(name, run->arguments, run->environment);
+  fail_exec(index, name, errno);
+}
+
+static void perform(const struct run *run, struct record *record) {
+  switch (record->step) {
+    case STEP_RLIMIT: set_rlimit(record); break;
+    case STEP_UMASK: (void)umask((mode_t)read_u32(&record->payload)); break;
+    case STEP_USER: become_user(record); break;
+    case STEP_CAPABILITIES: keep_capabilities(record); break;
+    case STEP_CWD: change_directory(record); break;
+    case STEP_SECCOMP: install_filter(record); break;
+    case STEP_EXEC: execute(run, record->index);
+    default: break;  // of an earlier phase
+  }
+}
+
+_Noreturn void command_main(const struct run *run, int socket_fd, int terminal) {
+  report_use(socket_fd);
+  if (setsid() < 0) fail(STEP_SESSION, NO_INDEX, "setsid", NULL);
+  if (terminal >= 0) take_terminal(terminal);
+  arrange_descriptors(run, &socket_fd, terminal);
+  fresh_keyring(run);
+  reset_signals();
+  // Before the filter, which an unprivileged process could not install without it; and for every command, whatever the plan says.
+  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) fail(STEP_NO_NEW_PRIVILEGES, NO_INDEX, "prctl(PR_SET_NO_NEW_PRIVS)", NULL);
+  (void)umask(022);
+  struct cursor cursor = plan_start(&run->plan);
+  struct record record;
+  while (plan_next(&cursor, &record)) perform(run, &record);
+  errno = EINVAL;
+  fail(STEP_EXEC, NO_INDEX, "execve", NULL);
+}

@@ -1,0 +1,182 @@
+// Init: pid 1 of the sandbox, in all its new namespaces from its first instruction. It builds the root, starts the command, reaps, passes signals
+// on, and ends when the command does or when the supervisor is gone; the kernel then ends every other process of the pid namespace.
+//
+// The command may run under the same uid. It cannot touch init all the same: signals that pid 1 has no handler for do not reach it from inside
+// (pid_namespaces(7)), and it is not dumpable, so that neither ptrace(2) nor /proc/1 open it.
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "mounts.h"
+#include "network.h"
+#include "run.h"
+#include "sys.h"
+
+static void die_with_supervisor(void) {
+  if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0) fail(STEP_INIT, NO_INDEX, "prctl(PR_SET_PDEATHSIG)", NULL);
+}
+
+// The id maps are written by now. A supervisor that died before PR_SET_PDEATHSIG took hold shows as end of file here.
+static void wait_for_go(int socket_fd) {
+  struct message message;
+  ssize_t got;
+  do got = recv(socket_fd, &message, sizeof message, 0);
+  while (got < 0 && errno == EINTR);
+  if (got != (ssize_t)sizeof message || message.kind != MESSAGE_GO) _exit(125);
+}
+
+// Ids that exist in the new user namespace, or nothing could be created on its file systems (EOVERFLOW).
+static void become_mapped(const struct plan *plan) {
+  if ((plan->namespaces & CLONE_NEWUSER) == 0) return;
+  if (sys_setresgid(plan->become_gid) < 0) fail(STEP_MAP_IDS, NO_INDEX, "setresgid", NULL);
+  if (sys_setresuid(plan->become_uid) < 0) fail(STEP_MAP_IDS, NO_INDEX, "setresuid", NULL);
+  die_with_supervisor();  // a change of ids clears it, prctl(2)
+}
+
+static void set_hostname(struct record *record) {
+  const char *name = read_string(&record->payload);
+  if (sethostname(name, strlen(name)) < 0) fail(record->step, record->index, "sethostname", NULL);
+}
+
+static void bring_loopback_up(const struct record *record) {
+  if (loopback_up() < 0) fail(record->step, record->index, "netlink(RTM_NEWLINK)", NULL);
+}
+
+static void perform(struct record *record) {
+  switch (record->step) {
+    case STEP_HOSTNAME: set_hostname(record); break;
+    case STEP_LOOPBACK: bring_loopback_up(record); break;
+    case STEP_ROOT: mounts_root(record); break;
+    case STEP_MOUNT: mounts_mount(record); break;
+    case STEP_READONLY: mounts_readonly(record); break;
+    case STEP_MASK: mounts_mask(record); break;
+    case STEP_MKDIR: mounts_mkdir(record); break;
+    case STEP_SYMLINK: mounts_symlink(record); break;
+    case STEP_FILE: mounts_file(record); break;
+    case STEP_SYSCTL: mounts_sysctl(record); break;
+    case STEP_PIVOT: mounts_pivot(record); break;
+    default: break;  // of another phase
+  }
+}
+
+// A terminal from the sandbox's own devpts; its other side goes to the supervisor. The slave is opened through the master (TIOCGPTPEER), never by a
+// path.
+static int open_terminal(const struct run *run, int socket_fd) {
+  if (!run->plan.has_terminal) return -1;
+  int master = open("/dev/pts/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC);
+  if (master < 0) fail(STEP_TERMINAL, NO_INDEX, "open", "/dev/pts/ptmx");
+  int unlocked = 0;
+  if (ioctl(master, TIOCSPTLCK, &unlocked) < 0) fail(STEP_TERMINAL, NO_INDEX, "ioctl(TIOCSPTLCK)", NULL);
+  int slave = ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
+  if (slave < 0) fail(STEP_TERMINAL, NO_INDEX, "ioctl(TIOCGPTPEER)", NULL);
+  struct winsize size = {.ws_col = run->columns, .ws_row = run->rows};
+  if (ioctl(slave, TIOCSWINSZ, &size) < 0) fail(STEP_TERMINAL, NO_INDEX, "ioctl(TIOCSWINSZ)", NULL);
+  if (fchown(slave, run->plan.uid, (gid_t)-1) < 0) fail(STEP_TERMINAL, NO_INDEX, "fchown", NULL);
+  if (!message_send_descriptor(socket_fd, MESSAGE_TERMINAL, master)) fail(STEP_TERMINAL, NO_INDEX, "sendmsg", NULL);
+  (void)close(master);
+  return slave;
+}
+
+static void block_sigchld(void) {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGCHLD);
+  if (sigprocmask(SIG_SETMASK, &set, NULL) < 0) fail(STEP_INIT, NO_INDEX, "sigprocmask", NULL);
+}
+
+// CLONE_VFORK: init goes on when the command was executed, or is gone. Memory is not shared.
+static pid_t start_command(const struct run *run, int socket_fd) {
+  int terminal = open_terminal(run, socket_fd);
+  if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0) fail(STEP_INIT, NO_INDEX, "prctl(PR_SET_DUMPABLE)", NULL);
+  pid_t command = sys_clone(CLONE_VFORK);
+  if (command < 0) fail(STEP_FORK, NO_INDEX, "clone", NULL);
+  if (command == 0) command_main(run, socket_fd, terminal);
+  return command;
+}
+
+// From here on init needs one privilege: to signal processes of the sandbox that changed their uid. And it holds nothing open but the socket, so
+// that the command's streams end with the command.
+static void give_up_privileges(int socket_fd) {
+  (void)close(0);
+  (void)close(1);
+  (void)close(2);
+  if (!descriptors_close_except(&socket_fd, 1)) fail(STEP_INIT, NO_INDEX, "close_range", NULL);
+  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) fail(STEP_INIT, NO_INDEX, "prctl(PR_SET_NO_NEW_PRIVS)", NULL);
+  uint64_t effective, permitted, inheritable;
+  if (sys_capget(&effective, &permitted, &inheritable) < 0) fail(STEP_INIT, NO_INDEX, "capget", NULL);
+  uint64_t kept = permitted & (1ULL << SBX_CAP_KILL);
+  if (sys_capset(kept, kept, 0) < 0) fail(STEP_INIT, NO_INDEX, "capset", NULL);
+  die_with_supervisor();  // a change of capabilities clears it too
+}
+
+static void pass_on(const struct message *message, pid_t command) {
+  // ESRCH: nothing is left to signal. The rest cannot happen to init, and would leave the supervisor its SIGKILL.
+  if (message->kind == MESSAGE_SIGNAL_ALL) {
+    (void)kill(-1, message->value);
+    // Stopped processes would sleep on over the request to end.
+    if (message->value != SIGSTOP && message->value != SIGTSTP) (void)kill(-1, SIGCONT);
+  } else if (message->kind == MESSAGE_SIGNAL_COMMAND) {
+    (void)kill(command, message->value);
+  } else if (message->kind == MESSAGE_SIGNAL_GROUP) {
+    (void)kill(-command, message->value);
+  }
+}
+
+static void reap(int socket_fd, pid_t command) {
+  int status;
+  for (;;) {
+    pid_t reaped = waitpid(-1, &status, WNOHANG);
+    if (reaped < 0 && errno == EINTR) continue;
+    if (reaped <= 0) return;
+    if (reaped != command) continue;
+    (void)message_send(socket_fd, MESSAGE_EXITED, status);
+    _exit(0);
+  }
+}
+
+static _Noreturn void watch(int socket_fd, pid_t command) {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGCHLD);
+  int children = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+  if (children < 0) fail(STEP_INIT, NO_INDEX, "signalfd", NULL);
+  struct pollfd watched[2] = {{.fd = socket_fd, .events = POLLIN}, {.fd = children, .events = POLLIN}};
+  for (;;) {
+    reap(socket_fd, command);
+    if (poll(watched, 2, -1) < 0 && errno != EINTR) _exit(125);
+    struct signalfd_siginfo info;
+    if (watched[1].revents != 0 && read(children, &info, sizeof info) < 0 && errno != EAGAIN && errno != EINTR) _exit(125);
+    if (watched[0].revents == 0) continue;
+    struct message message;
+    ssize_t got = recv(socket_fd, &message, sizeof message, MSG_DONTWAIT);
+    if (got == (ssize_t)sizeof message) pass_on(&message, command);
+    else if (got == 0 || (errno != EAGAIN && errno != EINTR)) _exit(125);
+  }
+}
+
+_Noreturn void init_main(const struct run *run, int socket_fd) {
+  report_use(socket_fd);
+  die_with_supervisor();
+  wait_for_go(socket_fd);
+  if (setsid() < 0) fail(STEP_SESSION, NO_INDEX, "setsid", NULL);
+  become_mapped(&run->plan);
+  mounts_begin();
+  struct cursor cursor = plan_start(&run->plan);
+  struct record record;
+  while (plan_next(&cursor, &record)) perform(&record);
+  block_sigchld();
+  pid_t command = start_command(run, socket_fd);
+  give_up_privileges(socket_fd);
+  if (!message_send(socket_fd, MESSAGE_STARTED, 0)) _exit(125);
+  watch(socket_fd, command);
+}

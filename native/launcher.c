@@ -1,0 +1,245 @@
+// The launcher's command line and the way a plan comes in. What it does with one is in supervisor.c, init.c and command.c; README.md tells the whole.
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "probe.h"
+#include "run.h"
+#include "status.h"
+
+#define EXIT_USAGE 125
+
+static const char usage[] =
+    "usage: launcher run --channel-fd N\n"
+    "       launcher run (--plan-fd N | --plan-env NAME) [--status-fd N]\n"
+    "       launcher probe [...]\n"
+    "       launcher --version\n";
+
+static int refuse_usage(void) {
+  (void)!write(STDERR_FILENO, usage, sizeof usage - 1);
+  return EXIT_USAGE;
+}
+
+static int refuse_plan(uint32_t index, const char *reason) {
+  struct failure failure;
+  failure_fill(&failure, STEP_PLAN, index, errno, NULL, NULL);
+  (void)snprintf(failure.detail, sizeof failure.detail, "%s", reason);
+  status_failed(&failure);
+  return EXIT_USAGE;
+}
+
+// A caller may have closed 0, 1 or 2; whatever is opened next would become it.
+static bool open_standard(void) {
+  for (int descriptor = 0; descriptor < 3; descriptor++) {
+    if (fcntl(descriptor, F_GETFD) >= 0) continue;
+    if (open("/dev/null", O_RDWR) != descriptor) return false;
+  }
+  return true;
+}
+
+// Dispositions and mask may be anything here: a SIGCHLD that is ignored would take init's status from us.
+static bool reset_signals(void) {
+  struct sigaction action = {.sa_handler = SIG_DFL};
+  for (int signal = 1; signal < NSIG; signal++) {
+    if (sigaction(signal, &action, NULL) < 0 && errno != EINVAL) return false;
+  }
+  sigset_t none;
+  sigemptyset(&none);
+  return sigprocmask(SIG_SETMASK, &none, NULL) == 0;
+}
+
+static bool read_all(int descriptor, uint8_t *to, size_t length) {
+  while (length > 0) {
+    ssize_t got = read(descriptor, to, length);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return false;
+    if (got == 0) {
+      errno = EPIPE;
+      return false;
+    }
+    to += got;
+    length -= (size_t)got;
+  }
+  return true;
+}
+
+static void *allocate(size_t length) {
+  void *memory = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  return memory == MAP_FAILED ? NULL : memory;
+}
+
+static const uint8_t *read_plan(int descriptor, size_t *length, const char **reason) {
+  uint8_t header[PLAN_HEADER_BYTES];
+  *reason = "the plan cannot be read";
+  if (!read_all(descriptor, header, sizeof header)) return NULL;
+  errno = 0;
+  uint32_t announced = plan_length(header, reason);
+  if (announced == 0) return NULL;
+  *reason = "the plan cannot be read";
+  uint8_t *bytes = allocate(announced);
+  if (bytes == NULL) return NULL;
+  memcpy(bytes, header, sizeof header);
+  if (!read_all(descriptor, bytes + sizeof header, announced - sizeof header)) return NULL;
+  *length = announced;
+  return bytes;
+}
+
+static int base64_value(char character) {
+  if (character >= 'A' && character <= 'Z') return character - 'A';
+  if (character >= 'a' && character <= 'z') return character - 'a' + 26;
+  if (character >= '0' && character <= '9') return character - '0' + 52;
+  return character == '+' ? 62 : character == '/' ? 63 : -1;
+}
+
+struct decoder {
+  uint8_t *bytes;
+  size_t length, capacity;
+  uint32_t bits;
+  unsigned count;
+};
+
+static bool decode_base64(struct decoder *decoder, const char *text) {
+  for (; *text != '\0' && *text != '='; text++) {
+    int value = base64_value(*text);
+    if (value < 0 || decoder->length == decoder->capacity) return false;
+    decoder->bits = decoder->bits << 6 | (uint32_t)value;
+    decoder->count += 6;
+    if (decoder->count < 8) continue;
+    decoder->count -= 8;
+    decoder->bytes[decoder->length++] = (uint8_t)(decoder->bits >> decoder->count);
+  }
+  return true;
+}
+
+// NAME0, NAME1, ...: one string of the environment holds at most 128 KiB (execve(2)).
+static const uint8_t *plan_from_environment(const char *name, size_t *length, const char **reason) {
+  struct decoder decoder = {.bytes = allocate(PLAN_BYTES_MAX), .capacity = PLAN_BYTES_MAX};
+  *reason = "no memory for the plan";
+  if (decoder.bytes == NULL) return NULL;
+  *reason = "the plan in the environment is missing or not base64";
+  for (unsigned part = 0;; part++) {
+    char variable[128];
+    (void)snprintf(variable, sizeof variable, "%s%u", name, part);
+    const char *text = getenv(variable);
+    if (text == NULL) break;
+    if (!decode_base64(&decoder, text)) return NULL;
+  }
+  *length = decoder.length;
+  return decoder.length > 0 ? decoder.bytes : NULL;
+}
+
+// The vectors of execve(2), made before any clone.
+static bool prepare_vectors(struct run *run) {
+  size_t count = (size_t)run->plan.argument_count + run->plan.environment_count + 2;
+  char **vectors = allocate(count * sizeof *vectors);
+  if (vectors == NULL) return false;
+  run->arguments = vectors;
+  run->environment = vectors + run->plan.argument_count + 1;
+  struct cursor cursor = plan_start(&run->plan);
+  struct record record;
+  while (plan_next(&cursor, &record)) {
+    if (record.step != STEP_EXEC) continue;
+    uint32_t arguments = read_u32(&record.payload);
+    for (uint32_t i = 0; i < arguments; i++) run->arguments[i] = (char *)(uintptr_t)read_string(&record.payload);
+    uint32_t environment = read_u32(&record.payload);
+    for (uint32_t i = 0; i < environment; i++) run->environment[i] = (char *)(uintptr_t)read_string(&record.payload);
+  }
+  return true;
+}
+
+static int compare(const void *a, const void *b) { return *(const int *)a - *(const int *)b; }
+
+// Closes what this process inherited and the plan does not name.
+static bool keep_named_descriptors(const struct run *run) {
+  int kept[PLAN_DESCRIPTORS_MAX + 2];
+  size_t count = 0;
+  if (run->channel_fd >= 0) kept[count++] = run->channel_fd;
+  if (run->status_fd >= 0 && run->status_fd != run->channel_fd) kept[count++] = run->status_fd;
+  struct cursor cursor = plan_start(&run->plan);
+  struct record record;
+  while (plan_next(&cursor, &record)) {
+    if (record.step == STEP_DESCRIPTOR) kept[count++] = (int)read_u32(&record.payload);
+  }
+  qsort(kept, count, sizeof kept[0], compare);
+  return descriptors_close_except(kept, count) && descriptors_close_on_exec(3);
+}
+
+// With a channel its end of file is what ends us, and all that a caller that died must do is wake us, should we be stopped. Without one this signal is
+// all there is; a parent that died before the call shows as a changed parent.
+static bool follow_parent(pid_t parent, bool has_channel) {
+  if (prctl(PR_SET_PDEATHSIG, has_channel ? SIGCONT : SIGKILL, 0, 0, 0) < 0) return false;
+  return has_channel || getppid() == parent;
+}
+
+struct arguments {
+  int channel_fd, plan_fd, status_fd;
+  const char *plan_env;
+};
+
+static bool parse_descriptor(const char *text, int *to) {
+  char *end;
+  long number = strtol(text, &end, 10);
+  if (end == text || *end != '\0' || number < 0 || number > PLAN_DESCRIPTOR_MAX) return false;
+  *to = (int)number;
+  return fcntl(*to, F_GETFD) >= 0;
+}
+
+static bool parse_arguments(int count, char **values, struct arguments *parsed) {
+  *parsed = (struct arguments){.channel_fd = -1, .plan_fd = -1, .status_fd = -1};
+  for (int i = 0; i < count; i += 2) {
+    if (i + 1 == count) return false;
+    bool ok = false;
+    if (strcmp(values[i], "--channel-fd") == 0) ok = parse_descriptor(values[i + 1], &parsed->channel_fd) && parsed->channel_fd > 2;
+    if (strcmp(values[i], "--plan-fd") == 0) ok = parse_descriptor(values[i + 1], &parsed->plan_fd);
+    if (strcmp(values[i], "--status-fd") == 0) ok = parse_descriptor(values[i + 1], &parsed->status_fd) && parsed->status_fd > 2;
+    if (strcmp(values[i], "--plan-env") == 0) {
+      parsed->plan_env = values[i + 1];
+      ok = true;
+    }
+    if (!ok) return false;
+  }
+  int sources = (parsed->channel_fd >= 0) + (parsed->plan_fd >= 0) + (parsed->plan_env != NULL);
+  return sources == 1 && (parsed->channel_fd < 0 || parsed->status_fd < 0);
+}
+
+static int run_plan(const struct arguments *arguments, pid_t parent) {
+  static struct run run;
+  run.channel_fd = arguments->channel_fd;
+  run.status_fd = arguments->status_fd;
+  status_use(run.channel_fd >= 0 ? run.channel_fd : run.status_fd);
+  const char *reason;
+  size_t length = 0;
+  const uint8_t *bytes = arguments->plan_env != NULL
+                             ? plan_from_environment(arguments->plan_env, &length, &reason)
+                             : read_plan(arguments->channel_fd >= 0 ? arguments->channel_fd : arguments->plan_fd, &length, &reason);
+  if (bytes == NULL) return refuse_plan(NO_INDEX, reason);
+  uint32_t index;
+  errno = 0;
+  if (!plan_parse(bytes, length, &run.plan, &index, &reason)) return refuse_plan(index, reason);
+  if (arguments->plan_fd > 2) (void)close(arguments->plan_fd);
+  if (!keep_named_descriptors(&run)) return refuse_plan(NO_INDEX, "descriptors cannot be closed");
+  if (!prepare_vectors(&run)) return refuse_plan(NO_INDEX, "no memory for the arguments");
+  if (!follow_parent(parent, run.channel_fd >= 0)) return EXIT_USAGE;
+  return supervise(&run);
+}
+
+int main(int count, char **values) {
+  pid_t parent = getppid();
+  if (!open_standard() || !reset_signals()) return EXIT_USAGE;
+  (void)umask(0);  // modes in a plan are exact
+  if (count == 2 && strcmp(values[1], "--version") == 0) {
+    return printf("{\"launcher\":\"sandboxlib\",\"protocol\":%d}\n", PLAN_PROTOCOL) < 0 || fflush(stdout) != 0 ? EXIT_USAGE : 0;
+  }
+  if (count >= 2 && strcmp(values[1], "probe") == 0) return probe_main(count - 2, values + 2);
+  struct arguments arguments;
+  if (count < 2 || strcmp(values[1], "run") != 0 || !parse_arguments(count - 2, values + 2, &arguments)) return refuse_usage();
+  return run_plan(&arguments, parent);
+}

@@ -1,0 +1,436 @@
+// Runs in init, in its new namespaces, with the capabilities of its user namespace. Every function ends the process through fail() when its
+// step cannot be done. Descriptors that stay open end with the process or are close-on-exec.
+//
+// The mount API of Linux 5.2 (open_tree, move_mount, fsopen) and mount_setattr of 5.12 are used where the kernel has them: a mount is made
+// detached, gets all its flags, and only then appears. Else mount(2) does it in more steps, through /proc/self/fd.
+#include "mounts.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "paths.h"
+#include "report.h"
+#include "sys.h"
+
+// Where mount(2) puts the new root for the moment: a directory that nobody binds from. move_mount needs none, it covers "/".
+#define LEGACY_BASE "/sys"
+
+static int new_root = -1;
+static int fresh_proc = -1;
+
+struct mount_step {
+  enum step step;
+  uint32_t index;
+  const char *path;  // for messages
+};
+
+static _Noreturn void fail_mount(const struct mount_step *at, const char *syscall) { fail(at->step, at->index, syscall, at->path); }
+
+static void descriptor_path(char buffer[32], int descriptor) { (void)snprintf(buffer, 32, "/proc/self/fd/%d", descriptor); }
+
+static unsigned attributes_of(uint32_t flags) {
+  unsigned attributes = 0;
+  if (flags & PLAN_MOUNT_READONLY) attributes |= SBX_MOUNT_ATTR_RDONLY;
+  if (flags & PLAN_MOUNT_NOSUID) attributes |= SBX_MOUNT_ATTR_NOSUID;
+  if (flags & PLAN_MOUNT_NODEV) attributes |= SBX_MOUNT_ATTR_NODEV;
+  if (flags & PLAN_MOUNT_NOEXEC) attributes |= SBX_MOUNT_ATTR_NOEXEC;
+  return attributes;
+}
+
+static unsigned long legacy_flags_of(uint32_t flags) {
+  unsigned long result = 0;
+  if (flags & PLAN_MOUNT_READONLY) result |= MS_RDONLY;
+  if (flags & PLAN_MOUNT_NOSUID) result |= MS_NOSUID;
+  if (flags & PLAN_MOUNT_NODEV) result |= MS_NODEV;
+  if (flags & PLAN_MOUNT_NOEXEC) result |= MS_NOEXEC;
+  return result;
+}
+
+// In a user namespace the kernel refuses a remount that would clear a flag of the source ("locked"), so those that are there are repeated.
+static unsigned long flags_in_place(int descriptor) {
+  struct statvfs status;
+  if (fstatvfs(descriptor, &status) < 0) return 0;
+  unsigned long result = 0;
+  if (status.f_flag & ST_RDONLY) result |= MS_RDONLY;
+  if (status.f_flag & ST_NOSUID) result |= MS_NOSUID;
+  if (status.f_flag & ST_NODEV) result |= MS_NODEV;
+  if (status.f_flag & ST_NOEXEC) result |= MS_NOEXEC;
+  if (status.f_flag & ST_NOATIME) result |= MS_NOATIME;
+  if (status.f_flag & ST_NODIRATIME) result |= MS_NODIRATIME;
+  if (status.f_flag & ST_RELATIME) result |= MS_RELATIME;
+  return result;
+}
+
+static void legacy_remount(const struct mount_step *at, int mount_fd, uint32_t flags) {
+  char path[32];
+  descriptor_path(path, mount_fd);
+  unsigned long wanted = MS_REMOUNT | MS_BIND | legacy_flags_of(flags) | flags_in_place(mount_fd);
+  if (mount(NULL, path, NULL, wanted, NULL) < 0) fail_mount(at, "mount");
+}
+
+// mount_setattr(2), or for kernels before 5.12 a remount of this one mount. A recursive request that cannot be made recursively is refused by
+// the caller, who then did not bind recursively.
+static void set_attributes(const struct mount_step *at, int mount_fd, uint32_t flags, bool recursive) {
+  struct sbx_mount_attr attributes = {.attr_set = attributes_of(flags), .propagation = MS_PRIVATE};
+  unsigned how = AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0U);
+  if (sys_mount_setattr(mount_fd, "", how, &attributes) == 0) return;
+  if (errno != ENOSYS) fail_mount(at, "mount_setattr");
+  legacy_remount(at, mount_fd, flags);
+}
+
+// Asked with nothing to change, which the kernel answers before it looks at the path.
+static bool kernel_has_mount_setattr(void) {
+  static int known = -1;
+  if (known < 0) known = sys_mount_setattr(-1, "", 0, &(struct sbx_mount_attr){0}) == 0 || (errno != ENOSYS && errno != EPERM);
+  return known == 1;
+}
+
+// Opens what a bind is to show. It is looked up once, here, and only the descriptor is used from now on: what somebody puts at the path later
+// does not matter.
+static int open_source(const struct mount_step *at, const char *source, uint32_t kind, bool in_root) {
+  int found = in_root ? path_open(new_root, source) : open(source, O_PATH | O_CLOEXEC);
+  if (found < 0) fail(at->step, at->index, "open", source);
+  struct stat status;
+  if (fstat(found, &status) < 0) fail(at->step, at->index, "fstat", source);
+  bool directory = S_ISDIR(status.st_mode);
+  if ((kind == PLAN_SOURCE_DIRECTORY && !directory) || (kind == PLAN_SOURCE_FILE && directory)) {
+    errno = directory ? EISDIR : ENOTDIR;
+    fail(at->step, at->index, "open", source);
+  }
+  return found;
+}
+
+static bool is_directory(const struct mount_step *at, int descriptor) {
+  struct stat status;
+  if (fstat(descriptor, &status) < 0) fail_mount(at, "fstat");
+  return S_ISDIR(status.st_mode);
+}
+
+// The mount point, made where the plan says so. -1: absent, and the plan allows that.
+static int open_target(const struct mount_step *at, uint32_t flags, bool directory) {
+  int target = path_open(new_root, at->path);
+  if (target < 0 && errno == ENOENT && (flags & PLAN_MOUNT_IF_EXISTS)) return -1;
+  if (target < 0 && errno == ENOENT && (flags & PLAN_MOUNT_CREATE)) {
+    target = directory ? path_make_directory(new_root, at->path, 0755) : path_make_file(new_root, at->path, 0644);
+    if (target < 0) fail_mount(at, directory ? "mkdirat" : "openat");
+  }
+  if (target < 0) fail_mount(at, "openat2");
+  if (is_directory(at, target) != directory) {
+    errno = directory ? ENOTDIR : EISDIR;
+    fail_mount(at, "move_mount");
+  }
+  return target;
+}
+
+static void attach(const struct mount_step *at, int mount_fd, int target) {
+  if (sys_move_mount(mount_fd, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0) fail_mount(at, "move_mount");
+}
+
+// A detached copy of a tree of mounts with its flags set; -1 where the kernel is too old, and mount(2) must do.
+static int detached_bind(const struct mount_step *at, int source, uint32_t flags) {
+  if (!kernel_has_mount_setattr()) return -1;
+  bool recursive = (flags & PLAN_MOUNT_RECURSIVE) != 0;
+  int tree = sys_open_tree(source, "", OPEN_TREE_CLONE | AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0U));
+  if (tree < 0) fail_mount(at, "open_tree");
+  set_attributes(at, tree, flags, recursive);
+  return tree;
+}
+
+// mount(2) cannot make submounts read-only in one go, so a read-only bind leaves them out here; where they are locked to their parent the
+// kernel refuses that (EINVAL), and so do we.
+static void legacy_bind(const struct mount_step *at, int source, int target, uint32_t flags) {
+  char from[32], to[32];
+  descriptor_path(from, source);
+  descriptor_path(to, target);
+  bool recursive = (flags & PLAN_MOUNT_RECURSIVE) != 0 && (flags & PLAN_MOUNT_READONLY) == 0;
+  if (mount(from, to, NULL, MS_BIND | (recursive ? MS_REC : 0UL), NULL) < 0) fail_mount(at, "mount");
+  int mounted = path_open(new_root, at->path);
+  if (mounted < 0) fail_mount(at, "openat2");
+  if (!sys_same_file(mounted, source)) {
+    errno = ESTALE;  // somebody moved the mount point meanwhile
+    fail_mount(at, "mount");
+  }
+  legacy_remount(at, mounted, flags);
+  (void)close(mounted);
+}
+
+static void bind_mount(const struct mount_step *at, int source, uint32_t flags) {
+  int target = open_target(at, flags, is_directory(at, source));
+  if (target < 0) return;
+  int tree = detached_bind(at, source, flags);
+  if (tree >= 0) attach(at, tree, target);
+  else legacy_bind(at, source, target, flags);
+  if (tree >= 0) (void)close(tree);
+  (void)close(target);
+}
+
+// Passes "size=65536,mode=0755" to fsconfig(2) option by option.
+static bool configure(int context, const char *options) {
+  char buffer[512];
+  if (strlen(options) >= sizeof buffer) {
+    errno = ENAMETOOLONG;
+    return false;
+  }
+  memcpy(buffer, options, strlen(options) + 1);
+  char *rest = buffer;
+  while (*rest != '\0') {
+    char *option = rest;
+    char *comma = strchr(rest, ',');
+    if (comma == NULL) rest += strlen(rest);
+    else *comma = '\0', rest = comma + 1;
+    char *value = strchr(option, '=');
+    if (value != NULL) *value++ = '\0';
+    if (option[0] == '\0') continue;
+    int result = value == NULL ? sys_fsconfig_flag(context, option) : sys_fsconfig_string(context, option, value);
+    if (result < 0) return false;
+  }
+  return true;
+}
+
+// A detached new file system; -1 where the kernel has no fsopen(2).
+static int detached_filesystem(const struct mount_step *at, const char *type, const char *options, uint32_t flags) {
+  int context = sys_fsopen(type);
+  if (context < 0 && errno == ENOSYS) return -1;
+  if (context < 0) fail_mount(at, "fsopen");
+  if (!configure(context, options) || sys_fsconfig_create(context) < 0) fail_mount(at, "fsconfig");
+  int mount_fd = sys_fsmount(context, attributes_of(flags));
+  if (mount_fd < 0) fail_mount(at, "fsmount");
+  (void)close(context);
+  return mount_fd;
+}
+
+// Mounts a new file system on `target` and returns a descriptor of its root.
+static int mount_filesystem(const struct mount_step *at, const char *type, const char *options, uint32_t flags, int target) {
+  int mount_fd = detached_filesystem(at, type, options, flags);
+  if (mount_fd >= 0) {
+    attach(at, mount_fd, target);
+    return mount_fd;
+  }
+  char to[32];
+  descriptor_path(to, target);
+  if (mount(type, to, type, legacy_flags_of(flags), options) < 0) fail_mount(at, "mount");
+  mount_fd = new_root < 0 ? open(LEGACY_BASE, O_PATH | O_DIRECTORY | O_CLOEXEC) : path_open(new_root, at->path);
+  if (mount_fd < 0) fail_mount(at, "open");
+  return mount_fd;
+}
+
+void mounts_begin(void) {
+  if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0) fail(STEP_ROOT, NO_INDEX, "mount", "/");
+}
+
+// Where the new root is mounted until the pivot. Path lookups start at the old root and do not see what covers "/" itself.
+static int open_base(const struct mount_step *at) {
+  const char *base = kernel_has_mount_setattr() ? "/" : LEGACY_BASE;
+  int target = open(base, O_PATH | O_DIRECTORY | O_CLOEXEC);
+  if (target < 0) fail(at->step, at->index, "open", base);
+  return target;
+}
+
+static void root_by_bind(const struct mount_step *at, int base, int source, uint32_t flags) {
+  int tree = detached_bind(at, source, flags | PLAN_MOUNT_RECURSIVE);
+  if (tree >= 0) {
+    attach(at, tree, base);
+    new_root = tree;
+    return;
+  }
+  char from[32], to[32];
+  descriptor_path(from, source);
+  descriptor_path(to, base);
+  if (mount(from, to, NULL, MS_BIND | ((flags & PLAN_MOUNT_READONLY) ? 0UL : MS_REC), NULL) < 0) fail_mount(at, "mount");
+  new_root = open(LEGACY_BASE, O_PATH | O_DIRECTORY | O_CLOEXEC);
+  if (new_root < 0) fail(at->step, at->index, "open", LEGACY_BASE);
+  legacy_remount(at, new_root, flags);
+}
+
+static void make_skeleton(const struct mount_step *at, int scratch, struct reader *r) {
+  uint32_t count = read_u32(r);
+  int skeleton = path_make_directory(scratch, "/skeleton", 0755);
+  if (skeleton < 0) fail_mount(at, "mkdirat");
+  for (uint32_t i = 0; i < count; i++) {
+    bool file = read_u32(r) == 1;
+    const char *path = read_string(r);
+    int made = file ? path_make_file(skeleton, path, 0644) : path_make_directory(skeleton, path, 0755);
+    if (made < 0) fail(at->step, at->index, file ? "openat" : "mkdirat", path);
+    (void)close(made);
+  }
+  (void)close(skeleton);
+}
+
+// A read-only overlay of two lower layers: above, on a tmpfs, the mount points that the directory lacks; below, the directory. Nothing is
+// written to the directory.
+static void root_by_overlay(const struct mount_step *at, int base, int source, struct reader *r) {
+  int scratch = mount_filesystem(at, "tmpfs", "size=16m,mode=0755", PLAN_MOUNT_NOSUID | PLAN_MOUNT_NODEV, base);
+  make_skeleton(at, scratch, r);
+  int skeleton = openat(scratch, "skeleton", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  if (skeleton < 0) fail_mount(at, "openat");
+  int merged = path_make_directory(scratch, "/merged", 0755);
+  if (merged < 0) fail_mount(at, "mkdirat");
+  char options[128];
+  (void)snprintf(options, sizeof options, "lowerdir=/proc/self/fd/%d:/proc/self/fd/%d,userxattr", skeleton, source);
+  uint32_t flags = PLAN_MOUNT_READONLY | PLAN_MOUNT_NOSUID | PLAN_MOUNT_NODEV;
+  int overlay = detached_filesystem(at, "overlay", options, flags);
+  if (overlay >= 0) {
+    attach(at, overlay, merged);
+  } else {
+    char to[32];
+    descriptor_path(to, merged);
+    if (mount("overlay", to, "overlay", legacy_flags_of(flags), options) < 0) fail_mount(at, "mount");
+    overlay = openat(scratch, "merged", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (overlay < 0) fail_mount(at, "openat");
+  }
+  new_root = overlay;
+}
+
+void mounts_root(struct record *record) {
+  struct reader *r = &record->payload;
+  uint32_t kind = read_u32(r);
+  uint32_t flags = PLAN_MOUNT_NOSUID | PLAN_MOUNT_NODEV | (read_u32(r) == 1 ? PLAN_MOUNT_READONLY : 0U);
+  const char *source = read_string(r);
+  const char *options = read_string(r);
+  struct mount_step at = {.step = record->step, .index = record->index, .path = kind == PLAN_ROOT_TMPFS ? "/" : source};
+  int base = open_base(&at);
+  if (kind == PLAN_ROOT_TMPFS) {
+    new_root = mount_filesystem(&at, "tmpfs", options, PLAN_MOUNT_NOSUID | PLAN_MOUNT_NODEV, base);
+    return;
+  }
+  int directory = open_source(&at, source, PLAN_SOURCE_DIRECTORY, false);
+  if (kind == PLAN_ROOT_BIND) root_by_bind(&at, base, directory, flags);
+  else root_by_overlay(&at, base, directory, r);
+}
+
+static const char *const filesystem_types[PLAN_MOUNT_KINDS] = {NULL, "tmpfs", "proc", "devpts", "mqueue", "sysfs"};
+
+void mounts_mount(struct record *record) {
+  struct reader *r = &record->payload;
+  uint32_t kind = read_u32(r);
+  uint32_t flags = read_u32(r);
+  uint32_t source_kind = read_u32(r);
+  const char *source = read_string(r);
+  struct mount_step at = {.step = record->step, .index = record->index, .path = read_string(r)};
+  const char *options = read_string(r);
+  if (kind == PLAN_MOUNT_BIND) {
+    int opened = open_source(&at, source, source_kind, (flags & PLAN_MOUNT_SOURCE_IN_ROOT) != 0);
+    bind_mount(&at, opened, flags);
+    (void)close(opened);
+    return;
+  }
+  int target = open_target(&at, flags, true);
+  if (target < 0) return;
+  int mounted = mount_filesystem(&at, filesystem_types[kind], options, flags, target);
+  (void)close(target);
+  if (kind != PLAN_MOUNT_PROC) (void)close(mounted);
+  else fresh_proc = mounted;
+}
+
+void mounts_readonly(struct record *record) {
+  struct mount_step at = {.step = record->step, .index = record->index, .path = read_string(&record->payload)};
+  int found = strcmp(at.path, "/") == 0 ? dup(new_root) : path_open(new_root, at.path);
+  if (found < 0) fail_mount(&at, "openat2");
+  set_attributes(&at, found, PLAN_MOUNT_READONLY, false);
+  (void)close(found);
+}
+
+// The null device of the sandbox's own /dev, and nothing that a hostile root put in its place.
+static int open_null(const struct mount_step *at) {
+  int null = path_open(new_root, "/dev/null");
+  struct stat status;
+  if (null < 0 || fstat(null, &status) < 0) fail(at->step, at->index, "openat2", "/dev/null");
+  if (!S_ISCHR(status.st_mode) || status.st_rdev != makedev(1, 3)) {
+    errno = ENODEV;
+    fail(at->step, at->index, "fstat", "/dev/null");
+  }
+  return null;
+}
+
+void mounts_mask(struct record *record) {
+  struct mount_step at = {.step = record->step, .index = record->index, .path = read_string(&record->payload)};
+  int target = path_open(new_root, at.path);
+  if (target < 0 && (errno == ENOENT || errno == ENOTDIR)) return;
+  if (target < 0) fail_mount(&at, "openat2");
+  bool directory = is_directory(&at, target);
+  uint32_t flags = PLAN_MOUNT_READONLY | PLAN_MOUNT_NOSUID | PLAN_MOUNT_NOEXEC;
+  if (directory) {
+    int covered = mount_filesystem(&at, "tmpfs", "size=4k,nr_inodes=2,mode=0555", flags | PLAN_MOUNT_NODEV, target);
+    (void)close(covered);
+  } else {
+    int null = open_null(&at);
+    bind_mount(&at, null, flags);
+    (void)close(null);
+  }
+  (void)close(target);
+}
+
+void mounts_mkdir(struct record *record) {
+  mode_t mode = (mode_t)read_u32(&record->payload);
+  const char *path = read_string(&record->payload);
+  int made = path_make_directory(new_root, path, mode);
+  if (made < 0) fail(record->step, record->index, "mkdirat", path);
+  (void)close(made);
+}
+
+void mounts_symlink(struct record *record) {
+  const char *target = read_string(&record->payload);
+  const char *path = read_string(&record->payload);
+  const char *name;
+  int parent = path_open_parent(new_root, path, &name);
+  if (parent < 0 || symlinkat(target, parent, name) < 0) fail(record->step, record->index, "symlinkat", path);
+  (void)close(parent);
+}
+
+static bool write_all(int descriptor, const uint8_t *bytes, size_t length) {
+  while (length > 0) {
+    ssize_t written = write(descriptor, bytes, length);
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) return false;
+    bytes += written;
+    length -= (size_t)written;
+  }
+  return true;
+}
+
+void mounts_file(struct record *record) {
+  struct reader *r = &record->payload;
+  mode_t mode = (mode_t)read_u32(r);
+  const char *path = read_string(r);
+  uint32_t length = read_u32(r);
+  const uint8_t *content = read_bytes(r, length);
+  const char *name;
+  int parent = path_open_parent(new_root, path, &name);
+  if (parent < 0) fail(record->step, record->index, "openat2", path);
+  int file = openat(parent, name, O_CREAT | O_EXCL | O_NOFOLLOW | O_WRONLY | O_CLOEXEC, mode);
+  if (file < 0) fail(record->step, record->index, "openat", path);
+  if (!write_all(file, content, length)) fail(record->step, record->index, "write", path);
+  (void)close(file);
+  (void)close(parent);
+}
+
+// Through the descriptor of the proc that was mounted here, never through a path that could lead to another (CVE-2019-19921 and its kin).
+void mounts_sysctl(struct record *record) {
+  const char *name = read_string(&record->payload);
+  const char *value = read_string(&record->payload);
+  char path[PATH_MAX];
+  int length = snprintf(path, sizeof path, "sys/%s", name);
+  int file = length < 0 || (size_t)length >= sizeof path ? -1 : openat(fresh_proc, path, O_WRONLY | O_NOFOLLOW | O_CLOEXEC);
+  if (file < 0) fail(record->step, record->index, "openat", name);
+  if (!write_all(file, (const uint8_t *)value, strlen(value))) fail(record->step, record->index, "write", name);
+  (void)close(file);
+}
+
+void mounts_pivot(struct record *record) {
+  if (fchdir(new_root) < 0) fail(record->step, record->index, "fchdir", "/");
+  // pivot_root(2), "pivot_root(".", ".")": the old root ends up on top of the new one, from where it is detached at once.
+  if (sys_pivot_root(".", ".") < 0) fail(record->step, record->index, "pivot_root", "/");
+  if (umount2(".", MNT_DETACH) < 0) fail(record->step, record->index, "umount2", "/");
+  if (chdir("/") < 0) fail(record->step, record->index, "chdir", "/");
+  (void)close(new_root);
+  if (fresh_proc >= 0) (void)close(fresh_proc);
+}

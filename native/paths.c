@@ -1,0 +1,188 @@
+// Path resolution inside a root that may have been prepared to hurt us. openat2(2) does it in the kernel since 5.6; before that the same walk is
+// made here, one component at a time, never letting the kernel follow a link.
+#include "paths.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "sys.h"
+
+#define LINKS_MAX 40  // as path_resolution(7)
+
+static void close_keeping_errno(int descriptor) {
+  int saved = errno;
+  (void)close(descriptor);
+  errno = saved;
+}
+
+// Opens a path that has neither links nor dots in it: where a link appears all the same, somebody is swapping components, and the next
+// openat(2) fails with ENOTDIR.
+static int open_plain(int root, const char *path) {
+  int current = openat(root, ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+  char name[NAME_MAX + 1];
+  while (current >= 0 && *path != '\0') {
+    size_t length = strcspn(path, "/");
+    if (length > NAME_MAX) {
+      close_keeping_errno(current);
+      errno = ENAMETOOLONG;
+      return -1;
+    }
+    memcpy(name, path, length);
+    name[length] = '\0';
+    int next = openat(current, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    close_keeping_errno(current);
+    current = next;
+    path += length;
+    while (*path == '/') path++;
+  }
+  return current;
+}
+
+struct walk {
+  char done[PATH_MAX];     // resolved so far: no links, no dots, no leading slash
+  char pending[PATH_MAX];  // still to do
+  int links;
+};
+
+static bool append(char *to, const char *text, size_t length) {
+  size_t used = strlen(to);
+  if (used + length + 2 > PATH_MAX) {
+    errno = ENAMETOOLONG;
+    return false;
+  }
+  if (used > 0) to[used++] = '/';
+  memcpy(to + used, text, length);
+  to[used + length] = '\0';
+  return true;
+}
+
+static void drop_last(char *path) {
+  char *slash = strrchr(path, '/');
+  *(slash == NULL ? path : slash) = '\0';
+}
+
+// The link that `done` ends with is replaced by what it holds, in front of what is pending.
+static bool expand_link(struct walk *walk, int link) {
+  char target[PATH_MAX];
+  ssize_t length = readlinkat(link, "", target, sizeof target - 1);
+  if (length < 0) return false;
+  target[length] = '\0';
+  if (++walk->links > LINKS_MAX) {
+    errno = ELOOP;
+    return false;
+  }
+  if (target[0] == '/') walk->done[0] = '\0';
+  else drop_last(walk->done);
+  if (!append(target, walk->pending, strlen(walk->pending))) return false;
+  memcpy(walk->pending, target, strlen(target) + 1);
+  return true;
+}
+
+static int open_by_hand(int root, const char *path) {
+  struct walk walk = {.done = "", .pending = "", .links = 0};
+  if (!append(walk.pending, path, strlen(path))) return -1;
+  for (;;) {
+    char *rest = walk.pending + strspn(walk.pending, "/");
+    size_t length = strcspn(rest, "/");
+    if (length == 0) return open_plain(root, walk.done);
+    bool dot = length == 1 && rest[0] == '.';
+    bool dots = length == 2 && rest[0] == '.' && rest[1] == '.';
+    if (dots) drop_last(walk.done);
+    else if (!dot && !append(walk.done, rest, length)) return -1;
+    memmove(walk.pending, rest + length, strlen(rest + length) + 1);
+    if (dot || dots) continue;
+    int found = open_plain(root, walk.done);
+    if (found < 0) return -1;
+    struct stat status;
+    bool ok = fstat(found, &status) == 0 && (!S_ISLNK(status.st_mode) || expand_link(&walk, found));
+    close_keeping_errno(found);
+    if (!ok) return -1;
+  }
+}
+
+int path_open(int root, const char *path) {
+  for (;;) {
+    int found = sys_openat2(root, path, O_PATH | O_CLOEXEC, 0, SBX_RESOLVE_IN_ROOT | SBX_RESOLVE_NO_MAGICLINKS);
+    if (found >= 0) return found;
+    // EAGAIN: a rename raced with a ".."; the kernel asks to try again.
+    if (errno == EAGAIN || errno == EINTR) continue;
+    // Older container filters answer EPERM for system calls that they do not know.
+    if (errno == ENOSYS || errno == EPERM) return open_by_hand(root, path);
+    return -1;
+  }
+}
+
+// Opens `path` up to `length` bytes of it, making that last component a directory where it is missing.
+static int open_or_make(int root, int parent, const char *path, size_t length, const char *name, size_t name_length, mode_t mode) {
+  char prefix[PATH_MAX];
+  char component[NAME_MAX + 1];
+  if (length >= sizeof prefix || name_length >= sizeof component) {
+    errno = ENAMETOOLONG;
+    return -1;
+  }
+  memcpy(prefix, path, length);
+  prefix[length] = '\0';
+  int found = path_open(root, prefix);
+  if (found >= 0 || errno != ENOENT) return found;
+  memcpy(component, name, name_length);
+  component[name_length] = '\0';
+  if (mkdirat(parent, component, mode) < 0) return -1;
+  return openat(parent, component, O_PATH | O_NOFOLLOW | O_DIRECTORY | O_CLOEXEC);
+}
+
+static int make_directories(int root, const char *path, size_t length, mode_t mode) {
+  int current = openat(root, ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+  size_t at = 0;
+  while (current >= 0) {
+    while (at < length && path[at] == '/') at++;
+    if (at == length) break;
+    size_t name_length = 0;
+    while (at + name_length < length && path[at + name_length] != '/') name_length++;
+    if (name_length == 2 && memcmp(path + at, "..", 2) == 0) {
+      close_keeping_errno(current);
+      errno = EINVAL;
+      return -1;
+    }
+    int next = open_or_make(root, current, path, at + name_length, path + at, name_length, mode);
+    close_keeping_errno(current);
+    current = next;
+    at += name_length;
+  }
+  return current;
+}
+
+int path_make_directory(int root, const char *path, mode_t mode) {
+  int found = path_open(root, path);
+  if (found >= 0 || errno != ENOENT) return found;
+  return make_directories(root, path, strlen(path), mode);
+}
+
+int path_open_parent(int root, const char *path, const char **name) {
+  const char *slash = strrchr(path, '/');
+  *name = slash == NULL ? path : slash + 1;
+  if ((*name)[0] == '\0' || strcmp(*name, ".") == 0 || strcmp(*name, "..") == 0) {
+    errno = EINVAL;
+    return -1;
+  }
+  return make_directories(root, path, (size_t)(*name - path), 0755);
+}
+
+int path_make_file(int root, const char *path, mode_t mode) {
+  int found = path_open(root, path);
+  if (found >= 0 || errno != ENOENT) return found;
+  const char *name;
+  int parent = path_open_parent(root, path, &name);
+  if (parent < 0) return -1;
+  int file = openat(parent, name, O_CREAT | O_EXCL | O_NOFOLLOW | O_WRONLY | O_CLOEXEC, mode);
+  if (file >= 0) {
+    (void)close(file);
+    file = openat(parent, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+  }
+  close_keeping_errno(parent);
+  return file;
+}

@@ -1,0 +1,406 @@
+// Reads and checks plans. Pure: no system call, no allocation, nothing global; this is what the fuzzer runs.
+#include "plan.h"
+
+#include <limits.h>
+#include <string.h>
+
+#define AS_CASE(name, number, text) \
+  case STEP_##name:                 \
+    return text;
+const char *step_name(enum step step) {
+  switch (step) { RECORD_STEPS(AS_CASE) FIXED_STEPS(AS_CASE) }
+  return "unknown";
+}
+#undef AS_CASE
+
+static const uint8_t *take(struct reader *reader, size_t count) {
+  if (reader->failed || (size_t)(reader->end - reader->at) < count) {
+    reader->failed = true;
+    return NULL;
+  }
+  const uint8_t *bytes = reader->at;
+  reader->at += count;
+  return bytes;
+}
+
+static uint32_t decode_u32(const uint8_t *b) {
+  return (uint32_t)b[0] | (uint32_t)b[1] << 8 | (uint32_t)b[2] << 16 | (uint32_t)b[3] << 24;
+}
+
+uint32_t read_u32(struct reader *reader) {
+  const uint8_t *bytes = take(reader, 4);
+  return bytes == NULL ? 0 : decode_u32(bytes);
+}
+
+uint64_t read_u64(struct reader *reader) {
+  uint64_t low = read_u32(reader);
+  uint64_t high = read_u32(reader);
+  return high << 32 | low;
+}
+
+const uint8_t *read_bytes(struct reader *reader, size_t count) { return take(reader, count); }
+
+const char *read_string(struct reader *reader) {
+  uint32_t length = read_u32(reader);
+  const uint8_t *bytes = length == 0 ? NULL : take(reader, length);
+  if (bytes == NULL || memchr(bytes, 0, length) != bytes + length - 1) {
+    reader->failed = true;
+    return "";
+  }
+  return (const char *)bytes;
+}
+
+uint32_t plan_length(const uint8_t header[PLAN_HEADER_BYTES], const char **reason) {
+  if (memcmp(header, "SBXP", 4) != 0) {
+    *reason = "not a plan";
+    return 0;
+  }
+  if (decode_u32(header + 4) != PLAN_PROTOCOL) {
+    *reason = "a plan of another protocol: library and launcher are of different versions";
+    return 0;
+  }
+  uint32_t length = decode_u32(header + 8);
+  if (length < PLAN_HEADER_BYTES || length > PLAN_BYTES_MAX) {
+    *reason = "length out of range";
+    return 0;
+  }
+  return length;
+}
+
+struct cursor plan_start(const struct plan *plan) {
+  return (struct cursor){.plan = plan, .offset = PLAN_HEADER_BYTES, .index = 0};
+}
+
+bool plan_next(struct cursor *cursor, struct record *record) {
+  const struct plan *plan = cursor->plan;
+  if (cursor->index >= plan->records || plan->length - cursor->offset < 8) return false;
+  const uint8_t *head = plan->bytes + cursor->offset;
+  uint32_t type = (uint32_t)head[0] | (uint32_t)head[1] << 8;
+  uint32_t length = decode_u32(head + 4);
+  if (head[2] != 0 || head[3] != 0 || length > plan->length - cursor->offset - 8) return false;
+  record->step = (enum step)type;
+  record->index = cursor->index;
+  record->payload = (struct reader){.at = head + 8, .end = head + 8 + length, .failed = false};
+  cursor->offset += 8 + (size_t)length;
+  cursor->index++;
+  return true;
+}
+
+// One function for each kind of record: reads all of it and says what is wrong with the values, NULL when nothing is. Whether every byte was
+// there, and none too many, is checked once by the caller.
+
+#define NAMESPACE_FLAGS (0x00020000u | 0x02000000u | 0x04000000u | 0x08000000u | 0x10000000u | 0x20000000u | 0x40000000u)
+
+static const char *check_namespaces(struct plan *plan, struct reader *r) {
+  if (plan->namespaces != 0) return "more than one namespaces record";
+  plan->namespaces = read_u32(r);
+  if ((plan->namespaces & ~NAMESPACE_FLAGS) != 0) return "unknown namespace flags";
+  // Without these two nothing of what a launcher promises holds.
+  if ((plan->namespaces & 0x20020000u) != 0x20020000u) return "a pid and a mount namespace are needed";
+  return NULL;
+}
+
+static const char *check_map_ids(struct plan *plan, struct reader *r) {
+  uint32_t kind = read_u32(r);
+  if (kind > PLAN_MAP_GID) return "unknown kind of ids";
+  if (read_u32(r) > 1) return "setgroups is neither 0 nor 1";
+  const char *helper = read_string(r);
+  if (helper[0] != '\0' && helper[0] != '/') return "the helper's path is not absolute";
+  uint32_t count = read_u32(r);
+  if (count == 0 || count > PLAN_MAPPINGS_MAX) return "number of id mappings out of range";
+  bool *seen = kind == PLAN_MAP_UID ? &plan->maps_uid : &plan->maps_gid;
+  if (*seen) return "ids mapped twice";
+  *seen = true;
+  uint32_t become = UINT32_MAX;
+  for (uint32_t i = 0; i < count && !r->failed; i++) {
+    uint32_t inside = read_u32(r);
+    uint32_t outside = read_u32(r);
+    uint32_t size = read_u32(r);
+    if (size == 0 || inside > UINT32_MAX - size || outside > UINT32_MAX - size) return "id mapping out of range";
+    if (i == 0 || inside == 0) become = inside;
+  }
+  if (kind == PLAN_MAP_UID) plan->become_uid = become;
+  else plan->become_gid = become;
+  return NULL;
+}
+
+static const char *check_limit_wall(struct plan *plan, struct reader *r) {
+  plan->wall_milliseconds = read_u64(r);
+  if (plan->wall_milliseconds == 0 || plan->wall_milliseconds > (uint64_t)INT64_MAX / 1000000) return "wall clock bound out of range";
+  return NULL;
+}
+
+static const char *check_limit_output(struct plan *plan, struct reader *r) {
+  plan->output_bytes = read_u64(r);
+  return plan->output_bytes == UINT64_MAX ? "output bound out of range" : NULL;
+}
+
+static const char *check_termination(struct plan *plan, struct reader *r) {
+  uint32_t signal = read_u32(r);
+  if (signal == 0 || signal > 64) return "signal out of range";
+  plan->kill_signal = (int)signal;
+  plan->grace_milliseconds = read_u32(r);
+  return NULL;
+}
+
+static const char *check_terminal(struct plan *plan, struct reader *r) {
+  plan->has_terminal = true;
+  plan->columns = read_u32(r);
+  plan->rows = read_u32(r);
+  if (plan->columns > UINT16_MAX || plan->rows > UINT16_MAX) return "terminal size out of range";
+  return NULL;
+}
+
+static const char *check_descriptor(struct plan *plan, struct reader *r) {
+  uint32_t from = read_u32(r);
+  uint32_t to = read_u32(r);
+  if (from < 3 || to < 3 || from > PLAN_DESCRIPTOR_MAX || to > PLAN_DESCRIPTOR_MAX) return "descriptor out of range";
+  if (++plan->descriptors > PLAN_DESCRIPTORS_MAX) return "too many descriptors";
+  return NULL;
+}
+
+static bool is_absolute(const char *path) { return path[0] == '/'; }
+
+static const char *check_hostname(struct plan *plan, struct reader *r) {
+  (void)plan;
+  size_t length = strlen(read_string(r));
+  return length == 0 || length > 64 ? "hostname length out of range" : NULL;
+}
+
+static const char *check_root(struct plan *plan, struct reader *r) {
+  if (plan->has_root) return "more than one root";
+  plan->has_root = true;
+  uint32_t kind = read_u32(r);
+  if (kind > PLAN_ROOT_OVERLAY) return "unknown kind of root";
+  if (read_u32(r) > 1) return "unknown flags of the root";
+  const char *source = read_string(r);
+  if (kind != PLAN_ROOT_TMPFS && !is_absolute(source)) return "the root's source is not absolute";
+  (void)read_string(r);
+  uint32_t count = read_u32(r);
+  if (count > PLAN_RECORDS_MAX) return "skeleton too large";
+  for (uint32_t i = 0; i < count && !r->failed; i++) {
+    if (read_u32(r) > 1) return "unknown kind in the skeleton";
+    if (!is_absolute(read_string(r))) return "a path of the skeleton is not absolute";
+  }
+  return NULL;
+}
+
+static const char *check_mount(struct plan *plan, struct reader *r) {
+  uint32_t kind = read_u32(r);
+  uint32_t flags = read_u32(r);
+  uint32_t source_kind = read_u32(r);
+  const char *source = read_string(r);
+  const char *destination = read_string(r);
+  (void)read_string(r);
+  if (kind >= PLAN_MOUNT_KINDS) return "unknown kind of mount";
+  if ((flags & ~(uint32_t)PLAN_MOUNT_FLAGS) != 0) return "unknown mount flags";
+  if (source_kind > PLAN_SOURCE_FILE) return "unknown kind of source";
+  if (kind == PLAN_MOUNT_BIND && !is_absolute(source)) return "the source is not absolute";
+  if (!is_absolute(destination)) return "the destination is not absolute";
+  if (kind == PLAN_MOUNT_PROC) plan->joins_proc = true;
+  return NULL;
+}
+
+static const char *check_path(struct plan *plan, struct reader *r) {
+  (void)plan;
+  return is_absolute(read_string(r)) ? NULL : "the path is not absolute";
+}
+
+static const char *check_mode_and_path(struct plan *plan, struct reader *r) {
+  if (read_u32(r) > 01777) return "mode out of range";
+  return check_path(plan, r);
+}
+
+static const char *check_symlink(struct plan *plan, struct reader *r) {
+  if (read_string(r)[0] == '\0') return "the target is empty";
+  return check_path(plan, r);
+}
+
+static const char *check_file(struct plan *plan, struct reader *r) {
+  const char *reason = check_mode_and_path(plan, r);
+  (void)read_bytes(r, read_u32(r));
+  return reason;
+}
+
+static const char *check_sysctl(struct plan *plan, struct reader *r) {
+  // In the initial user namespace these would be settings of the host.
+  if ((plan->namespaces & 0x10000000u) == 0) return "sysctl without a user namespace";
+  if (!plan->joins_proc) return "sysctl before a fresh proc";
+  const char *name = read_string(r);
+  if (strncmp(name, "user/max_", 9) != 0 || strstr(name, "..") != NULL) return "not a sysctl of the user namespace";
+  (void)read_string(r);
+  return NULL;
+}
+
+static const char *check_nothing(struct plan *plan, struct reader *r) {
+  (void)plan;
+  (void)r;
+  return NULL;
+}
+
+static const char *check_rlimit(struct plan *plan, struct reader *r) {
+  (void)plan;
+  if (read_u32(r) > 15) return "unknown resource";
+  uint64_t soft = read_u64(r);
+  return soft > read_u64(r) ? "soft limit above the hard one" : NULL;
+}
+
+static const char *check_umask(struct plan *plan, struct reader *r) {
+  (void)plan;
+  return read_u32(r) > 0777 ? "umask out of range" : NULL;
+}
+
+static const char *check_user(struct plan *plan, struct reader *r) {
+  if (plan->has_user) return "more than one user";
+  plan->has_user = true;
+  plan->uid = read_u32(r);
+  plan->gid = read_u32(r);
+  if (plan->uid == UINT32_MAX || plan->gid == UINT32_MAX) return "id out of range";
+  uint32_t setgroups = read_u32(r);
+  uint32_t count = read_u32(r);
+  if (setgroups > 1 || count > PLAN_GROUPS_MAX) return "groups out of range";
+  if (setgroups == 0 && count > 0) return "groups that are not to be set";
+  (void)read_bytes(r, (size_t)count * 4);
+  return NULL;
+}
+
+static const char *check_capabilities(struct plan *plan, struct reader *r) {
+  (void)plan;
+  (void)read_u64(r);
+  return NULL;
+}
+
+static const char *check_seccomp(struct plan *plan, struct reader *r) {
+  uint32_t count = read_u32(r);
+  if (count == 0 || count > PLAN_FILTER_MAX) return "filter length out of range";
+  (void)read_bytes(r, (size_t)count * sizeof(struct sbx_sock_filter));
+  plan->has_filter = true;
+  return NULL;
+}
+
+static const char *check_exec(struct plan *plan, struct reader *r) {
+  plan->argument_count = read_u32(r);
+  if (plan->argument_count == 0 || plan->argument_count > PLAN_BYTES_MAX / 5) return "number of arguments out of range";
+  for (uint32_t i = 0; i < plan->argument_count && !r->failed; i++) {
+    const char *argument = read_string(r);
+    if (i == 0 && argument[0] == '\0') return "the program's name is empty";
+  }
+  plan->environment_count = read_u32(r);
+  if (plan->environment_count > PLAN_BYTES_MAX / 5) return "size of the environment out of range";
+  for (uint32_t i = 0; i < plan->environment_count && !r->failed; i++) {
+    const char *entry = read_string(r);
+    if (entry[0] == '=' || strchr(entry, '=') == NULL) return "an environment entry is not NAME=value";
+  }
+  return NULL;
+}
+
+static const char *check_record(struct plan *plan, struct record *record) {
+  struct reader *r = &record->payload;
+  switch (record->step) {
+    case STEP_NAMESPACES: return check_namespaces(plan, r);
+    case STEP_MAP_IDS: return check_map_ids(plan, r);
+    case STEP_LIMIT_WALL: return check_limit_wall(plan, r);
+    case STEP_LIMIT_OUTPUT: return check_limit_output(plan, r);
+    case STEP_TERMINATION: return check_termination(plan, r);
+    case STEP_TERMINAL: return check_terminal(plan, r);
+    case STEP_DESCRIPTOR: return check_descriptor(plan, r);
+    case STEP_HOSTNAME: return check_hostname(plan, r);
+    case STEP_LOOPBACK: return check_nothing(plan, r);
+    case STEP_ROOT: return check_root(plan, r);
+    case STEP_MOUNT: return check_mount(plan, r);
+    case STEP_READONLY: return check_path(plan, r);
+    case STEP_MASK: return check_path(plan, r);
+    case STEP_MKDIR: return check_mode_and_path(plan, r);
+    case STEP_SYMLINK: return check_symlink(plan, r);
+    case STEP_FILE: return check_file(plan, r);
+    case STEP_SYSCTL: return check_sysctl(plan, r);
+    case STEP_PIVOT: return check_nothing(plan, r);
+    case STEP_RLIMIT: return check_rlimit(plan, r);
+    case STEP_UMASK: return check_umask(plan, r);
+    case STEP_USER: return check_user(plan, r);
+    case STEP_CAPABILITIES: return check_capabilities(plan, r);
+    case STEP_CWD: return check_path(plan, r);
+    case STEP_SECCOMP: return check_seccomp(plan, r);
+    case STEP_EXEC: return check_exec(plan, r);
+    case STEP_PLAN:
+    case STEP_CLONE:
+    case STEP_SESSION:
+    case STEP_SIGNALS:
+    case STEP_SCHEDULING:
+    case STEP_DESCRIPTORS:
+    case STEP_KEYRING:
+    case STEP_NO_NEW_PRIVILEGES:
+    case STEP_RELAY:
+    case STEP_FORK:
+    case STEP_INIT:
+    case STEP_LOST: break;
+  }
+  return "unknown type";
+}
+
+static uint32_t phase_of(enum step step) { return (uint32_t)step / 20; }
+
+// Order between records: phases never go back, the root comes before any path, the pivot ends the second phase, exec ends the plan.
+static const char *check_order(const struct plan *plan, const struct record *record, enum step previous) {
+  enum step step = record->step;
+  if (record->index == 0 && step != STEP_NAMESPACES) return "the first record is not namespaces";
+  if (record->index > 0 && phase_of(step) < phase_of(previous)) return "a record after those of a later phase";
+  if (previous == STEP_EXEC) return "a record after exec";
+  if (previous == STEP_PIVOT && phase_of(step) == phase_of(STEP_PIVOT)) return "a record after pivot";
+  bool names_path = step >= STEP_MOUNT && step <= STEP_PIVOT;
+  if (names_path && !plan->has_root) return "a record that needs a root before the root";
+  if (phase_of(step) == phase_of(STEP_EXEC) && phase_of(previous) != phase_of(step) && previous != STEP_PIVOT) return "no pivot";
+  return NULL;
+}
+
+static const char *check_whole(const struct plan *plan, size_t offset, enum step last) {
+  if (offset != plan->length) return "length and records disagree";
+  if (last != STEP_EXEC) return "no exec";
+  if (!plan->has_user) return "no user";
+  bool user_namespace = (plan->namespaces & 0x10000000u) != 0;
+  if (user_namespace != plan->maps_uid || user_namespace != plan->maps_gid) return "id mappings and user namespace disagree";
+  return NULL;
+}
+
+bool plan_parse(const uint8_t *bytes, size_t length, struct plan *plan, uint32_t *index, const char **reason) {
+  memset(plan, 0, sizeof *plan);
+  plan->output_bytes = UINT64_MAX;
+  plan->kill_signal = 15;
+  plan->grace_milliseconds = 2000;
+  *index = 0;
+  if (length < PLAN_HEADER_BYTES) {
+    *reason = "shorter than its header";
+    return false;
+  }
+  uint32_t announced = plan_length(bytes, reason);
+  if (announced == 0) return false;
+  if (announced != length) {
+    *reason = "length and size disagree";
+    return false;
+  }
+  plan->bytes = bytes;
+  plan->length = length;
+  plan->records = decode_u32(bytes + 12);
+  if (plan->records == 0 || plan->records > PLAN_RECORDS_MAX) {
+    *reason = "number of records out of range";
+    return false;
+  }
+  struct cursor cursor = plan_start(plan);
+  struct record record;
+  enum step previous = STEP_NAMESPACES;
+  while (cursor.index < plan->records) {
+    *index = cursor.index;
+    if (!plan_next(&cursor, &record)) {
+      *reason = "a record is cut off";
+      return false;
+    }
+    *reason = check_order(plan, &record, previous);
+    if (*reason == NULL) *reason = check_record(plan, &record);
+    if (*reason == NULL && record.payload.failed) *reason = "a record is too short or a string is not one";
+    if (*reason == NULL && record.payload.at != record.payload.end) *reason = "a record is too long";
+    if (*reason != NULL) return false;
+    previous = record.step;
+  }
+  *reason = check_whole(plan, cursor.offset, previous);
+  return *reason == NULL;
+}

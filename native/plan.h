@@ -1,0 +1,94 @@
+// A plan: a flat list of records, read whole, checked whole, then performed. README.md has the format byte by byte.
+#ifndef SANDBOXLIB_PLAN_H
+#define SANDBOXLIB_PLAN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "steps.h"
+#include "uapi.h"
+
+#define PLAN_PROTOCOL 1
+#define PLAN_HEADER_BYTES 16
+#define PLAN_BYTES_MAX (16u * 1024 * 1024)
+#define PLAN_RECORDS_MAX 65536u
+#define PLAN_MAPPINGS_MAX 340u     // the kernel's own bound, user_namespaces(7)
+#define PLAN_DESCRIPTORS_MAX 256u
+#define PLAN_DESCRIPTOR_MAX 65535u  // highest descriptor number that a plan may ask for
+#define PLAN_GROUPS_MAX 65536u     // NGROUPS_MAX
+#define PLAN_FILTER_MAX 4096u      // BPF_MAXINSNS
+
+enum { PLAN_MAP_UID = 0, PLAN_MAP_GID = 1 };
+enum { PLAN_ROOT_TMPFS = 0, PLAN_ROOT_BIND = 1, PLAN_ROOT_OVERLAY = 2 };
+enum { PLAN_MOUNT_BIND = 0, PLAN_MOUNT_TMPFS, PLAN_MOUNT_PROC, PLAN_MOUNT_DEVPTS, PLAN_MOUNT_MQUEUE, PLAN_MOUNT_SYSFS, PLAN_MOUNT_KINDS };
+enum { PLAN_SOURCE_ANY = 0, PLAN_SOURCE_DIRECTORY = 1, PLAN_SOURCE_FILE = 2 };
+enum {
+  PLAN_MOUNT_READONLY = 1,
+  PLAN_MOUNT_RECURSIVE = 2,
+  PLAN_MOUNT_NOSUID = 4,
+  PLAN_MOUNT_NODEV = 8,
+  PLAN_MOUNT_NOEXEC = 16,
+  PLAN_MOUNT_CREATE = 32,
+  PLAN_MOUNT_IF_EXISTS = 64,
+  PLAN_MOUNT_SOURCE_IN_ROOT = 128,
+  PLAN_MOUNT_FLAGS = 255
+};
+
+// A window on bytes of the plan; `failed` sticks, so that a decoder may check once at its end.
+struct reader {
+  const uint8_t *at;
+  const uint8_t *end;
+  bool failed;
+};
+
+uint32_t read_u32(struct reader *reader);
+uint64_t read_u64(struct reader *reader);
+// Points into the plan; "" after a failure, so that it may always be passed on.
+const char *read_string(struct reader *reader);
+const uint8_t *read_bytes(struct reader *reader, size_t count);
+
+struct record {
+  enum step step;
+  uint32_t index;
+  struct reader payload;
+};
+
+struct plan {
+  const uint8_t *bytes;
+  size_t length;
+  uint32_t records;
+  // Found while checking, because they are needed before their record is performed.
+  uint32_t namespaces;
+  uint64_t wall_milliseconds;  // 0: no bound
+  uint64_t output_bytes;       // UINT64_MAX: no bound
+  int kill_signal;
+  uint32_t grace_milliseconds;
+  bool has_terminal;
+  uint32_t columns, rows;
+  bool has_root, has_filter;
+  bool joins_proc;  // a fresh proc is mounted
+  uint32_t uid, gid;
+  bool has_user;
+  uint32_t become_uid, become_gid;  // ids that init takes in its new user namespace
+  bool maps_uid, maps_gid;
+  uint32_t descriptors;
+  uint32_t argument_count, environment_count;
+};
+
+struct cursor {
+  const struct plan *plan;
+  size_t offset;
+  uint32_t index;
+};
+
+struct cursor plan_start(const struct plan *plan);
+// The next record, false at the end. The plan must have been checked.
+bool plan_next(struct cursor *cursor, struct record *record);
+
+// Checks the whole plan and fills `plan` in. On failure names the record in `index` and the reason.
+bool plan_parse(const uint8_t *bytes, size_t length, struct plan *plan, uint32_t *index, const char **reason);
+// The length that a header announces; 0 when it is no header of ours.
+uint32_t plan_length(const uint8_t header[PLAN_HEADER_BYTES], const char **reason);
+
+#endif

@@ -1,0 +1,137 @@
+#include "relay.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static bool may_block(const struct stat *status, int descriptor) { return S_ISFIFO(status->st_mode) || isatty(descriptor); }
+
+// O_NONBLOCK on the caller's own descriptor would change it for the caller too, so pipes and terminals are opened once more. A regular file has a
+// position that must stay shared, and never blocks for long.
+static int open_again(int descriptor, int mode) {
+  char path[32];
+  (void)snprintf(path, sizeof path, "/proc/self/fd/%d", descriptor);
+  return open(path, mode | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+}
+
+static bool make_nonblocking(int descriptor) {
+  int flags = fcntl(descriptor, F_GETFL);
+  return flags >= 0 && fcntl(descriptor, F_SETFL, flags | O_NONBLOCK) == 0;
+}
+
+bool relay_open(struct relay *relay, int from, bool from_is_ours, int to, bool to_is_ours) {
+  struct stat source, target;
+  if (fstat(from, &source) < 0 || fstat(to, &target) < 0) return false;
+  if ((from_is_ours && !make_nonblocking(from)) || (to_is_ours && !make_nonblocking(to))) return false;
+  relay->from = from;
+  relay->to = to;
+  relay->from_is_socket = S_ISSOCK(source.st_mode);
+  relay->to_is_socket = S_ISSOCK(target.st_mode);
+  relay->to_is_own = to_is_ours;
+  if (!from_is_ours && may_block(&source, from)) {
+    int own = open_again(from, O_RDONLY);
+    if (own >= 0) relay->from = own;
+  }
+  if (!to_is_ours && may_block(&target, to)) {
+    int own = open_again(to, O_WRONLY);
+    if (own >= 0) relay->to = own;
+    relay->to_is_own = own >= 0;
+  }
+  return true;
+}
+
+bool relay_flushed(const struct relay *relay) { return relay->start == relay->end; }
+bool relay_ended(const struct relay *relay) { return relay->from < 0 && relay_flushed(relay); }
+
+size_t relay_poll(const struct relay *relay, struct pollfd *entries) {
+  if (!relay_flushed(relay)) {
+    entries[0] = (struct pollfd){.fd = relay->to, .events = POLLOUT};
+    return 1;
+  }
+  if (relay->from < 0) return 0;
+  entries[0] = (struct pollfd){.fd = relay->from, .events = POLLIN};
+  return 1;
+}
+
+static void close_source(struct relay *relay) {
+  if (relay->from >= 0) (void)close(relay->from);
+  relay->from = -1;
+}
+
+// The reader is gone: so is the reason to read on. The command learns of it by SIGPIPE at its next write.
+static void lose_reader(struct relay *relay) {
+  relay->reader_gone = true;
+  relay->start = relay->end = 0;
+  close_source(relay);
+}
+
+static ssize_t write_some(const struct relay *relay) {
+  const uint8_t *bytes = relay->buffer + relay->start;
+  size_t length = relay->end - relay->start;
+  if (relay->to_is_socket) return send(relay->to, bytes, length, MSG_NOSIGNAL | MSG_DONTWAIT);
+  if (!relay->to_is_own) {
+    // Not ours to make non-blocking: only as much as poll(2) promises room for, PIPE_BUF.
+    struct pollfd room = {.fd = relay->to, .events = POLLOUT};
+    if (poll(&room, 1, 0) == 0) {
+      errno = EAGAIN;
+      return -1;
+    }
+    if (length > 4096) length = 4096;
+  }
+  return write(relay->to, bytes, length);
+}
+
+static void flush_out(struct relay *relay) {
+  while (!relay_flushed(relay)) {
+    ssize_t written = write_some(relay);
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0 && errno == EAGAIN) return;
+    if (written < 0) {
+      lose_reader(relay);
+      return;
+    }
+    relay->start += (size_t)written;
+  }
+  relay->start = relay->end = 0;
+}
+
+// False when more came than the budget allows; exactly the budget is kept.
+static bool take_from_budget(struct relay *relay) {
+  uint64_t got = relay->end - relay->start;
+  if (relay->budget == NULL) return true;
+  if (got <= *relay->budget) {
+    *relay->budget -= got;
+    return true;
+  }
+  relay->end = relay->start + (size_t)*relay->budget;
+  *relay->budget = 0;
+  relay->truncated = true;
+  return false;
+}
+
+static ssize_t read_some(struct relay *relay) {
+  if (relay->from_is_socket) return recv(relay->from, relay->buffer, sizeof relay->buffer, MSG_DONTWAIT);
+  return read(relay->from, relay->buffer, sizeof relay->buffer);
+}
+
+bool relay_step(struct relay *relay) {
+  flush_out(relay);
+  if (!relay_flushed(relay) || relay->from < 0) return true;
+  ssize_t got;
+  do got = read_some(relay);
+  while (got < 0 && errno == EINTR);
+  if (got < 0 && errno == EAGAIN && !relay->last) return true;
+  // EIO: a terminal's master whose slaves are all closed.
+  if (got <= 0) {
+    close_source(relay);
+    return true;
+  }
+  relay->start = 0;
+  relay->end = (size_t)got;
+  bool within = take_from_budget(relay);
+  flush_out(relay);
+  return within;
+}

@@ -1,0 +1,36 @@
+// Passes bytes from one descriptor to another without ever blocking the supervisor, and counts them.
+#ifndef SANDBOXLIB_RELAY_H
+#define SANDBOXLIB_RELAY_H
+
+#include <poll.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define RELAY_BYTES 65536
+
+struct relay {
+  int from;  // -1: closed or none
+  int to;
+  bool from_is_socket, to_is_socket;
+  bool to_is_own;  // `to` is a non-blocking descriptor of our own, which a write cannot block on
+  bool last;       // no writer is left: what is there now is the rest
+  bool reader_gone;
+  bool truncated;
+  uint64_t *budget;  // bytes that may still pass, shared between streams; NULL: no bound
+  size_t start, end;
+  uint8_t buffer[RELAY_BYTES];
+};
+
+// Descriptors that are not `ours` keep their flags, which the caller shares: they are used through a fresh non-blocking open of the same pipe or
+// terminal where that is possible. False with errno.
+bool relay_open(struct relay *relay, int from, bool from_is_ours, int to, bool to_is_ours);
+// What to poll for now: fills in at most two entries and returns how many.
+size_t relay_poll(const struct relay *relay, struct pollfd *entries);
+// One round after poll. False when the budget is used up and there was more.
+bool relay_step(struct relay *relay);
+// Whether everything that was read was also passed on.
+bool relay_flushed(const struct relay *relay);
+bool relay_ended(const struct relay *relay);
+
+#endif

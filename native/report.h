@@ -1,0 +1,74 @@
+// What travels between init (or the command's process before exec) and the supervisor, on a SOCK_SEQPACKET pair: one struct, one message.
+#ifndef SANDBOXLIB_REPORT_H
+#define SANDBOXLIB_REPORT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "steps.h"
+
+#define NO_INDEX UINT32_MAX
+#define REPORT_PATH_BYTES 4096
+#define REPORT_DETAIL_BYTES 512
+
+enum exec_reason {
+  EXEC_NONE = 0,
+  EXEC_NOT_FOUND,
+  EXEC_NOT_EXECUTABLE,
+  EXEC_DIRECTORY,
+  EXEC_MISSING_INTERPRETER,
+  EXEC_WRONG_ARCHITECTURE,
+  EXEC_NOT_A_PROGRAM,
+  EXEC_TEXT_BUSY,
+  EXEC_INTERPRETER_LOOP,
+  EXEC_TOO_LONG,
+  EXEC_OTHER
+};
+const char *exec_reason_name(enum exec_reason reason);
+
+// A step that failed: enough for a person to act on.
+struct failure {
+  enum step step;
+  uint32_t index;  // of the record, or NO_INDEX
+  int error;       // errno, or 0
+  enum exec_reason reason;
+  char syscall[32];
+  char path[REPORT_PATH_BYTES];
+  char detail[REPORT_DETAIL_BYTES];  // the missing interpreter's name, or what a helper program said
+};
+
+enum message_kind {
+  // init to supervisor
+  MESSAGE_FAILED = 1,
+  MESSAGE_TERMINAL,  // carries the terminal's master descriptor
+  MESSAGE_STARTED,
+  MESSAGE_EXITED,  // value: the command's wait status
+  // supervisor to init
+  MESSAGE_GO,
+  MESSAGE_SIGNAL_ALL,      // value: signal
+  MESSAGE_SIGNAL_COMMAND,  // value: signal
+  MESSAGE_SIGNAL_GROUP,    // value: signal, to the command's process group
+};
+
+struct message {
+  enum message_kind kind;
+  int value;
+};
+
+void failure_fill(struct failure *failure, enum step step, uint32_t index, int error, const char *syscall, const char *path);
+
+// The path of a failure is optional everywhere below: NULL for none. errno is taken as it is when the call is made.
+// In init and in the command's process: tells the supervisor and ends this process.
+void report_use(int socket_fd);
+_Noreturn void fail(enum step step, uint32_t index, const char *syscall, const char *path);
+_Noreturn void fail_with(const struct failure *failure);
+
+bool message_send(int socket_fd, enum message_kind kind, int value);
+bool message_send_descriptor(int socket_fd, enum message_kind kind, int descriptor);
+
+// "EPERM", "SIGKILL"; a number in words where there is no name.
+const char *error_name(int error, char *buffer, size_t size);
+const char *signal_name(int signal, char *buffer, size_t size);
+
+#endif

@@ -1,0 +1,172 @@
+#include "status.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define LINE_BYTES 32768  // holds a failure with every character of its path escaped
+
+static int status_descriptor = -1;
+static char line[LINE_BYTES];
+static size_t used;
+
+void status_use(int descriptor) { status_descriptor = descriptor; }
+
+static void add(const char *text) {
+  size_t length = strlen(text);
+  if (length > sizeof line - 1 - used) length = sizeof line - 1 - used;
+  memcpy(line + used, text, length);
+  used += length;
+  line[used] = '\0';
+}
+
+static void add_number(long long number) {
+  char text[24];
+  (void)snprintf(text, sizeof text, "%lld", number);
+  add(text);
+}
+
+static void add_milliseconds(int64_t microseconds) {
+  char text[32];
+  (void)snprintf(text, sizeof text, "%lld.%03lld", (long long)(microseconds / 1000), (long long)(microseconds % 1000));
+  add(text);
+}
+
+// A byte that is no printable ASCII is escaped by its value: paths need not be UTF-8, and a reader gets them back byte by byte.
+static void add_string(const char *text) {
+  add("\"");
+  for (; *text != '\0'; text++) {
+    unsigned char byte = (unsigned char)*text;
+    char escaped[8] = {(char)byte, '\0'};
+    if (byte == '"' || byte == '\\') (void)snprintf(escaped, sizeof escaped, "\\%c", byte);
+    else if (byte < 0x20 || byte >= 0x7f) (void)snprintf(escaped, sizeof escaped, "\\u%04x", byte);
+    add(escaped);
+  }
+  add("\"");
+}
+
+static void member(const char *name, const char *value) {
+  add(",\"");
+  add(name);
+  add("\":");
+  add_string(value);
+}
+
+// The caller may be gone, or not read: nothing of the sandbox depends on a status line.
+static void write_line(int descriptor) {
+  size_t at = 0;
+  while (at < used) {
+    ssize_t written = send(descriptor, line + at, used - at, MSG_NOSIGNAL);
+    if (written < 0 && errno == ENOTSOCK) written = write(descriptor, line + at, used - at);
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) return;
+    at += (size_t)written;
+  }
+}
+
+static void begin(const char *event) {
+  used = 0;
+  add("{\"event\":");
+  add_string(event);
+}
+
+static void finish(void) {
+  add("}\n");
+  write_line(status_descriptor);
+}
+
+void status_started(pid_t init) {
+  if (status_descriptor < 0) return;
+  begin("started");
+  add(",\"pid\":");
+  add_number(init);
+  finish();
+}
+
+static void tell_person(const struct failure *failure) {
+  char buffer[32];
+  used = 0;
+  add("run-sandbox launcher: ");
+  add(step_name(failure->step));
+  if (failure->index != NO_INDEX) {
+    add("[");
+    add_number(failure->index);
+    add("]");
+  }
+  if (failure->path[0] != '\0') {
+    add(" ");
+    add_string(failure->path);
+  }
+  if (failure->error != 0) {
+    add(": ");
+    add(error_name(failure->error, buffer, sizeof buffer));
+  }
+  if (failure->syscall[0] != '\0') {
+    add(" from ");
+    add(failure->syscall);
+  }
+  if (failure->reason != EXEC_NONE) {
+    add(" (");
+    add(exec_reason_name(failure->reason));
+    add(")");
+  }
+  if (failure->detail[0] != '\0') {
+    add(": ");
+    add_string(failure->detail);
+  }
+  add("\n");
+  write_line(STDERR_FILENO);
+}
+
+void status_failed(const struct failure *failure) {
+  if (status_descriptor < 0) {
+    tell_person(failure);
+    return;
+  }
+  char buffer[32];
+  begin("failed");
+  member("step", step_name(failure->step));
+  if (failure->index != NO_INDEX) {
+    add(",\"index\":");
+    add_number(failure->index);
+  }
+  if (failure->syscall[0] != '\0') member("syscall", failure->syscall);
+  if (failure->error != 0) member("errno", error_name(failure->error, buffer, sizeof buffer));
+  if (failure->path[0] != '\0') member("path", failure->path);
+  if (failure->reason != EXEC_NONE) member("reason", exec_reason_name(failure->reason));
+  if (failure->detail[0] != '\0') member(failure->step == STEP_EXEC ? "interpreter" : "detail", failure->detail);
+  finish();
+}
+
+static const char *const cause_names[] = {"command", "limit", "limit", "terminated", "signalled"};
+
+void status_ended(const struct ending *ending) {
+  if (status_descriptor < 0) return;
+  char buffer[32];
+  begin("ended");
+  member("cause", cause_names[ending->cause]);
+  if (ending->cause == CAUSE_WALL) member("limit", "wallMs");
+  if (ending->cause == CAUSE_OUTPUT) member("limit", "outputBytes");
+  if (ending->cause == CAUSE_SIGNALLED) member("by", signal_name(ending->by, buffer, sizeof buffer));
+  if (ending->exited && WIFEXITED(ending->wait_status)) {
+    add(",\"code\":");
+    add_number(WEXITSTATUS(ending->wait_status));
+  }
+  if (ending->exited && WIFSIGNALED(ending->wait_status)) {
+    member("signal", signal_name(WTERMSIG(ending->wait_status), buffer, sizeof buffer));
+  }
+  add(",\"stdoutTruncated\":");
+  add(ending->output_truncated ? "true" : "false");
+  add(",\"stderrTruncated\":");
+  add(ending->error_truncated ? "true" : "false");
+  add(",\"wallMs\":");
+  add_milliseconds(ending->wall_us);
+  add(",\"cpuUserMs\":");
+  add_milliseconds(ending->user_us);
+  add(",\"cpuSystemMs\":");
+  add_milliseconds(ending->system_us);
+  finish();
+}

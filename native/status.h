@@ -1,0 +1,28 @@
+// Status lines for the caller, JSON on a descriptor; or, where there is none, one line for a person on stderr when the sandbox failed.
+#ifndef SANDBOXLIB_STATUS_H
+#define SANDBOXLIB_STATUS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "report.h"
+
+enum end_cause { CAUSE_COMMAND = 0, CAUSE_WALL, CAUSE_OUTPUT, CAUSE_TERMINATED, CAUSE_SIGNALLED };
+
+struct ending {
+  enum end_cause cause;
+  int by;          // the signal of CAUSE_SIGNALLED
+  bool exited;     // the command's own end is known, and this is it:
+  int wait_status;
+  bool output_truncated, error_truncated;
+  int64_t wall_us, user_us, system_us;
+};
+
+// -1: no status lines.
+void status_use(int descriptor);
+void status_started(pid_t init);
+void status_failed(const struct failure *failure);
+void status_ended(const struct ending *ending);
+
+#endif

@@ -1,0 +1,533 @@
+// The supervisor: outside of the sandbox, between the caller and init. It makes init, writes its id maps, and then keeps the clock, the output
+// bound, the terminal and the channel, so that nothing of that depends on the caller's event loop. It is single-threaded and never blocks on
+// anything that the sandbox or the reader of its output could hold back.
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "relay.h"
+#include "run.h"
+#include "status.h"
+#include "sys.h"
+#include "terminal.h"
+
+#define EXIT_LIMIT 124
+#define EXIT_SANDBOX_FAILED 125
+#define EXIT_NOT_EXECUTABLE 126
+#define EXIT_NOT_FOUND 127
+#define CONTROL_BYTES 12
+#define END_OF_TRANSMISSION 4  // ^D, the terminal's end of file
+#define CONTROLS_PER_ROUND 64
+
+enum { CONTROL_TERMINATE = 1, CONTROL_KILL, CONTROL_RESIZE, CONTROL_SIGNAL, CONTROL_FORWARD };
+
+static struct {
+  struct run *run;
+  pid_t init;
+  int socket_fd;  // to init; -1 after its end
+  int signals_fd;
+  bool started, failed, init_gone, caller_gone, end_of_input_sent;
+  struct failure failure;
+  struct ending ending;
+  int64_t started_ns, ended_ns, wall_deadline_ns, kill_deadline_ns;  // 0: none
+  uint64_t output_budget;
+  int master;  // of the sandbox's terminal, or -1
+  uint8_t control[CONTROL_BYTES];
+  size_t control_used;
+  unsigned from_terminal[NSIG];  // signals that came from the terminal and whose forwarded double is still to come
+} self;
+
+static struct relay output, error_output, input;
+
+static int64_t now_ns(void) {
+  struct timespec now;
+  if (clock_gettime(CLOCK_MONOTONIC, &now) < 0) return 0;
+  return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+// Before there is an init: the failure is the whole story.
+static int refuse(enum step step, uint32_t index, const char *syscall, const char *path) {
+  failure_fill(&self.failure, step, index, errno, syscall, path);
+  status_failed(&self.failure);
+  return EXIT_SANDBOX_FAILED;
+}
+
+// Nobody's sandbox gets a better class than the default; a worse one, which the caller chose, stays.
+static const char *reset_scheduling(void) {
+  int class = sched_getscheduler(0);
+  struct sched_param parameters = {.sched_priority = 0};
+  if ((class == SCHED_FIFO || class == SCHED_RR) && sched_setscheduler(0, SCHED_OTHER, &parameters) < 0) return "sched_setscheduler";
+  errno = 0;
+  int nice_value = getpriority(PRIO_PROCESS, 0);
+  if (errno != 0) return "getpriority";
+  if (nice_value < 0 && setpriority(PRIO_PROCESS, 0, 0) < 0) return "setpriority";
+  long io_class = syscall(SYS_ioprio_get, SBX_IOPRIO_WHO_PROCESS, 0) >> SBX_IOPRIO_CLASS_SHIFT;
+  if (io_class == SBX_IOPRIO_CLASS_RT && syscall(SYS_ioprio_set, SBX_IOPRIO_WHO_PROCESS, 0, 0) < 0) return "ioprio_set";
+  return NULL;
+}
+
+// A caller that the OOM killer is to spare does not pass that on.
+static const char *reset_oom_score(void) {
+  int file = open("/proc/self/oom_score_adj", O_RDWR | O_CLOEXEC);
+  if (file < 0) return errno == ENOENT ? NULL : "open(oom_score_adj)";
+  char text[16] = "";
+  ssize_t got = read(file, text, sizeof text - 1);
+  const char *failed = got < 0 ? "read(oom_score_adj)" : NULL;
+  if (failed == NULL && text[0] == '-' && pwrite(file, "0", 1, 0) != 1) failed = "write(oom_score_adj)";
+  (void)close(file);
+  return failed;
+}
+
+// Pipes between the command and us, where output is counted. One for both where both lead to the same place, to keep their order.
+static const char *prepare_output(struct run *run) {
+  for (int i = 0; i < 3; i++) run->standard[i] = i;
+  run->output_fd = run->error_fd = -1;
+  if (run->plan.has_terminal || run->plan.output_bytes == UINT64_MAX) return NULL;
+  int ends[2];
+  bool together = sys_same_file(1, 2) != 0;
+  if (pipe2(ends, O_CLOEXEC) < 0) return "pipe2";
+  run->output_fd = ends[0];
+  run->standard[1] = ends[1];
+  if (together) {
+    run->standard[2] = ends[1];
+    return NULL;
+  }
+  if (pipe2(ends, O_CLOEXEC) < 0) return "pipe2";
+  run->error_fd = ends[0];
+  run->standard[2] = ends[1];
+  return NULL;
+}
+
+static void prepare_terminal(struct run *run) {
+  struct winsize size = {.ws_col = 80, .ws_row = 24};
+  if (run->plan.columns != 0 && run->plan.rows != 0) {
+    size.ws_col = (unsigned short)run->plan.columns;
+    size.ws_row = (unsigned short)run->plan.rows;
+  } else {
+    (void)terminal_size(&size);
+  }
+  run->columns = size.ws_col;
+  run->rows = size.ws_row;
+}
+
+static void close_if_open(int *descriptor) {
+  if (*descriptor >= 0) (void)close(*descriptor);
+  *descriptor = -1;
+}
+
+static _Noreturn void become_init(struct run *run, int socket_fd, int supervisor_end) {
+  (void)close(supervisor_end);
+  close_if_open(&run->channel_fd);
+  close_if_open(&run->status_fd);
+  close_if_open(&run->output_fd);
+  close_if_open(&run->error_fd);
+  init_main(run, socket_fd);
+}
+
+static void close_command_ends(struct run *run) {
+  if (run->standard[1] != 1) (void)close(run->standard[1]);
+  if (run->standard[2] != 2 && run->standard[2] != run->standard[1]) (void)close(run->standard[2]);
+  struct cursor cursor = plan_start(&run->plan);
+  struct record record;
+  while (plan_next(&cursor, &record)) {
+    // A descriptor may be named twice; the second close finds it closed already.
+    if (record.step == STEP_DESCRIPTOR) (void)close((int)read_u32(&record.payload));
+  }
+}
+
+static bool write_id_maps(void) {
+  struct cursor cursor = plan_start(&self.run->plan);
+  struct record record;
+  while (plan_next(&cursor, &record)) {
+    if (record.step == STEP_MAP_IDS && !map_ids(&record, self.init, &self.failure)) return false;
+  }
+  return true;
+}
+
+static void kill_init(void) {
+  // Our own child, not yet waited for: the pid is still its.
+  if (!self.init_gone) (void)kill(self.init, SIGKILL);
+}
+
+static void to_init(enum message_kind kind, int value) {
+  if (self.socket_fd >= 0) (void)message_send(self.socket_fd, kind, value);
+}
+
+// The first cause is the one that counts.
+static void set_cause(enum end_cause cause, int by) {
+  if (self.ending.cause != CAUSE_COMMAND || self.ending.exited) return;
+  self.ending.cause = cause;
+  self.ending.by = by;
+}
+
+static void end_with(int signal, uint32_t grace_milliseconds) {
+  if (!self.started || signal == SIGKILL) {
+    kill_init();
+    return;
+  }
+  to_init(MESSAGE_SIGNAL_ALL, signal);
+  int64_t deadline = now_ns() + (int64_t)grace_milliseconds * 1000000;
+  if (self.kill_deadline_ns == 0 || deadline < self.kill_deadline_ns) self.kill_deadline_ns = deadline;
+}
+
+static void end_orderly(void) { end_with(self.run->plan.kill_signal, self.run->plan.grace_milliseconds); }
+
+static void resize(unsigned columns, unsigned rows) {
+  struct winsize size = {.ws_col = (unsigned short)columns, .ws_row = (unsigned short)rows};
+  if (self.master >= 0) (void)ioctl(self.master, TIOCSWINSZ, &size);
+}
+
+static void forward(int signal) {
+  if (self.from_terminal[signal] > 0) {
+    self.from_terminal[signal]--;
+    return;
+  }
+  set_cause(CAUSE_SIGNALLED, signal);
+  end_with(signal, self.run->plan.grace_milliseconds);
+}
+
+static uint32_t control_u32(size_t at) {
+  const uint8_t *b = self.control + at;
+  return (uint32_t)b[0] | (uint32_t)b[1] << 8 | (uint32_t)b[2] << 16 | (uint32_t)b[3] << 24;
+}
+
+static void obey(void) {
+  uint32_t type = control_u32(0), a = control_u32(4), b = control_u32(8);
+  bool names_signal = type == CONTROL_TERMINATE || type == CONTROL_SIGNAL || type == CONTROL_FORWARD;
+  if (names_signal && (a == 0 || a >= NSIG)) return;
+  switch (type) {
+    case CONTROL_TERMINATE:
+      set_cause(CAUSE_TERMINATED, 0);
+      end_with((int)a, b);
+      break;
+    case CONTROL_KILL:
+      set_cause(CAUSE_TERMINATED, 0);
+      kill_init();
+      break;
+    case CONTROL_RESIZE: resize(a, b); break;
+    case CONTROL_SIGNAL: to_init(MESSAGE_SIGNAL_COMMAND, (int)a); break;
+    case CONTROL_FORWARD: forward((int)a); break;
+    default: break;  // from a newer library; the plan's protocol number guards what matters
+  }
+}
+
+static void read_control(void) {
+  for (int round = 0; round < CONTROLS_PER_ROUND; round++) {
+    ssize_t got = recv(self.run->channel_fd, self.control + self.control_used, CONTROL_BYTES - self.control_used, MSG_DONTWAIT);
+    if (got < 0 && (errno == EAGAIN || errno == EINTR)) return;
+    if (got <= 0) {
+      self.caller_gone = true;
+      kill_init();
+      return;
+    }
+    self.control_used += (size_t)got;
+    if (self.control_used < CONTROL_BYTES) continue;
+    self.control_used = 0;
+    obey();
+  }
+}
+
+static void start_terminal(int master) {
+  self.master = master;
+  if (!relay_open(&output, master, true, STDOUT_FILENO, false) || !relay_open(&input, STDIN_FILENO, false, dup(master), true)) {
+    failure_fill(&self.failure, STEP_TERMINAL, NO_INDEX, errno, "fcntl", NULL);
+    self.failed = true;
+    kill_init();
+  }
+}
+
+static void on_started(void) {
+  self.started = true;
+  self.started_ns = now_ns();
+  uint64_t wall = self.run->plan.wall_milliseconds;
+  if (wall > 0) self.wall_deadline_ns = self.started_ns + (int64_t)wall * 1000000;
+  if (!self.failed) status_started(self.init);
+}
+
+struct incoming {
+  struct message message;
+  struct failure failure;
+};
+
+static int received_descriptor(struct msghdr *header) {
+  struct cmsghdr *rights = CMSG_FIRSTHDR(header);
+  if (rights == NULL || rights->cmsg_type != SCM_RIGHTS || rights->cmsg_len != CMSG_LEN(sizeof(int))) return -1;
+  int descriptor;
+  memcpy(&descriptor, CMSG_DATA(rights), sizeof descriptor);
+  return descriptor;
+}
+
+// One message of init or of the command's process; false at the end.
+static bool read_message(void) {
+  static struct incoming incoming;
+  union {
+    char bytes[CMSG_SPACE(sizeof(int))];
+    struct cmsghdr align;
+  } control;
+  struct iovec part = {.iov_base = &incoming, .iov_len = sizeof incoming};
+  struct msghdr header = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
+  ssize_t got = recvmsg(self.socket_fd, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+  if (got < 0 && (errno == EAGAIN || errno == EINTR)) return false;
+  if (got <= 0) {
+    close_if_open(&self.socket_fd);
+    return false;
+  }
+  switch (incoming.message.kind) {
+    case MESSAGE_FAILED:
+      if (self.failed || got != (ssize_t)sizeof incoming) break;
+      self.failed = true;
+      self.failure = incoming.failure;
+      break;
+    case MESSAGE_TERMINAL: start_terminal(received_descriptor(&header)); break;
+    case MESSAGE_STARTED: on_started(); break;
+    case MESSAGE_EXITED:
+      self.ending.exited = true;
+      self.ending.wait_status = incoming.message.value;
+      self.ended_ns = now_ns();
+      break;
+    case MESSAGE_GO:
+    case MESSAGE_SIGNAL_ALL:
+    case MESSAGE_SIGNAL_COMMAND:
+    case MESSAGE_SIGNAL_GROUP: break;
+  }
+  return true;
+}
+
+static void read_messages(void) {
+  while (self.socket_fd >= 0 && read_message()) continue;
+}
+
+static int64_t microseconds_of(struct timeval time) { return (int64_t)time.tv_sec * 1000000 + time.tv_usec; }
+
+// Init is the last of its pid namespace to go: when it can be waited for, every process of the sandbox is gone, and its usage is that of all.
+static void reap_init(void) {
+  int status;
+  struct rusage usage;
+  pid_t reaped = wait4(self.init, &status, WNOHANG, &usage);
+  if (reaped != self.init) return;
+  read_messages();
+  self.init_gone = true;
+  self.ending.user_us = microseconds_of(usage.ru_utime);
+  self.ending.system_us = microseconds_of(usage.ru_stime);
+  if (self.ended_ns == 0) self.ended_ns = now_ns();
+  output.last = error_output.last = true;
+}
+
+// The whole sandbox pauses with us, when the terminal asks for that (Ctrl-Z).
+static void pause_all(void) {
+  to_init(MESSAGE_SIGNAL_ALL, SIGSTOP);
+  terminal_restore();
+  (void)raise(SIGSTOP);
+  if (self.run->plan.has_terminal) (void)terminal_make_raw();
+  to_init(MESSAGE_SIGNAL_ALL, SIGCONT);
+}
+
+static void on_signal(const struct signalfd_siginfo *info) {
+  int signal = (int)info->ssi_signo;
+  bool by_kernel = info->ssi_code == SI_KERNEL;
+  struct winsize size;
+  switch (signal) {
+    case SIGCHLD: reap_init(); break;
+    case SIGCONT: break;
+    case SIGTSTP: pause_all(); break;
+    case SIGWINCH:
+      if (terminal_size(&size)) resize(size.ws_col, size.ws_row);
+      break;
+    case SIGUSR1:
+    case SIGUSR2: to_init(MESSAGE_SIGNAL_COMMAND, signal); break;
+    default:
+      // Ctrl-C is the command's to answer, as often as it likes; a kill(2) asks for the end.
+      if (by_kernel && signal != SIGHUP) {
+        self.from_terminal[signal]++;
+        to_init(MESSAGE_SIGNAL_GROUP, signal);
+      } else {
+        set_cause(CAUSE_SIGNALLED, signal);
+        end_with(signal, self.run->plan.grace_milliseconds);
+      }
+  }
+}
+
+static void read_signals(void) {
+  struct signalfd_siginfo info;
+  while (read(self.signals_fd, &info, sizeof info) == (ssize_t)sizeof info) on_signal(&info);
+}
+
+static const int watched_signals[] = {SIGCHLD, SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGTSTP, SIGCONT, SIGWINCH};
+
+// SIGTTOU would stop us for restoring the terminal from the background, SIGPIPE would end us for a reader that left.
+static bool watch_signals(void) {
+  sigset_t set;
+  sigemptyset(&set);
+  for (size_t i = 0; i < sizeof watched_signals / sizeof watched_signals[0]; i++) sigaddset(&set, watched_signals[i]);
+  struct sigaction ignore = {.sa_handler = SIG_IGN};
+  if (sigaction(SIGPIPE, &ignore, NULL) < 0 || sigaction(SIGTTOU, &ignore, NULL) < 0) return false;
+  self.signals_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+  return self.signals_fd >= 0;
+}
+
+static bool block_signals(void) {
+  sigset_t set;
+  sigemptyset(&set);
+  for (size_t i = 0; i < sizeof watched_signals / sizeof watched_signals[0]; i++) sigaddset(&set, watched_signals[i]);
+  return sigprocmask(SIG_SETMASK, &set, NULL) == 0;
+}
+
+static void check_deadlines(void) {
+  int64_t now = now_ns();
+  if (self.wall_deadline_ns != 0 && now >= self.wall_deadline_ns) {
+    self.wall_deadline_ns = 0;
+    set_cause(CAUSE_WALL, 0);
+    end_orderly();
+  }
+  if (self.kill_deadline_ns != 0 && now >= self.kill_deadline_ns) {
+    self.kill_deadline_ns = 0;
+    kill_init();
+  }
+}
+
+static const struct timespec *next_deadline(struct timespec *wait) {
+  int64_t deadline = self.init_gone ? 0 : self.wall_deadline_ns;
+  if (!self.init_gone && self.kill_deadline_ns != 0 && (deadline == 0 || self.kill_deadline_ns < deadline)) deadline = self.kill_deadline_ns;
+  if (deadline == 0) return NULL;
+  int64_t left = deadline - now_ns();
+  if (left < 0) left = 0;
+  *wait = (struct timespec){.tv_sec = (time_t)(left / 1000000000), .tv_nsec = (long)(left % 1000000000)};
+  return wait;
+}
+
+static void step_output(struct relay *relay) {
+  if (relay_step(relay)) return;
+  set_cause(CAUSE_OUTPUT, 0);
+  kill_init();
+  close_if_open(&relay->from);
+}
+
+// When our own input ends, the command's terminal says so.
+static void step_input(void) {
+  (void)relay_step(&input);
+  if (!relay_ended(&input) || self.end_of_input_sent || self.master < 0) return;
+  char end = END_OF_TRANSMISSION;
+  if (write(self.master, &end, 1) == 1) self.end_of_input_sent = true;
+}
+
+static void watch_round(void) {
+  struct pollfd entries[8];
+  size_t count = 0;
+  if (self.socket_fd >= 0) entries[count++] = (struct pollfd){.fd = self.socket_fd, .events = POLLIN};
+  if (self.run->channel_fd >= 0) entries[count++] = (struct pollfd){.fd = self.run->channel_fd, .events = POLLIN};
+  entries[count++] = (struct pollfd){.fd = self.signals_fd, .events = POLLIN};
+  count += relay_poll(&output, entries + count);
+  count += relay_poll(&error_output, entries + count);
+  if (!self.init_gone) count += relay_poll(&input, entries + count);
+  struct timespec wait;
+  // Whatever poll says, every source is asked without blocking; EINTR costs one round.
+  (void)ppoll(entries, (nfds_t)count, next_deadline(&wait), NULL);
+  read_signals();
+  read_messages();
+  if (self.run->channel_fd >= 0) read_control();
+  if (output.from >= 0 || !relay_flushed(&output)) step_output(&output);
+  if (error_output.from >= 0 || !relay_flushed(&error_output)) step_output(&error_output);
+  if (!self.init_gone && self.master >= 0) step_input();
+  if (!self.init_gone) check_deadlines();
+}
+
+static bool finished(void) {
+  if (!self.init_gone) return false;
+  return self.caller_gone || (relay_ended(&output) && relay_ended(&error_output));
+}
+
+static int exit_status_of_failure(void) {
+  if (self.failure.step != STEP_EXEC) return EXIT_SANDBOX_FAILED;
+  bool absent = self.failure.reason == EXEC_NOT_FOUND || self.failure.reason == EXEC_MISSING_INTERPRETER;
+  return absent ? EXIT_NOT_FOUND : EXIT_NOT_EXECUTABLE;
+}
+
+static int exit_status_of_ending(void) {
+  const struct ending *ending = &self.ending;
+  if (ending->cause == CAUSE_WALL || ending->cause == CAUSE_OUTPUT) return EXIT_LIMIT;
+  if (ending->exited && WIFEXITED(ending->wait_status)) return WEXITSTATUS(ending->wait_status);
+  if (ending->exited) return 128 + WTERMSIG(ending->wait_status);
+  return 128 + (ending->cause == CAUSE_SIGNALLED ? ending->by : SIGKILL);
+}
+
+static int report_end(void) {
+  terminal_restore();
+  bool explained = self.ending.exited || self.ending.cause != CAUSE_COMMAND;
+  if (!self.failed && !explained) {
+    failure_fill(&self.failure, STEP_LOST, NO_INDEX, 0, NULL, NULL);
+    self.failed = true;
+  }
+  if (self.failed && self.ending.cause == CAUSE_COMMAND) {
+    status_failed(&self.failure);
+    return exit_status_of_failure();
+  }
+  if (self.started_ns != 0) self.ending.wall_us = (self.ended_ns - self.started_ns) / 1000;
+  self.ending.output_truncated = output.truncated;
+  self.ending.error_truncated = error_output.truncated || (output.truncated && self.run->standard[2] == self.run->standard[1]);
+  status_ended(&self.ending);
+  return exit_status_of_ending();
+}
+
+static bool open_relays(struct run *run) {
+  output.from = error_output.from = input.from = -1;
+  self.output_budget = run->plan.output_bytes;
+  if (run->output_fd >= 0) {
+    if (!relay_open(&output, run->output_fd, true, STDOUT_FILENO, false)) return false;
+    output.budget = &self.output_budget;
+  }
+  if (run->error_fd >= 0) {
+    if (!relay_open(&error_output, run->error_fd, true, STDERR_FILENO, false)) return false;
+    error_output.budget = &self.output_budget;
+  }
+  if (run->plan.has_terminal && run->plan.output_bytes != UINT64_MAX) output.budget = &self.output_budget;
+  return true;
+}
+
+// Init waits for its id maps; until it gets the word it is only a process that waits.
+static void release_init(void) {
+  if (!write_id_maps()) {
+    self.failed = true;
+    kill_init();
+    return;
+  }
+  to_init(MESSAGE_GO, 0);
+}
+
+int supervise(struct run *run) {
+  self.run = run;
+  self.master = -1;
+  const char *failed = reset_scheduling();
+  if (failed == NULL) failed = reset_oom_score();
+  if (failed != NULL) return refuse(STEP_SCHEDULING, NO_INDEX, failed, NULL);
+  failed = prepare_output(run);
+  if (failed != NULL) return refuse(STEP_RELAY, NO_INDEX, failed, NULL);
+  if (run->plan.has_terminal) prepare_terminal(run);
+  if (!block_signals()) return refuse(STEP_SIGNALS, NO_INDEX, "sigprocmask", NULL);
+  int ends[2];
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0) return refuse(STEP_CLONE, NO_INDEX, "socketpair", NULL);
+  self.init = sys_clone(run->plan.namespaces);
+  if (self.init < 0) return refuse(STEP_NAMESPACES, 0, "clone", NULL);
+  if (self.init == 0) become_init(run, ends[1], ends[0]);
+  self.socket_fd = ends[0];
+  (void)close(ends[1]);
+  close_command_ends(run);
+  if (!watch_signals() || !open_relays(run) || (run->plan.has_terminal && !terminal_make_raw())) {
+    failure_fill(&self.failure, STEP_RELAY, NO_INDEX, errno, "signalfd", NULL);
+    self.failed = true;
+    kill_init();
+  } else {
+    release_init();
+  }
+  while (!finished()) watch_round();
+  return report_end();
+}

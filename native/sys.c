@@ -1,0 +1,101 @@
+// The only file that calls the kernel past the C library. Nothing here decides anything.
+#include "sys.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+// Raw, so that neither C library runs its fork handlers; with no stack given it behaves as fork(2). The order of the arguments after the
+// stack differs between architectures, but all of them are 0 here.
+pid_t sys_clone(unsigned long flags) { return (pid_t)syscall(SYS_clone, flags | SIGCHLD, 0UL, 0UL, 0UL, 0UL); }
+
+int sys_openat2(int directory, const char *path, uint64_t flags, uint64_t mode, uint64_t resolve) {
+  struct sbx_open_how how = {.flags = flags, .mode = mode, .resolve = resolve};
+  return (int)syscall(SYS_openat2, directory, path, &how, sizeof how);
+}
+
+int sys_open_tree(int directory, const char *path, unsigned flags) {
+  return (int)syscall(SYS_open_tree, directory, path, flags | (unsigned)O_CLOEXEC);
+}
+
+int sys_move_mount(int from_directory, const char *from, int to_directory, const char *to, unsigned flags) {
+  return (int)syscall(SYS_move_mount, from_directory, from, to_directory, to, flags);
+}
+
+int sys_fsopen(const char *type) { return (int)syscall(SYS_fsopen, type, SBX_FSOPEN_CLOEXEC); }
+
+int sys_fsconfig_string(int context, const char *key, const char *value) {
+  return (int)syscall(SYS_fsconfig, context, SBX_FSCONFIG_SET_STRING, key, value, 0);
+}
+
+int sys_fsconfig_flag(int context, const char *key) {
+  return (int)syscall(SYS_fsconfig, context, SBX_FSCONFIG_SET_FLAG, key, NULL, 0);
+}
+
+int sys_fsconfig_create(int context) {
+  return (int)syscall(SYS_fsconfig, context, SBX_FSCONFIG_CMD_CREATE, NULL, NULL, 0);
+}
+
+int sys_fsmount(int context, unsigned attributes) {
+  return (int)syscall(SYS_fsmount, context, SBX_FSMOUNT_CLOEXEC, attributes);
+}
+
+int sys_mount_setattr(int directory, const char *path, unsigned flags, const struct sbx_mount_attr *attributes) {
+  return (int)syscall(SYS_mount_setattr, directory, path, flags, attributes, sizeof *attributes);
+}
+
+int sys_pivot_root(const char *new_root, const char *put_old) { return (int)syscall(SYS_pivot_root, new_root, put_old); }
+
+int sys_close_range(unsigned first, unsigned last, unsigned flags) {
+  return (int)syscall(SYS_close_range, first, last, flags);
+}
+
+int sys_seccomp_filter(const struct sbx_sock_fprog *program) {
+  int result = (int)syscall(SYS_seccomp, SBX_SECCOMP_SET_MODE_FILTER, 0, program);
+  if (result < 0 && errno == ENOSYS) return prctl(PR_SET_SECCOMP, SBX_SECCOMP_MODE_FILTER, program, 0, 0);
+  return result;
+}
+
+int sys_join_session_keyring(void) { return (int)syscall(SYS_keyctl, SBX_KEYCTL_JOIN_SESSION_KEYRING, NULL, 0, 0, 0); }
+
+int sys_capset(uint64_t effective, uint64_t permitted, uint64_t inheritable) {
+  struct sbx_cap_header header = {.version = SBX_CAPABILITY_VERSION_3, .pid = 0};
+  struct sbx_cap_data data[2];
+  for (unsigned half = 0; half < 2; half++) {
+    data[half].effective = (uint32_t)(effective >> (32 * half));
+    data[half].permitted = (uint32_t)(permitted >> (32 * half));
+    data[half].inheritable = (uint32_t)(inheritable >> (32 * half));
+  }
+  return (int)syscall(SYS_capset, &header, data);
+}
+
+int sys_capget(uint64_t *effective, uint64_t *permitted, uint64_t *inheritable) {
+  struct sbx_cap_header header = {.version = SBX_CAPABILITY_VERSION_3, .pid = 0};
+  struct sbx_cap_data data[2];
+  memset(data, 0, sizeof data);
+  if (syscall(SYS_capget, &header, data) < 0) return -1;
+  *effective = (uint64_t)data[1].effective << 32 | data[0].effective;
+  *permitted = (uint64_t)data[1].permitted << 32 | data[0].permitted;
+  *inheritable = (uint64_t)data[1].inheritable << 32 | data[0].inheritable;
+  return 0;
+}
+
+int sys_prlimit(int resource, const struct sbx_rlimit *wanted, struct sbx_rlimit *present) {
+  return (int)syscall(SYS_prlimit64, 0, resource, wanted, present);
+}
+
+// The libraries' wrappers signal every thread; there is only one here, and these may run between clone and exec.
+int sys_setgroups(size_t count, const uint32_t *groups) { return (int)syscall(SYS_setgroups, count, groups); }
+int sys_setresuid(uint32_t uid) { return (int)syscall(SYS_setresuid, uid, uid, uid); }
+int sys_setresgid(uint32_t gid) { return (int)syscall(SYS_setresgid, gid, gid, gid); }
+
+// Whether two descriptors lead to the same place, so that two streams into it must keep their order.
+int sys_same_file(int a, int b) {
+  struct stat first, second;
+  if (fstat(a, &first) < 0 || fstat(b, &second) < 0) return 0;
+  return first.st_dev == second.st_dev && first.st_ino == second.st_ino && first.st_rdev == second.st_rdev;
+}

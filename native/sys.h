@@ -1,0 +1,33 @@
+// System calls that the C libraries lack or wrap too thickly. Each returns what the kernel returns, -1 with errno set on failure.
+#ifndef SANDBOXLIB_SYS_H
+#define SANDBOXLIB_SYS_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "uapi.h"
+
+pid_t sys_clone(unsigned long flags);
+int sys_openat2(int directory, const char *path, uint64_t flags, uint64_t mode, uint64_t resolve);
+int sys_open_tree(int directory, const char *path, unsigned flags);
+int sys_move_mount(int from_directory, const char *from, int to_directory, const char *to, unsigned flags);
+int sys_fsopen(const char *type);
+int sys_fsconfig_string(int context, const char *key, const char *value);
+int sys_fsconfig_flag(int context, const char *key);
+int sys_fsconfig_create(int context);
+int sys_fsmount(int context, unsigned attributes);
+int sys_mount_setattr(int directory, const char *path, unsigned flags, const struct sbx_mount_attr *attributes);
+int sys_pivot_root(const char *new_root, const char *put_old);
+int sys_close_range(unsigned first, unsigned last, unsigned flags);
+int sys_seccomp_filter(const struct sbx_sock_fprog *program);
+int sys_join_session_keyring(void);
+int sys_capset(uint64_t effective, uint64_t permitted, uint64_t inheritable);
+int sys_capget(uint64_t *effective, uint64_t *permitted, uint64_t *inheritable);
+int sys_prlimit(int resource, const struct sbx_rlimit *wanted, struct sbx_rlimit *present);
+int sys_setgroups(size_t count, const uint32_t *groups);
+int sys_setresuid(uint32_t uid);
+int sys_setresgid(uint32_t gid);
+int sys_same_file(int a, int b);
+
+#endif

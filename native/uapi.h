@@ -1,0 +1,137 @@
+// Our own copies of kernel constants that the C libraries we build with may lack, each with the release that brought it. The numbers of
+// system calls from 424 on are the same on every architecture.
+#ifndef SANDBOXLIB_UAPI_H
+#define SANDBOXLIB_UAPI_H
+
+#include <stdint.h>
+#include <sys/syscall.h>
+
+#ifndef SYS_open_tree
+#define SYS_open_tree 428  // 5.2
+#endif
+#ifndef SYS_move_mount
+#define SYS_move_mount 429  // 5.2
+#endif
+#ifndef SYS_fsopen
+#define SYS_fsopen 430  // 5.2
+#endif
+#ifndef SYS_fsconfig
+#define SYS_fsconfig 431  // 5.2
+#endif
+#ifndef SYS_fsmount
+#define SYS_fsmount 432  // 5.2
+#endif
+#ifndef SYS_close_range
+#define SYS_close_range 436  // 5.9
+#endif
+#ifndef SYS_openat2
+#define SYS_openat2 437  // 5.6
+#endif
+#ifndef SYS_mount_setattr
+#define SYS_mount_setattr 442  // 5.12
+#endif
+
+#ifndef CLONE_NEWCGROUP
+#define CLONE_NEWCGROUP 0x02000000  // 4.6
+#endif
+
+#ifndef OPEN_TREE_CLONE
+#define OPEN_TREE_CLONE 1
+#endif
+#ifndef AT_RECURSIVE
+#define AT_RECURSIVE 0x8000
+#endif
+#ifndef AT_EMPTY_PATH
+#define AT_EMPTY_PATH 0x1000
+#endif
+#ifndef MOVE_MOUNT_F_EMPTY_PATH
+#define MOVE_MOUNT_F_EMPTY_PATH 0x00000004
+#endif
+#ifndef MOVE_MOUNT_T_EMPTY_PATH
+#define MOVE_MOUNT_T_EMPTY_PATH 0x00000040
+#endif
+
+// fsopen(2) and friends; glibc has these as enumerators of the same names in newer releases, so ours carry a prefix.
+#define SBX_FSOPEN_CLOEXEC 0x00000001
+#define SBX_FSMOUNT_CLOEXEC 0x00000001
+#define SBX_FSCONFIG_SET_FLAG 0
+#define SBX_FSCONFIG_SET_STRING 1
+#define SBX_FSCONFIG_CMD_CREATE 6
+#define SBX_MOUNT_ATTR_RDONLY 0x00000001
+#define SBX_MOUNT_ATTR_NOSUID 0x00000002
+#define SBX_MOUNT_ATTR_NODEV 0x00000004
+#define SBX_MOUNT_ATTR_NOEXEC 0x00000008
+
+// mount_setattr(2), 5.12
+struct sbx_mount_attr {
+  uint64_t attr_set;
+  uint64_t attr_clr;
+  uint64_t propagation;
+  uint64_t userns_fd;
+};
+
+// openat2(2), 5.6
+struct sbx_open_how {
+  uint64_t flags;
+  uint64_t mode;
+  uint64_t resolve;
+};
+#define SBX_RESOLVE_NO_MAGICLINKS 0x02
+#define SBX_RESOLVE_IN_ROOT 0x10
+
+#ifndef CLOSE_RANGE_CLOEXEC
+#define CLOSE_RANGE_CLOEXEC (1U << 2)  // 5.11
+#endif
+
+// seccomp(2), 3.17
+#define SBX_SECCOMP_SET_MODE_FILTER 1
+#define SBX_SECCOMP_MODE_FILTER 2
+struct sbx_sock_filter {
+  uint16_t code;
+  uint8_t jt;
+  uint8_t jf;
+  uint32_t k;
+};
+struct sbx_sock_fprog {
+  uint16_t len;
+  const struct sbx_sock_filter *filter;
+};
+
+// prlimit(2): 64 bits on every architecture; all ones is RLIM_INFINITY.
+struct sbx_rlimit {
+  uint64_t soft;
+  uint64_t hard;
+};
+
+// capabilities(7); version 3 of the header is for 64 capabilities.
+#define SBX_CAPABILITY_VERSION_3 0x20080522
+struct sbx_cap_header {
+  uint32_t version;
+  int pid;
+};
+struct sbx_cap_data {
+  uint32_t effective;
+  uint32_t permitted;
+  uint32_t inheritable;
+};
+#define SBX_CAP_KILL 5
+
+// PR_SET_SECUREBITS, capabilities(7): each flag's lock is the next bit.
+#define SBX_SECBIT_NOROOT (1U << 0)
+#define SBX_SECBIT_NO_SETUID_FIXUP (1U << 2)
+#define SBX_SECBIT_KEEP_CAPS (1U << 4)
+#define SBX_SECBIT_NO_CAP_AMBIENT_RAISE (1U << 6)
+#define SBX_SECBIT_LOCKS ((1U << 1) | (1U << 3) | (1U << 5) | (1U << 7))
+
+#define SBX_KEYCTL_JOIN_SESSION_KEYRING 1  // keyctl(2)
+
+#ifndef TIOCGPTPEER
+#define TIOCGPTPEER 0x5441  // ioctl_tty(2), 4.13
+#endif
+
+// ioprio_set(2): classes above the best-effort one need privilege; a sandbox gets the default.
+#define SBX_IOPRIO_WHO_PROCESS 1
+#define SBX_IOPRIO_CLASS_RT 1
+#define SBX_IOPRIO_CLASS_SHIFT 13
+
+#endif
