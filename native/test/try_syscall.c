@@ -1,21 +1,28 @@
 /* Installs a seccomp filter on itself, then does one thing and says what came of it. Part of the tests, not of the package.
  *
  *   try_syscall FILTER native|x32|i386 NUMBER [ARGUMENT...]   the result, or "errno 38" and so on
+ *   try_syscall FILTER retrace NUMBER [ARGUMENT]              the same, but of a child's getppid that a tracer turns into NUMBER
  *   try_syscall FILTER threads                                starts eight threads and waits for them: "8"
  *   try_syscall FILTER exec COMMAND [ARGUMENT...]             becomes COMMAND
  *
  * FILTER is a file of struct sock_filter entries; "-" is none. */
 #define _GNU_SOURCE
+#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/ptrace.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/user.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define MAX_INSTRUCTIONS 4096
@@ -88,10 +95,77 @@ static int start_threads(void)
 	return 0;
 }
 
+static void report(long result)
+{
+	if (result == -1)
+		printf("errno %d\n", errno);
+	else
+		printf("%ld\n", result);
+	fflush(stdout);
+}
+
+/* Changes the call that `child` is about to make. */
+static void change_call(pid_t child, long number, unsigned long argument)
+{
+	struct user_regs_struct registers;
+	struct iovec all = {&registers, sizeof registers};
+	if (ptrace(PTRACE_GETREGSET, child, (void *)NT_PRSTATUS, &all) != 0)
+		die("PTRACE_GETREGSET");
+#if defined __x86_64__
+	registers.orig_rax = (unsigned long long)number;
+	registers.rdi = argument;
+#elif defined __aarch64__
+	registers.regs[0] = argument;
+	int call = (int)number;
+	struct iovec one = {&call, sizeof call};
+	if (ptrace(PTRACE_SETREGSET, child, (void *)NT_ARM_SYSTEM_CALL, &one) != 0)
+		die("NT_ARM_SYSTEM_CALL");
+#else
+#error "which register holds the number of a system call?"
+#endif
+	if (ptrace(PTRACE_SETREGSET, child, (void *)NT_PRSTATUS, &all) != 0)
+		die("PTRACE_SETREGSET");
+}
+
+static int retrace(long number, unsigned long argument)
+{
+	pid_t child = fork();
+	if (child < 0)
+		die("fork");
+	if (child == 0) {
+		if (ptrace(PTRACE_TRACEME, 0, 0, 0) != 0)
+			die("PTRACE_TRACEME");
+		raise(SIGSTOP);
+		errno = 0;
+		report(syscall(SYS_getppid));
+		_exit(0);
+	}
+	int status;
+	if (waitpid(child, &status, 0) != child || !WIFSTOPPED(status))
+		die("waiting for the child's stop");
+	/* Without this option the kernel does not tell the entry of a call from a signal. */
+	if (ptrace(PTRACE_SETOPTIONS, child, 0, (void *)PTRACE_O_TRACESYSGOOD) != 0)
+		die("PTRACE_O_TRACESYSGOOD");
+	/* The end of raise, then whatever there is before getppid. */
+	for (;;) {
+		if (ptrace(PTRACE_SYSCALL, child, 0, 0) != 0 || waitpid(child, &status, 0) != child || !WIFSTOPPED(status))
+			die("PTRACE_SYSCALL");
+		struct __ptrace_syscall_info info;
+		if (ptrace(PTRACE_GET_SYSCALL_INFO, child, (void *)sizeof info, &info) <= 0)
+			die("PTRACE_GET_SYSCALL_INFO");
+		if (info.op == PTRACE_SYSCALL_INFO_ENTRY && info.entry.nr == SYS_getppid)
+			break;
+	}
+	change_call(child, number, argument);
+	if (ptrace(PTRACE_CONT, child, 0, 0) != 0 || waitpid(child, &status, 0) != child || !WIFEXITED(status))
+		die("PTRACE_CONT");
+	return WEXITSTATUS(status);
+}
+
 int main(int argc, char **argv)
 {
 	if (argc < 3) {
-		fprintf(stderr, "usage: try_syscall FILTER native|x32|i386|threads|exec ...\n");
+		fprintf(stderr, "usage: try_syscall FILTER native|x32|i386|retrace|threads|exec ...\n");
 		return 99;
 	}
 	if (strcmp(argv[1], "-") != 0)
@@ -111,15 +185,14 @@ int main(int argc, char **argv)
 	unsigned long a[6] = {0};
 	for (int i = 0; i < 6 && i + 4 < argc; i++)
 		a[i] = strtoul(argv[i + 4], NULL, 0);
+	if (strcmp(verb, "retrace") == 0)
+		return retrace(number, a[0]);
 	long result;
 	errno = 0;
 	if (strcmp(verb, "i386") == 0)
 		result = call_i386(number, a);
 	else
 		result = syscall(strcmp(verb, "x32") == 0 ? number + 0x40000000L : number, a[0], a[1], a[2], a[3], a[4], a[5]);
-	if (result == -1)
-		printf("errno %d\n", errno);
-	else
-		printf("%ld\n", result);
+	report(result);
 	return 0;
 }

@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { compileSeccomp } from '../../src/seccomp/compile.ts';
 import { defaultFilter } from '../../src/seccomp/default-filter.ts';
+import type { OciSeccompRule } from '../../src/seccomp/oci.ts';
 import { type Abi, syscallTable } from '../../src/seccomp/syscalls.ts';
 
 const reasonToSkip = findReasonToSkip();
@@ -64,10 +65,10 @@ function run(filterFile: string, ...args: readonly string[]): Ended {
   return { stdout: stdout.trim(), stderr: stderr.trim(), signal, status };
 }
 
-type Way = 'native' | 'i386' | 'x32';
+type Way = 'native' | 'retrace' | 'i386' | 'x32';
 
 function number(way: Way, name: string): number {
-  const found = syscallTable(way === 'native' ? native : way).get(name);
+  const found = syscallTable(way === 'native' || way === 'retrace' ? native : way).get(name);
   if (found === undefined) throw new Error(`${way} has no ${name}`);
   return found;
 }
@@ -205,14 +206,26 @@ describe.skipIf(reasonToSkip !== undefined)(
       expect(attempt('native', 'ioctl', [0, TIOCSTI], relaxed)).toBe('-1 EPERM');
     });
 
+    test('a tracer cannot change an allowed call into a forbidden one', () => {
+      expect(attempt('retrace', 'getsid'), 'the change itself works').toMatch(/^\d+$/);
+      expect(attempt('retrace', 'unshare', [CLONE_NEWUSER], '-')).toBe('0');
+      expect(attempt('retrace', 'unshare', [CLONE_NEWUSER])).toBe('-1 EPERM');
+      expect(attempt('retrace', 'socket', [AF_VSOCK])).toBe('-1 EAFNOSUPPORT');
+      expect(attempt('retrace', 9999)).toBe('-1 ENOSYS');
+    });
+
+    test('a tracer may skip a call by number -1', () => {
+      expect(attempt('retrace', -1)).toBe('-1 ENOSYS');
+    });
+
     test('a filter of thousands of instructions is taken, and decides', () => {
-      const syscalls = [...syscallTable(native).keys()].flatMap((name) => {
+      const syscalls = [...syscallTable(native).keys()].map((name): OciSeccompRule => {
         const rule = {
           names: [name],
           action: 'SCMP_ACT_LOG',
           args: [{ index: 5, op: 'SCMP_CMP_EQ', value: 0x1234567812345678n }],
         };
-        return name === 'getppid' ? [{ names: [name], action: 'SCMP_ACT_ERRNO', errnoRet: 71 }] : [rule];
+        return name === 'getppid' ? { names: [name], action: 'SCMP_ACT_ERRNO', errnoRet: 71 } : rule;
       });
       const long = compileSeccomp({ defaultAction: 'SCMP_ACT_ALLOW', syscalls }, { architecture });
       expect(long.length / 8).toBeGreaterThan(1500);
