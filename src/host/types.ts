@@ -43,6 +43,8 @@ export interface UserFacts {
   /** Ranges of the caller in /etc/subuid and /etc/subgid (subuid(5)). */
   readonly subuid: readonly IdRange[];
   readonly subgid: readonly IdRange[];
+  /** First id from which 65536 ids belong to nobody in either file: what a new range may be. */
+  readonly freeSubordinateStart: number;
   readonly newuidmap: HelperFacts | undefined;
   readonly newgidmap: HelperFacts | undefined;
 }

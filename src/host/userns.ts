@@ -6,6 +6,8 @@ export function readUser(files: HostFiles, ids: { readonly uid: number; readonly
   const uidMap = parseIdMap(files.readFile('/proc/self/uid_map'));
   const gidMap = parseIdMap(files.readFile('/proc/self/gid_map'));
   const name = findLogin(files.readFile('/etc/passwd'), ids.uid);
+  const subuid = files.readFile('/etc/subuid');
+  const subgid = files.readFile('/etc/subgid');
   return {
     uid: ids.uid,
     gid: ids.gid,
@@ -13,8 +15,9 @@ export function readUser(files: HostFiles, ids: { readonly uid: number; readonly
     uidMap,
     gidMap,
     mapsEveryId: uidMap.length === 1 && isIdentity(uidMap[0]) && gidMap.length === 1 && isIdentity(gidMap[0]),
-    subuid: parseSubordinate(files.readFile('/etc/subuid'), name, ids.uid),
-    subgid: parseSubordinate(files.readFile('/etc/subgid'), name, ids.uid),
+    subuid: parseSubordinate(subuid, name, ids.uid),
+    subgid: parseSubordinate(subgid, name, ids.uid),
+    freeSubordinateStart: findFreeStart([...parseOwned(subuid), ...parseOwned(subgid)]),
     newuidmap: findHelper(files, 'newuidmap'),
     newgidmap: findHelper(files, 'newgidmap'),
   };
@@ -30,16 +33,31 @@ export function parseIdMap(text: string | undefined): IdMapLine[] {
   return lines;
 }
 
-/** Lines `OWNER:START:COUNT`, where the owner is a login name or a number. The ranges of the caller, in the order of the file. */
+/** The ranges of the caller, in the order of the file. */
 export function parseSubordinate(text: string | undefined, name: string | undefined, uid: number): IdRange[] {
-  const ranges: IdRange[] = [];
+  return parseOwned(text)
+    .filter(({ owner }) => owner === name || owner === String(uid))
+    .map(({ start, size }) => ({ start, size }));
+}
+
+interface OwnedRange extends IdRange {
+  readonly owner: string;
+}
+
+/** Lines `OWNER:START:COUNT`, where the owner is a login name or a number. */
+function parseOwned(text: string | undefined): OwnedRange[] {
+  const ranges: OwnedRange[] = [];
   for (const line of (text ?? '').split('\n')) {
     const match = /^([^:]+):(\d+):(\d+)\s*$/.exec(line);
-    if (match === null || (match[1] !== name && match[1] !== String(uid))) continue;
-    const range = { start: Number(match[2]), size: Number(match[3]) };
-    if (range.size > 0) ranges.push(range);
+    if (match?.[1] === undefined || Number(match[3]) === 0) continue;
+    ranges.push({ owner: match[1], start: Number(match[2]), size: Number(match[3]) });
   }
   return ranges;
+}
+
+/** useradd(8) starts at 100000 too. */
+function findFreeStart(taken: readonly IdRange[]): number {
+  return Math.max(100000, ...taken.map(({ start, size }) => start + size));
 }
 
 // Not PATH: a helper is of use only where it is set-user-ID root, and that is in these places. The first is of NixOS.

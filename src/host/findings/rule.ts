@@ -1,0 +1,74 @@
+// What all rules share: their input, and questions that more than one of them asks.
+import type { Feature } from '../../features/feature.ts';
+import type { Facility, Finding, HostFacts } from '../types.ts';
+
+export interface Diagnosable {
+  readonly host: HostFacts;
+  /** Empty where nothing was tried. */
+  readonly facilities: readonly Facility[];
+  /** Absolute path of the launcher, for profiles that name it. */
+  readonly launcher: string | undefined;
+}
+
+/** Nothing to say is an empty list. */
+export type Rule = (input: Diagnosable) => readonly Finding[];
+
+/** What an ordinary user gets from a user namespace and from nothing else. */
+export const isolation: readonly Feature[] = [
+  'root.host',
+  'root.path',
+  'root.readonly',
+  'root.writablePaths',
+  'root.missingMountPoints',
+  'mount.bind',
+  'mount.tmpfs',
+  'mount.proc',
+  'mount.dev',
+  'workspace',
+  'hostname',
+  'user',
+  'idMappings',
+  'idMappings.ranges',
+  'namespace.user',
+  'namespace.pid',
+  'namespace.mount',
+  'namespace.network',
+  'namespace.ipc',
+  'namespace.uts',
+  'namespace.cgroup',
+  'network.none',
+  'lifecycle.killTree',
+];
+
+/** Root with CAP_SYS_ADMIN in the initial user namespace: it can do without a new one. */
+export function isPrivileged({ user, container }: HostFacts): boolean {
+  return user.uid === 0 && container.sysAdmin && user.mapsEveryId;
+}
+
+/** What a refused user namespace costs this caller. */
+export function lostWithoutUserNamespace(host: HostFacts): Pick<Finding, 'severity' | 'features'> {
+  return isPrivileged(host)
+    ? { severity: 'warning', features: ['namespace.user', 'idMappings', 'idMappings.ranges'] }
+    : { severity: 'error', features: isolation };
+}
+
+export function failed(input: Diagnosable, facility: string): Facility | undefined {
+  return input.facilities.find((tried) => tried.facility === facility && !tried.ok);
+}
+
+/** Whether new user namespaces were tried and work, with capabilities inside. */
+export function userNamespacesWork(input: Diagnosable): boolean {
+  return input.facilities.some((tried) => tried.facility === 'namespace.user' && tried.ok);
+}
+
+/** The commands that set a sysctl now and for later starts. */
+export function setSysctl(name: string, value: string): string {
+  return `sudo sysctl -w ${name}=${value}\necho '${name} = ${value}' | sudo tee /etc/sysctl.d/60-sandboxlib.conf`;
+}
+
+/** `6.1.0-18-amd64` against 5, 12. A release that is no number at all counts as older. */
+export function isAtLeast(release: string, major: number, minor: number): boolean {
+  const match = /^(\d+)\.(\d+)/.exec(release);
+  if (match === null) return false;
+  return Number(match[1]) > major || (Number(match[1]) === major && Number(match[2]) >= minor);
+}

@@ -1,0 +1,193 @@
+// Why an ordinary user gets no user namespace, or not all the ids of one.
+import type { Finding } from '../types.ts';
+import {
+  type Diagnosable,
+  failed,
+  isPrivileged,
+  lostWithoutUserNamespace,
+  type Rule,
+  setSysctl,
+  userNamespacesWork,
+} from './rule.ts';
+
+export const userNamespaceRules: readonly Rule[] = [
+  switchedOff,
+  noneAllowed,
+  allInUse,
+  restrictedByAppArmor,
+  withoutCapabilities,
+  noSubordinateIds,
+  helpersMissing,
+  helpersPowerless,
+];
+
+function switchedOff({ host }: Diagnosable): Finding[] {
+  const name = 'kernel.unprivileged_userns_clone';
+  if (host.kernel.sysctls[name] !== '0' || isPrivileged(host)) return [];
+  return [
+    {
+      id: 'userns-switched-off',
+      ...lostWithoutUserNamespace(host),
+      cause: `${name} is 0: only root may make user namespaces`,
+      remedy: setSysctl(name, '1'),
+    },
+  ];
+}
+
+function noneAllowed({ host }: Diagnosable): Finding[] {
+  const name = 'user.max_user_namespaces';
+  if (host.kernel.sysctls[name] !== '0') return [];
+  const own = host.user.mapsEveryId
+    ? ''
+    : ' in the user namespace that this process is in; whoever made it has to change that';
+  return [
+    {
+      id: 'userns-none-allowed',
+      ...lostWithoutUserNamespace(host),
+      cause: `${name} is 0${own}`,
+      remedy: setSysctl(name, '15000'),
+    },
+  ];
+}
+
+function allInUse(input: Diagnosable): Finding[] {
+  const trial = failed(input, 'namespace.user');
+  if (trial?.errno !== 'ENOSPC' || input.host.kernel.sysctls['user.max_user_namespaces'] === '0') return [];
+  return [
+    {
+      id: 'userns-exhausted',
+      ...lostWithoutUserNamespace(input.host),
+      cause: 'no more user namespaces are allowed: user.max_user_namespaces is reached, or 32 levels of nesting',
+      remedy: setSysctl('user.max_user_namespaces', '100000'),
+    },
+  ];
+}
+
+// Ubuntu 23.10 and later. A profile for our one program is the way its makers recommend; the machine-wide switch is the other.
+function restrictedByAppArmor(input: Diagnosable): Finding[] {
+  const { host, launcher } = input;
+  if (!host.lsm.apparmor.restrictsUserNamespaces || isPrivileged(host) || userNamespacesWork(input)) return [];
+  const off = setSysctl('kernel.apparmor_restrict_unprivileged_userns', '0');
+  return [
+    {
+      id: 'userns-apparmor',
+      ...lostWithoutUserNamespace(host),
+      cause: 'AppArmor denies capabilities in user namespaces (kernel.apparmor_restrict_unprivileged_userns is 1)',
+      remedy: [
+        'allow them to the launcher alone, with a profile for it:',
+        ...installProfile(launcher ?? '/path/to/launcher'),
+        'or to every program of this machine:',
+        off,
+      ].join('\n'),
+    },
+  ];
+}
+
+function installProfile(launcher: string): string[] {
+  return [
+    "sudo tee /etc/apparmor.d/sandboxlib-launcher <<'EOF'",
+    appArmorProfile(launcher).trimEnd(),
+    'EOF',
+    'sudo apparmor_parser -r /etc/apparmor.d/sandboxlib-launcher',
+  ];
+}
+
+/** `flags=(unconfined)`: the profile changes nothing but the one permission that it names (apparmor.d(5)). */
+export function appArmorProfile(launcher: string): string {
+  return `abi <abi/4.0>,
+include <tunables/global>
+
+profile sandboxlib-launcher "${quoteGlob(launcher)}" flags=(unconfined) {
+  userns,
+  include if exists <local/sandboxlib-launcher>
+}
+`;
+}
+
+/** A path in a profile is a pattern. */
+function quoteGlob(path: string): string {
+  return path.replace(/[\\"*?[\]{}^@]/g, '\\$&');
+}
+
+function withoutCapabilities(input: Diagnosable): Finding[] {
+  const trial = failed(input, 'namespace.user');
+  if (trial?.step !== 'capability' && trial?.step !== 'map-ids') return [];
+  if (input.host.lsm.apparmor.restrictsUserNamespaces) return [];
+  return [
+    {
+      id: 'userns-without-capabilities',
+      ...lostWithoutUserNamespace(input.host),
+      cause: `a user namespace can be made and is of no use: ${trial.detail}`,
+      remedy:
+        'look for what was denied in the log of the security module: sudo journalctl -k | grep -iE "apparmor|avc"',
+    },
+  ];
+}
+
+function noSubordinateIds({ host }: Diagnosable): Finding[] {
+  const { user } = host;
+  if (isPrivileged(host) || (user.subuid.length > 0 && user.subgid.length > 0)) return [];
+  const files = [user.subuid.length > 0 ? [] : ['/etc/subuid'], user.subgid.length > 0 ? [] : ['/etc/subgid']].flat();
+  const start = user.freeSubordinateStart;
+  const range = `${start}-${start + 65535}`;
+  const options = files.map((file) => `--add-${file.slice('/etc/'.length)}s ${range}`).join(' ');
+  return [
+    {
+      id: 'no-subordinate-ids',
+      severity: 'warning',
+      features: ['idMappings.ranges'],
+      cause: `${user.name ?? `uid ${user.uid}`} has no range in ${files.join(' and ')}`,
+      remedy:
+        user.name === undefined
+          ? files.map((file) => `echo ${user.uid}:${start}:65536 | sudo tee -a ${file}`).join('\n')
+          : `sudo usermod ${options} ${user.name}`,
+    },
+  ];
+}
+
+function helpersMissing({ host }: Diagnosable): Finding[] {
+  const { newuidmap, newgidmap } = host.user;
+  if (isPrivileged(host) || (newuidmap !== undefined && newgidmap !== undefined)) return [];
+  const missing = [newuidmap === undefined ? ['newuidmap'] : [], newgidmap === undefined ? ['newgidmap'] : []].flat();
+  return [
+    {
+      id: 'newuidmap-missing',
+      severity: 'warning',
+      features: ['idMappings.ranges'],
+      cause: `${missing.join(' and ')} not installed`,
+      remedy: [
+        'sudo apt-get install uidmap        # Debian, Ubuntu',
+        'sudo dnf install shadow-utils      # Fedora, RHEL',
+        'sudo zypper install shadow         # openSUSE',
+        'sudo apk add shadow-uidmap         # Alpine',
+      ].join('\n'),
+    },
+  ];
+}
+
+// Some distributions give the helpers file capabilities in place of the mode bit, which only a trial shows.
+function helpersPowerless(input: Diagnosable): Finding[] {
+  const trial = failed(input, 'idmap.ranges');
+  const helper = trial?.step === 'newuidmap' || trial?.step === 'newgidmap' ? input.host.user[trial.step] : undefined;
+  if (trial === undefined || helper === undefined || isPrivileged(input.host)) return [];
+  const common = { severity: 'warning', features: ['idMappings.ranges'] } as const;
+  if (input.host.container.noNewPrivileges) {
+    return [
+      {
+        id: 'newuidmap-no-new-privileges',
+        ...common,
+        cause: `${helper.path} cannot get its privilege: this process was started with no_new_privs`,
+        remedy: 'start without it: not "--security-opt no-new-privileges", not NoNewPrivileges=yes of a systemd unit',
+      },
+    ];
+  }
+  if (helper.setuidRoot) return [];
+  return [
+    {
+      id: 'newuidmap-not-setuid',
+      ...common,
+      cause: `${helper.path} has no privilege: ${trial.detail}`,
+      remedy: `sudo chown root ${helper.path} && sudo chmod u+s ${helper.path}`,
+    },
+  ];
+}
