@@ -237,7 +237,7 @@ export interface NormalizedRoot {
   /** Absolute paths inside the root; empty where `readonly` is false. */
   readonly writablePaths: readonly string[];
   /** Mount points that the root does not have (directory roots; always empty for the host view, which is made from nothing). */
-  readonly missingMountPoints: readonly string[];
+  readonly missingMountPoints: readonly { readonly path: string; readonly kind: 'directory' | 'file' }[];
 }
 
 export interface NormalizedSpec {
