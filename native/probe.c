@@ -84,6 +84,7 @@ static const struct trial root_only[] = {
     {"root.namespace.uts", CLONE_NEWUTS, probe_uts_namespace},
     {"root.namespace.cgroup", CLONE_NEWCGROUP, probe_cgroup_namespace},
     {"root.namespace.time", 0, probe_time_namespace},
+    {"root.idmap.ranges", 0, probe_foreign_ids},
     {"root.proc.fresh", MOUNT | CLONE_NEWPID, probe_proc},
     {"root.sysfs", MOUNT | CLONE_NEWNET, probe_sysfs},
     {"root.devpts", MOUNT, probe_devpts},

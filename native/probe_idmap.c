@@ -166,11 +166,16 @@ static bool map_ranges(struct probe_result *result, pid_t child) {
          run_helper(result, "newgidmap", probe_options.newgidmap, child, getegid(), &probe_options.subgid);
 }
 
-static bool become_mapped_id(struct probe_result *result) {
+static bool become_second_id(struct probe_result *result) {
   if (sys_setgroups(0, NULL) < 0) return probe_fail(result, "setgroups", "inside");
   if (sys_setresgid(1) < 0) return probe_fail(result, "setresgid", "the second id inside");
   if (sys_setresuid(1) < 0) return probe_fail(result, "setresuid", "the second id inside");
-  return probe_pass(result, "through %s and %s", probe_options.newuidmap, probe_options.newgidmap);
+  return true;
+}
+
+static bool become_mapped_id(struct probe_result *result) {
+  return become_second_id(result) &&
+         probe_pass(result, "through %s and %s", probe_options.newuidmap, probe_options.newgidmap);
 }
 
 bool probe_mapped_ranges(struct probe_result *result) {
@@ -180,6 +185,21 @@ bool probe_mapped_ranges(struct probe_result *result) {
   if (!probe_options.subuid.given) return probe_fail(result, "subuid", "the caller has no range in /etc/subuid");
   if (!probe_options.subgid.given) return probe_fail(result, "subgid", "the caller has no range in /etc/subgid");
   return probe_in_user_namespace(result, map_ranges, become_mapped_id);
+}
+
+// Root writes any range itself. In a container it may have the uid and not the capabilities, or not the ids.
+static bool map_foreign_ids(struct probe_result *result, pid_t child) {
+  static const char map[] = "0 0 1\n1 100000 65536\n";
+  if (!write_map(child, "uid_map", map)) return fail_map(result, "uid_map");
+  return write_map(child, "gid_map", map) || fail_map(result, "gid_map");
+}
+
+static bool become_foreign_id(struct probe_result *result) {
+  return become_second_id(result) && probe_pass(result, "written without a helper");
+}
+
+bool probe_foreign_ids(struct probe_result *result) {
+  return probe_in_user_namespace(result, map_foreign_ids, become_foreign_id);
 }
 
 // A user namespace that lives as long as this child, for its map alone.

@@ -79,6 +79,7 @@ bool probe_ambient_capabilities(struct probe_result *result);
 bool probe_single_mapping(struct probe_result *result);
 bool probe_setgroups(struct probe_result *result);
 bool probe_mapped_ranges(struct probe_result *result);
+bool probe_foreign_ids(struct probe_result *result);
 bool probe_idmapped_mount(struct probe_result *result);
 
 // File systems, each in a mount namespace: probe_mounts.c
