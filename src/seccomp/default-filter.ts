@@ -27,7 +27,7 @@ const RET_ERRNO = 0x00050000;
 const RET_ALLOW = 0x7fff0000;
 
 function answered(base64: string, answers: readonly boolean[]): Uint8Array {
-  const filter = Uint8Array.from(Buffer.from(base64, 'base64'));
+  const filter = new Uint8Array(Buffer.from(base64, 'base64'));
   const view = new DataView(filter.buffer);
   for (let offset = 0; offset < filter.length; offset += 8) {
     if (view.getUint16(offset, true) !== RET_K) continue;

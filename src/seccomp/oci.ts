@@ -36,9 +36,9 @@ export const operators = [
   'SCMP_CMP_GT',
   'SCMP_CMP_MASKED_EQ',
 ] as const;
-export type Operator = (typeof operators)[number];
+type Operator = (typeof operators)[number];
 
-export interface CheckedTest {
+interface CheckedTest {
   readonly index: number;
   readonly op: Operator;
   readonly value: bigint;
