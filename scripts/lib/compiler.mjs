@@ -1,5 +1,6 @@
 // A C compiler that makes static executables. musl first: its launcher is a tenth of the size and starts in a third of the time.
 
+import { compilerPackages } from '../packages.mjs';
 import { canInstall, installPackages } from './apt.mjs';
 import { execute, isRoot, SetupError, which } from './steps.mjs';
 
@@ -14,7 +15,7 @@ import { execute, isRoot, SetupError, which } from './steps.mjs';
 export async function ensureCompiler() {
   const found = await findMusl();
   if (found !== undefined) return found;
-  if (canInstall()) await installPackages(['gcc', 'musl-tools']).catch(reportAndContinue);
+  if (canInstall()) await installPackages(Object.keys(compilerPackages)).catch(reportAndContinue);
   const compiler = (await findMusl()) ?? (await findGlibc());
   if (compiler !== undefined) return compiler;
   throw new SetupError(

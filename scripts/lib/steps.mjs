@@ -63,6 +63,27 @@ export function execute(file, args, options = {}) {
 }
 
 /**
+ * Runs a program whose output people see as it comes.
+ *
+ * @param {string} file
+ * @param {readonly string[]} args
+ * @param {{ cwd?: string, env?: NodeJS.ProcessEnv }} [options]
+ * @returns {Promise<{ status: number | string, output: string }>} exit status or name of the signal; what it wrote to stdout
+ */
+export function passThrough(file, args, options = {}) {
+  return new Promise((resolve, reject) => {
+    const child = spawn(file, args, { ...options, stdio: ['ignore', 'pipe', 'inherit'] });
+    let output = '';
+    child.stdout.setEncoding('utf8').on('data', (text) => {
+      output += text;
+      process.stdout.write(text);
+    });
+    child.on('error', (error) => reject(new SetupError(`cannot start ${file}: ${error.message}`, { cause: error })));
+    child.on('close', (code, signal) => resolve({ status: code ?? signal, output }));
+  });
+}
+
+/**
  * Absolute path of a program, or undefined.
  *
  * @param {string} name

@@ -1,0 +1,27 @@
+// Debian packages that set-up installs when it runs as root, each with what needs it. Nothing else of the machine is changed.
+
+/** For the launcher; without them an ordinary user's gcc with the static glibc does. */
+export const compilerPackages = {
+  gcc: 'compiles the launcher',
+  'libc6-dev': 'headers and static libc for gcc; the demonstration links with it',
+  'musl-tools': 'musl-gcc: a launcher of a tenth of the size, which starts in a third of the time',
+};
+
+/** For `npm test`. A test without its package is skipped with the reason, and in CI that is a failure. */
+export const testPackages = {
+  ...compilerPackages,
+  make: 'builds the demonstration and runs the checks of native/',
+  bubblewrap: 'the peer that measurements and escape tests are compared with',
+  strace: 'injects faults into system calls of the launcher',
+  'busybox-static': 'a root file system of one file',
+  debootstrap: 'a whole Debian as root file system',
+  uidmap: 'newuidmap and newgidmap: ranges of subordinate ids',
+  clang: 'sanitizers and the fuzzer for native/',
+  'libclang-rt-14-dev': 'the run-time part of those',
+  'gcc-aarch64-linux-gnu': 'the launcher for arm64',
+  'libc6-dev-arm64-cross': 'the libc of that',
+  iproute2: 'tests look at interfaces and routes from inside',
+  procps: 'tests look at processes and sysctls from inside',
+  python3: 'a larger program that must run inside, and a language with its own idea of ioctl and sockets',
+  'ca-certificates': 'fetching packages over https',
+};
