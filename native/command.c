@@ -54,6 +54,7 @@ static void arrange_descriptors(const struct run *run, int *socket_fd, int termi
     if (record.step != STEP_DESCRIPTOR) continue;
     from[count] = (int)read_u32(&record.payload);
     to[count] = (int)read_u32(&record.payload);
+    if (to[count] < 3) continue;  // already in `standard`
     if (to[count] >= above) above = to[count] + 1;
     count++;
   }
@@ -116,7 +117,9 @@ static void drop_bounding(const struct record *record, uint64_t keep) {
 static void keep_capabilities(struct record *record) {
   uint64_t keep = read_u64(&record->payload);
   drop_bounding(record, keep);
-  if (sys_capset(keep, keep, keep) < 0) fail(record->step, record->index, "capset", NULL);
+  // The securebits need one capability more than may be kept, and the ambient set must come before they lock it.
+  uint64_t meanwhile = keep | 1ULL << SBX_CAP_SETPCAP;
+  if (sys_capset(meanwhile, meanwhile, keep) < 0) fail(record->step, record->index, "capset", NULL);
   if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0) fail(record->step, record->index, "prctl(PR_CAP_AMBIENT)", NULL);
   for (unsigned capability = 0; capability < 64; capability++) {
     if ((keep >> capability & 1) == 0) continue;
@@ -125,6 +128,7 @@ static void keep_capabilities(struct record *record) {
   // With these locked, uid 0 gains nothing at exec, and none of it can be taken back.
   unsigned bits = SBX_SECBIT_NOROOT | SBX_SECBIT_NO_SETUID_FIXUP | SBX_SECBIT_NO_CAP_AMBIENT_RAISE | SBX_SECBIT_LOCKS;
   if (prctl(PR_SET_SECUREBITS, bits, 0, 0, 0) < 0) fail(record->step, record->index, "prctl(PR_SET_SECUREBITS)", NULL);
+  if (sys_capset(keep, keep, keep) < 0) fail(record->step, record->index, "capset", NULL);
   uint64_t effective, permitted, inheritable;
   if (sys_capget(&effective, &permitted, &inheritable) < 0) fail(record->step, record->index, "capget", NULL);
   if (effective != keep || permitted != keep || inheritable != keep) {

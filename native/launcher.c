@@ -166,7 +166,8 @@ static bool keep_named_descriptors(const struct run *run) {
   struct cursor cursor = plan_start(&run->plan);
   struct record record;
   while (plan_next(&cursor, &record)) {
-    if (record.step == STEP_DESCRIPTOR) kept[count++] = (int)read_u32(&record.payload);
+    int from = record.step == STEP_DESCRIPTOR ? (int)read_u32(&record.payload) : -1;
+    if (from > 2) kept[count++] = from;
   }
   qsort(kept, count, sizeof kept[0], compare);
   return descriptors_close_except(kept, count) && descriptors_close_on_exec(3);

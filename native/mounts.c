@@ -25,6 +25,7 @@
 #define LEGACY_BASE "/sys"
 
 static int new_root = -1;
+static int root_source = -1;  // the directory that the root shows, by the caller's own mount of it
 static int fresh_proc = -1;
 
 struct mount_step {
@@ -96,8 +97,12 @@ static bool kernel_has_mount_setattr(void) {
 
 // Opens what a bind is to show. It is looked up once, here, and only the descriptor is used from now on: what somebody puts at the path later
 // does not matter.
-static int open_source(const struct mount_step *at, const char *source, uint32_t kind, bool in_root) {
-  int found = in_root ? path_open(new_root, source) : open(source, O_PATH | O_CLOEXEC);
+static int open_source(const struct mount_step *at, const char *source, uint32_t kind, uint32_t flags) {
+  int found;
+  if (flags & PLAN_MOUNT_SOURCE_IN_ROOT) found = path_open(new_root, source);
+  else if (flags & PLAN_MOUNT_SOURCE_OF_ROOT) found = path_open(root_source, source);
+  else found = open(source, O_PATH | O_CLOEXEC);
+  if (found < 0 && errno == ENOENT && (flags & PLAN_MOUNT_IF_EXISTS)) return -1;
   if (found < 0) fail(at->step, at->index, "open", source);
   struct stat status;
   if (fstat(found, &status) < 0) fail(at->step, at->index, "fstat", source);
@@ -302,9 +307,9 @@ void mounts_root(struct record *record) {
     new_root = mount_filesystem(&at, "tmpfs", options, PLAN_MOUNT_NOSUID | PLAN_MOUNT_NODEV, base);
     return;
   }
-  int directory = open_source(&at, source, PLAN_SOURCE_DIRECTORY, false);
-  if (kind == PLAN_ROOT_BIND) root_by_bind(&at, base, directory, flags);
-  else root_by_overlay(&at, base, directory, r);
+  root_source = open_source(&at, source, PLAN_SOURCE_DIRECTORY, 0);
+  if (kind == PLAN_ROOT_BIND) root_by_bind(&at, base, root_source, flags);
+  else root_by_overlay(&at, base, root_source, r);
 }
 
 static const char *const filesystem_types[PLAN_MOUNT_KINDS] = {NULL, "tmpfs", "proc", "devpts", "mqueue", "sysfs"};
@@ -318,7 +323,8 @@ void mounts_mount(struct record *record) {
   struct mount_step at = {.step = record->step, .index = record->index, .path = read_string(r)};
   const char *options = read_string(r);
   if (kind == PLAN_MOUNT_BIND) {
-    int opened = open_source(&at, source, source_kind, (flags & PLAN_MOUNT_SOURCE_IN_ROOT) != 0);
+    int opened = open_source(&at, source, source_kind, flags);
+    if (opened < 0) return;
     bind_mount(&at, opened, flags);
     (void)close(opened);
     return;
@@ -432,5 +438,6 @@ void mounts_pivot(struct record *record) {
   if (umount2(".", MNT_DETACH) < 0) fail(record->step, record->index, "umount2", "/");
   if (chdir("/") < 0) fail(record->step, record->index, "chdir", "/");
   (void)close(new_root);
+  if (root_source >= 0) (void)close(root_source);
   if (fresh_proc >= 0) (void)close(fresh_proc);
 }

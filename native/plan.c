@@ -154,6 +154,10 @@ static const char *check_terminal(struct plan *plan, struct reader *r) {
 static const char *check_descriptor(struct plan *plan, struct reader *r) {
   uint32_t from = read_u32(r);
   uint32_t to = read_u32(r);
+  if (from == 1 && to == 2) {
+    plan->error_to_output = true;
+    return NULL;
+  }
   if (from < 3 || to < 3 || from > PLAN_DESCRIPTOR_MAX || to > PLAN_DESCRIPTOR_MAX) return "descriptor out of range";
   if (++plan->descriptors > PLAN_DESCRIPTORS_MAX) return "too many descriptors";
   return NULL;

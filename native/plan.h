@@ -32,7 +32,8 @@ enum {
   PLAN_MOUNT_CREATE = 32,
   PLAN_MOUNT_IF_EXISTS = 64,
   PLAN_MOUNT_SOURCE_IN_ROOT = 128,
-  PLAN_MOUNT_FLAGS = 255
+  PLAN_MOUNT_SOURCE_OF_ROOT = 256,
+  PLAN_MOUNT_FLAGS = 511
 };
 
 // A window on bytes of the plan; `failed` sticks, so that a decoder may check once at its end.
@@ -73,6 +74,7 @@ struct plan {
   uint32_t become_uid, become_gid;  // ids that init takes in its new user namespace
   bool maps_uid, maps_gid;
   uint32_t descriptors;
+  bool error_to_output;  // descriptor 1 becomes 2 as well
   uint32_t argument_count, environment_count;
 };
 

@@ -91,10 +91,11 @@ static const char *reset_oom_score(void) {
 // Pipes between the command and us, where output is counted. One for both where both lead to the same place, to keep their order.
 static const char *prepare_output(struct run *run) {
   for (int i = 0; i < 3; i++) run->standard[i] = i;
+  if (run->plan.error_to_output) run->standard[2] = 1;
   run->output_fd = run->error_fd = -1;
   if (run->plan.has_terminal || run->plan.output_bytes == UINT64_MAX) return NULL;
   int ends[2];
-  bool together = sys_same_file(1, 2) != 0;
+  bool together = run->plan.error_to_output || sys_same_file(1, 2) != 0;
   if (pipe2(ends, O_CLOEXEC) < 0) return "pipe2";
   run->output_fd = ends[0];
   run->standard[1] = ends[1];
@@ -136,12 +137,14 @@ static _Noreturn void become_init(struct run *run, int socket_fd, int supervisor
 
 static void close_command_ends(struct run *run) {
   if (run->standard[1] != 1) (void)close(run->standard[1]);
-  if (run->standard[2] != 2 && run->standard[2] != run->standard[1]) (void)close(run->standard[2]);
+  if (run->standard[2] > 2 && run->standard[2] != run->standard[1]) (void)close(run->standard[2]);
   struct cursor cursor = plan_start(&run->plan);
   struct record record;
   while (plan_next(&cursor, &record)) {
+    if (record.step != STEP_DESCRIPTOR) continue;
     // A descriptor may be named twice; the second close finds it closed already.
-    if (record.step == STEP_DESCRIPTOR) (void)close((int)read_u32(&record.payload));
+    int from = (int)read_u32(&record.payload);
+    if (from > 2) (void)close(from);
   }
 }
 

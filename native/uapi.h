@@ -115,6 +115,7 @@ struct sbx_cap_data {
   uint32_t inheritable;
 };
 #define SBX_CAP_KILL 5
+#define SBX_CAP_SETPCAP 8
 
 // PR_SET_SECUREBITS, capabilities(7): each flag's lock is the next bit.
 #define SBX_SECBIT_NOROOT (1U << 0)

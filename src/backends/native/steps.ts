@@ -76,10 +76,12 @@ export const mountFlags = {
   noexec: 16,
   /** Make a missing mount point. */
   create: 32,
-  /** Skip silently when the destination does not exist. */
+  /** Skip when the source or the destination does not exist. */
   ifExists: 64,
   /** `source` is a path inside the new root. */
   sourceInRoot: 128,
+  /** `source` is a path inside the directory that the root shows, writable as that is. */
+  sourceOfRoot: 256,
 } as const;
 export type MountFlag = keyof typeof mountFlags;
 
@@ -107,7 +109,7 @@ export type Step =
   | { readonly step: 'termination'; readonly signal: number; readonly gracePeriodMs: number }
   /** 0 columns and rows: as the launcher's own terminal. */
   | { readonly step: 'terminal'; readonly columns: number; readonly rows: number }
-  /** The launcher's descriptor `from` becomes the command's `to`. */
+  /** The launcher's descriptor `from` becomes the command's `to`: both from 3 on, or 1 and 2 for stderr into stdout. */
   | { readonly step: 'descriptor'; readonly from: number; readonly to: number }
   | { readonly step: 'hostname'; readonly hostname: string }
   | { readonly step: 'loopback' }
@@ -138,9 +140,20 @@ export type Step =
   | { readonly step: 'sysctl'; readonly name: string; readonly value: string }
   | { readonly step: 'pivot' }
   /** `undefined`: no bound (RLIM_INFINITY), lowered to the hard limit of the caller. */
-  | { readonly step: 'rlimit'; readonly resource: number; readonly soft: number | undefined; readonly hard: number | undefined }
+  | {
+      readonly step: 'rlimit';
+      readonly resource: number;
+      readonly soft: number | undefined;
+      readonly hard: number | undefined;
+    }
   | { readonly step: 'umask'; readonly umask: number }
-  | { readonly step: 'user'; readonly uid: number; readonly gid: number; readonly setgroups: boolean; readonly additionalGids: readonly number[] }
+  | {
+      readonly step: 'user';
+      readonly uid: number;
+      readonly gid: number;
+      readonly setgroups: boolean;
+      readonly additionalGids: readonly number[];
+    }
   /** Bit n is capability n of capabilities(7). */
   | { readonly step: 'capabilities'; readonly keep: bigint }
   | { readonly step: 'cwd'; readonly path: string }

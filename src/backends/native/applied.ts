@@ -1,0 +1,65 @@
+// By which mechanism the native backend keeps each promise, in the kernel's words.
+import type { Feature } from '../../features/feature.ts';
+import type { NormalizedSpec } from '../../spec/types.ts';
+import type { AppliedFeature } from '../backend.ts';
+
+const mechanisms: Partial<Record<Feature, string | ((spec: NormalizedSpec) => string)>> = {
+  'root.host': 'tmpfs with read-only bind mounts of system directories, pivot_root',
+  'root.path': (spec) =>
+    overlaid(spec) ? 'read-only overlay over the directory, pivot_root' : 'bind mount, pivot_root',
+  'root.readonly': 'MOUNT_ATTR_RDONLY',
+  'root.writablePaths': 'bind mounts over a read-only root',
+  'root.missingMountPoints': 'overlay with a layer of mount points',
+  'mount.bind': 'bind mount',
+  'mount.tmpfs': 'tmpfs with size= and nr_inodes=',
+  'mount.proc': 'proc of the pid namespace, masked',
+  'mount.dev': 'tmpfs with six device nodes, own devpts and mqueue',
+  workspace: 'bind mount',
+  cwd: 'chdir',
+  env: 'execve',
+  hostname: 'sethostname in a uts namespace',
+  umask: 'umask',
+  user: 'setresuid, setresgid',
+  idMappings: 'uid_map and gid_map of a user namespace',
+  'idMappings.ranges': 'newuidmap, newgidmap',
+  'namespace.user': 'user namespace',
+  'namespace.pid': 'pid namespace, own init as pid 1',
+  'namespace.mount': 'mount namespace, private, old root detached',
+  'namespace.network': 'network namespace',
+  'namespace.ipc': 'ipc namespace',
+  'namespace.uts': 'uts namespace',
+  'namespace.cgroup': 'cgroup namespace',
+  'network.none': 'network namespace with nothing but lo',
+  'network.host': "the host's network namespace",
+  'limits.wallMs': "the launcher's monotonic clock",
+  'limits.cpuMs': 'RLIMIT_CPU, each process by itself',
+  'limits.openFiles': 'RLIMIT_NOFILE',
+  'limits.fileBytes': 'RLIMIT_FSIZE',
+  'limits.stackBytes': 'RLIMIT_STACK',
+  'limits.coreBytes': 'RLIMIT_CORE',
+  'limits.outputBytes': 'pipes through the launcher',
+  'seccomp.default': 'seccomp filter',
+  'capabilities.drop': 'empty capability sets, locked securebits',
+  'capabilities.keep': (spec) => `ambient capabilities of the user namespace: ${spec.capabilities.join(', ')}`,
+  noNewPrivileges: 'PR_SET_NO_NEW_PRIVS',
+  terminal: "pseudo-terminal of the sandbox's devpts",
+  descriptors: 'close_range, dup2',
+  'lifecycle.killTree': 'end of pid 1 of the pid namespace',
+  'lifecycle.dieWithParent': 'end of file on the channel, PR_SET_PDEATHSIG',
+  'usage.wall': "the launcher's monotonic clock",
+  'usage.cpu': 'wait4 of pid 1 of the pid namespace',
+};
+
+function overlaid(spec: NormalizedSpec): boolean {
+  return spec.root.readonly && spec.root.missingMountPoints.length > 0;
+}
+
+export function appliedFeatures(spec: NormalizedSpec, granted: ReadonlySet<Feature>): AppliedFeature[] {
+  const applied: AppliedFeature[] = [];
+  for (const feature of granted) {
+    const mechanism = mechanisms[feature];
+    if (mechanism === undefined) continue;
+    applied.push({ feature, mechanism: typeof mechanism === 'string' ? mechanism : mechanism(spec) });
+  }
+  return applied;
+}

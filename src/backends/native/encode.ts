@@ -1,0 +1,202 @@
+// Steps to bytes, as `native/README.md` has them. The launcher checks everything again.
+import { InternalError } from '../../errors/errors.ts';
+import { mountFlags, mountKinds, namespaceFlags, PROTOCOL, recordTypes, rootKinds, type Step } from './steps.ts';
+
+const HEADER_BYTES = 16;
+const RECORD_HEADER_BYTES = 8;
+const NO_BOUND = 0xffff_ffff_ffff_ffffn;
+const sourceKinds = { any: 0, directory: 1, file: 2 } as const;
+
+/** The whole plan: `exec` must be the last step. */
+export function encodePlan(steps: readonly Step[]): Uint8Array {
+  const writer = new Writer();
+  writer.skip(HEADER_BYTES);
+  for (const step of steps) {
+    const start = writer.length;
+    writer.skip(RECORD_HEADER_BYTES);
+    encodeStep(writer, step);
+    writer.patchU32(start, recordTypes[step.step]);
+    writer.patchU32(start + 4, writer.length - start - RECORD_HEADER_BYTES);
+  }
+  const bytes = writer.bytes();
+  bytes.write('SBXP', 0, 'latin1');
+  bytes.writeUInt32LE(PROTOCOL, 4);
+  bytes.writeUInt32LE(bytes.length, 8);
+  bytes.writeUInt32LE(steps.length, 12);
+  return bytes;
+}
+
+function encodeStep(w: Writer, step: Step): void {
+  switch (step.step) {
+    case 'namespaces':
+      w.u32(step.namespaces.reduce((flags, name) => flags | namespaceFlags[name], 0));
+      return;
+    case 'map-ids':
+      w.u32(step.kind === 'uid' ? 0 : 1);
+      w.u32(step.denySetgroups ? 1 : 0);
+      w.string(step.helper ?? '');
+      w.u32(step.mappings.length);
+      for (const { inside, outside, size } of step.mappings) {
+        w.u32(inside);
+        w.u32(outside);
+        w.u32(size);
+      }
+      return;
+    case 'limit-wall':
+      w.u64(BigInt(Math.ceil(step.milliseconds)));
+      return;
+    case 'limit-output':
+      w.u64(BigInt(step.bytes));
+      return;
+    case 'termination':
+      w.u32(step.signal);
+      w.u32(step.gracePeriodMs);
+      return;
+    case 'terminal':
+      w.u32(step.columns);
+      w.u32(step.rows);
+      return;
+    case 'descriptor':
+      w.u32(step.from);
+      w.u32(step.to);
+      return;
+    case 'hostname':
+      w.string(step.hostname);
+      return;
+    case 'loopback':
+    case 'pivot':
+      return;
+    case 'root':
+      w.u32(rootKinds[step.kind]);
+      w.u32(step.readonly ? 1 : 0);
+      w.string(step.source);
+      w.string(step.options);
+      w.u32(step.skeleton.length);
+      for (const entry of step.skeleton) {
+        w.u32(entry.kind === 'file' ? 1 : 0);
+        w.string(entry.path);
+      }
+      return;
+    case 'mount':
+      w.u32(mountKinds[step.kind]);
+      w.u32(step.flags.reduce((flags, name) => flags | mountFlags[name], 0));
+      w.u32(sourceKinds[step.sourceKind]);
+      w.string(step.source);
+      w.string(step.destination);
+      w.string(step.options);
+      return;
+    case 'readonly':
+    case 'mask':
+    case 'cwd':
+      w.string(step.path);
+      return;
+    case 'mkdir':
+      w.u32(step.mode);
+      w.string(step.path);
+      return;
+    case 'symlink':
+      w.string(step.target);
+      w.string(step.path);
+      return;
+    case 'file':
+      w.u32(step.mode);
+      w.string(step.path);
+      w.blob(step.content);
+      return;
+    case 'sysctl':
+      w.string(step.name);
+      w.string(step.value);
+      return;
+    case 'rlimit':
+      w.u32(step.resource);
+      w.u64(step.soft === undefined ? NO_BOUND : BigInt(step.soft));
+      w.u64(step.hard === undefined ? NO_BOUND : BigInt(step.hard));
+      return;
+    case 'umask':
+      w.u32(step.umask);
+      return;
+    case 'user':
+      w.u32(step.uid);
+      w.u32(step.gid);
+      w.u32(step.setgroups ? 1 : 0);
+      w.u32(step.additionalGids.length);
+      for (const gid of step.additionalGids) w.u32(gid);
+      return;
+    case 'capabilities':
+      w.u64(step.keep);
+      return;
+    case 'seccomp':
+      w.u32(step.filter.length / 8);
+      w.raw(step.filter);
+      return;
+    case 'exec': {
+      w.u32(step.argv.length);
+      for (const argument of step.argv) w.string(argument);
+      const env = Object.entries(step.env);
+      w.u32(env.length);
+      for (const [name, value] of env) w.string(`${name}=${value}`);
+      return;
+    }
+  }
+}
+
+/** Grows as it is written to; a plan is a few kilobytes. */
+class Writer {
+  #buffer: Buffer = Buffer.allocUnsafe(16 * 1024);
+  length = 0;
+
+  #room(count: number): void {
+    if (this.length + count <= this.#buffer.length) return;
+    const larger = Buffer.allocUnsafe(Math.max(this.#buffer.length * 2, this.length + count));
+    this.#buffer.copy(larger, 0, 0, this.length);
+    this.#buffer = larger;
+  }
+
+  skip(count: number): void {
+    this.#room(count);
+    this.#buffer.fill(0, this.length, this.length + count);
+    this.length += count;
+  }
+
+  patchU32(offset: number, value: number): void {
+    this.#buffer.writeUInt32LE(value, offset);
+  }
+
+  u32(value: number): void {
+    this.#room(4);
+    this.#buffer.writeUInt32LE(value >>> 0, this.length);
+    this.length += 4;
+  }
+
+  u64(value: bigint): void {
+    this.#room(8);
+    this.#buffer.writeBigUInt64LE(value, this.length);
+    this.length += 8;
+  }
+
+  raw(bytes: Uint8Array): void {
+    this.#room(bytes.length);
+    this.#buffer.set(bytes, this.length);
+    this.length += bytes.length;
+  }
+
+  blob(bytes: Uint8Array): void {
+    this.u32(bytes.length);
+    this.raw(bytes);
+  }
+
+  string(text: string): void {
+    // Refused long before by the spec's checks; a NUL here would cut what follows.
+    if (text.includes('\0')) throw new InternalError(`a plan holds a string with a NUL byte: ${JSON.stringify(text)}`);
+    const length = Buffer.byteLength(text);
+    this.#room(length + 5);
+    this.#buffer.writeUInt32LE(length + 1, this.length);
+    this.#buffer.write(text, this.length + 4);
+    this.#buffer[this.length + 4 + length] = 0;
+    this.length += length + 5;
+  }
+
+  bytes(): Buffer {
+    return this.#buffer.subarray(0, this.length);
+  }
+}

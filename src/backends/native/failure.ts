@@ -1,0 +1,76 @@
+// A step that failed, in words: what failed, why (source), then what to do.
+import { type ExecReason, LaunchError } from '../../errors/errors.ts';
+import type { FailedLine } from './status.ts';
+
+export function launchError(line: FailedLine): LaunchError {
+  if (line.step === 'exec' && line.reason !== undefined) return execError(line, line.reason);
+  const place = line.index === undefined ? line.step : `${line.step}[${line.index}]`;
+  const what = verbs[line.step] ?? `cannot do step ${line.step} of`;
+  const object = line.path ?? objects[line.step] ?? 'the sandbox';
+  const source = line.syscall === undefined ? '' : ` from ${line.syscall}${line.syscall.includes('(') ? '' : '(2)'}`;
+  const said = line.detail === undefined ? '' : `: ${line.detail}`;
+  const message = `${what} ${object}: ${line.errno ?? 'failed'}${source}, step ${place}${said}`;
+  return new LaunchError(message, line, { remedy: remedyFor(line) });
+}
+
+const verbs: Record<string, string> = {
+  plan: 'the launcher refused',
+  namespaces: 'cannot make',
+  'map-ids': 'cannot map ids for',
+  root: 'cannot mount root',
+  mount: 'cannot mount',
+  readonly: 'cannot make read-only',
+  mask: 'cannot mask',
+  mkdir: 'cannot make directory',
+  symlink: 'cannot make symlink',
+  file: 'cannot make file',
+  sysctl: 'cannot set',
+  pivot: 'cannot enter',
+  cwd: 'cannot enter directory',
+  user: 'cannot become',
+  seccomp: 'cannot install',
+  capabilities: 'cannot drop',
+  terminal: 'cannot open',
+  lost: 'lost',
+};
+
+const objects: Record<string, string> = {
+  plan: 'the plan',
+  namespaces: 'the namespaces',
+  'map-ids': 'the user namespace',
+  pivot: 'the new root',
+  user: 'the user',
+  seccomp: 'the seccomp filter',
+  capabilities: 'the capabilities',
+  terminal: 'a terminal',
+  lost: 'the sandbox, which something outside of it ended',
+};
+
+function remedyFor(line: FailedLine): string | undefined {
+  if (line.step === 'cwd' && line.errno === 'ENOENT') return 'mount that directory, or give a cwd that exists inside';
+  if (line.step === 'namespaces' || line.step === 'map-ids') return 'see "run-sandbox doctor"';
+  if (line.step === 'mount' && line.errno === 'ENOENT')
+    return 'the source is gone, or the mount point is not in the root';
+  return undefined;
+}
+
+function execError(line: FailedLine, reason: ExecReason): LaunchError {
+  const path = line.path ?? 'the command';
+  const text: Record<ExecReason, [string, string | undefined]> = {
+    'not-found': [`${path}: not found in the sandbox`, undefined],
+    'not-executable': [`${path}: permission denied`, 'make it executable, or run it by its interpreter'],
+    directory: [`${path}: is a directory`, undefined],
+    'missing-interpreter': [
+      `${path}: its interpreter ${line.interpreter || '(unnamed)'} is not in the sandbox`,
+      'mount it, or use a root that has it',
+    ],
+    'wrong-architecture': [`${path}: is a program for another architecture`, undefined],
+    'not-a-program': [`${path}: is not a program`, 'a script needs a first line such as #!/bin/sh'],
+    'text-busy': [`${path}: is open for writing`, 'close it first'],
+    'interpreter-loop': [`${path}: its interpreter or a symbolic link leads round in a circle`, undefined],
+    'too-long': [`${path}: arguments and environment are too long together`, 'pass data by a file or by stdin'],
+    other: [`${path}: cannot be executed`, undefined],
+  };
+  const [message, remedy] = text[reason];
+  return new LaunchError(`${message} (${line.errno ?? 'failed'} from execve(2))`, line, { remedy });
+}

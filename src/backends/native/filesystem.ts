@@ -1,0 +1,230 @@
+// The file system of a sandbox, as steps: the root, what every sandbox has in it, then the mounts of the spec. Pure.
+import type { NormalizedMount, NormalizedSpec } from '../../spec/types.ts';
+import type { CallerFacts, TopLevelEntry } from '../backend.ts';
+import type { MountFlag, Step } from './steps.ts';
+
+/** How much the sandbox's own `/tmp` and `$HOME` may hold, each, in bytes of memory. */
+export const SCRATCH_BYTES: number = 512 * 1024 * 1024;
+/** How much a tmpfs of the spec may hold when it does not say. */
+export const TMPFS_BYTES: number = 64 * 1024 * 1024;
+/** Bytes for each inode that a tmpfs may have: small files cannot eat the memory that large ones may not. */
+const BYTES_PER_INODE = 4096;
+
+/** Of the fresh proc: what tells of, or acts on, the whole machine (OCI maskedPaths, and sysrq-trigger). */
+const maskedPaths = [
+  'acpi',
+  'asound',
+  'interrupts',
+  'kcore',
+  'keys',
+  'latency_stats',
+  'sched_debug',
+  'scsi',
+  'sysrq-trigger',
+  'timer_list',
+  'timer_stats',
+  'driver',
+];
+/** OCI readonlyPaths. A command that is root on the host could write kernel settings here without any capability. */
+const readonlyPaths = ['bus', 'fs', 'irq', 'sys'];
+const devices = ['full', 'null', 'random', 'tty', 'urandom', 'zero'];
+const HOST_FILES_OF_NETWORK = new Set(['hosts', 'resolv.conf']);
+const TTY_GID = 5;
+
+export function filesystemSteps(spec: NormalizedSpec, caller: CallerFacts, limitNamespaces: boolean): Step[] {
+  const context: Context = { spec, caller, limitNamespaces };
+  return [
+    ...rootSteps(context),
+    ...procSteps('/proc', context),
+    ...devSteps('/dev', context),
+    ...scratchSteps(spec),
+    ...spec.mounts.flatMap((mount) => mountSteps(mount, context)),
+    ...(spec.root.kind === 'host' && spec.root.readonly ? [{ step: 'readonly', path: '/' } as const] : []),
+    { step: 'pivot' },
+  ];
+}
+
+interface Context {
+  readonly spec: NormalizedSpec;
+  readonly caller: CallerFacts;
+  readonly limitNamespaces: boolean;
+}
+
+function rootSteps(context: Context): Step[] {
+  return context.spec.root.kind === 'host' ? hostViewSteps(context) : directorySteps(context.spec);
+}
+
+/** A small tmpfs, made from nothing: what is not listed does not exist. */
+function hostViewSteps({ spec, caller }: Context): Step[] {
+  const network = spec.network === 'host';
+  const etc = caller.etcEntries.filter((entry) => network || !HOST_FILES_OF_NETWORK.has(entry.name));
+  return [
+    {
+      step: 'root',
+      kind: 'tmpfs',
+      readonly: false,
+      source: '',
+      options: 'size=1m,nr_inodes=2048,mode=0755',
+      skeleton: [],
+    },
+    ...caller.topLevel.map((entry) => hostEntry('/', entry)),
+    { step: 'mkdir', mode: 0o755, path: '/etc' },
+    ...etc.map((entry) => hostEntry('/etc/', entry)),
+    textFile('/etc/hostname', `${spec.hostname}\n`),
+    ...(network ? [] : [textFile('/etc/hosts', `127.0.0.1 localhost ${spec.hostname}\n::1 localhost\n`)]),
+    ...spec.root.writablePaths.map((path) => bind(path, path, 'any', [])),
+  ];
+}
+
+function hostEntry(parent: string, entry: TopLevelEntry): Step {
+  const path = `${parent}${entry.name}`;
+  if (entry.kind === 'symlink') return { step: 'symlink', target: entry.target ?? '', path };
+  return bind(path, path, entry.kind, ['readonly']);
+}
+
+function directorySteps({ root }: NormalizedSpec): Step[] {
+  const missing = root.readonly ? root.missingMountPoints : [];
+  return [
+    {
+      step: 'root',
+      kind: missing.length > 0 ? 'overlay' : 'bind',
+      readonly: root.readonly,
+      source: root.path ?? '/',
+      options: '',
+      skeleton: missing.map(({ path, kind }) => ({ path, kind })),
+    },
+    ...root.writablePaths.map(
+      (path): Step => ({
+        step: 'mount',
+        kind: 'bind',
+        flags: ['recursive', 'nosuid', 'nodev', 'sourceOfRoot'],
+        sourceKind: 'any',
+        source: path,
+        destination: path,
+        options: '',
+      }),
+    ),
+  ];
+}
+
+function procSteps(destination: string, { limitNamespaces }: Context): Step[] {
+  const main = destination === '/proc';
+  return [
+    fresh('proc', destination, ['nosuid', 'nodev', 'noexec'], ''),
+    ...(main && limitNamespaces ? [{ step: 'sysctl', name: 'user/max_user_namespaces', value: '0' } as const] : []),
+    ...readonlyPaths.map((name): Step => {
+      const path = `${destination}/${name}`;
+      return {
+        step: 'mount',
+        kind: 'bind',
+        flags: ['readonly', 'recursive', 'nosuid', 'nodev', 'noexec', 'sourceInRoot', 'ifExists'],
+        sourceKind: 'any',
+        source: path,
+        destination: path,
+        options: '',
+      };
+    }),
+    // Masks come once there is a /dev/null, see devSteps.
+    ...(main ? [] : maskSteps(destination)),
+  ];
+}
+
+function maskSteps(destination: string): Step[] {
+  return maskedPaths.map((name) => ({ step: 'mask', path: `${destination}/${name}` }));
+}
+
+/** The devices that every program may expect, a terminal line of its own, private shared memory and message queues; nothing else. */
+function devSteps(destination: string, { spec }: Context): Step[] {
+  const link = (target: string, name: string): Step => ({ step: 'symlink', target, path: `${destination}/${name}` });
+  const ttyGid = isMapped(spec, TTY_GID) ? `,gid=${TTY_GID}` : '';
+  return [
+    fresh('tmpfs', destination, ['nosuid', 'nodev', 'noexec'], 'size=64k,nr_inodes=64,mode=0755'),
+    ...devices.map((name) => device(`/dev/${name}`, `${destination}/${name}`)),
+    link('/proc/self/fd', 'fd'),
+    link('/proc/self/fd/0', 'stdin'),
+    link('/proc/self/fd/1', 'stdout'),
+    link('/proc/self/fd/2', 'stderr'),
+    fresh('devpts', `${destination}/pts`, ['nosuid', 'noexec'], `newinstance,ptmxmode=0666,mode=0620${ttyGid}`),
+    link('pts/ptmx', 'ptmx'),
+    fresh('tmpfs', `${destination}/shm`, ['nosuid', 'nodev', 'noexec'], tmpfsOptions(TMPFS_BYTES, 0o1777)),
+    fresh('mqueue', `${destination}/mqueue`, ['nosuid', 'nodev', 'noexec'], ''),
+    { step: 'readonly', path: destination },
+    ...(destination === '/dev' ? maskSteps('/proc') : []),
+  ];
+}
+
+function scratchSteps(spec: NormalizedSpec): Step[] {
+  const { uid, gid } = spec.user;
+  return [
+    fresh('tmpfs', '/tmp', ['nosuid', 'nodev'], tmpfsOptions(SCRATCH_BYTES, 0o1777)),
+    fresh('tmpfs', spec.home, ['nosuid', 'nodev'], `${tmpfsOptions(SCRATCH_BYTES, 0o700)},uid=${uid},gid=${gid}`),
+  ];
+}
+
+function mountSteps(mount: NormalizedMount, context: Context): Step[] {
+  const readonly: MountFlag[] = mount.readonly ? ['readonly'] : [];
+  switch (mount.type) {
+    case 'bind':
+      return [bind(mount.source ?? '', mount.destination, mount.sourceKind ?? 'any', readonly)];
+    case 'tmpfs': {
+      const { uid, gid } = context.spec.user;
+      const options = tmpfsOptions(mount.sizeBytes ?? TMPFS_BYTES, mount.mode ?? 0o755);
+      return [fresh('tmpfs', mount.destination, ['nosuid', 'nodev', ...readonly], `${options},uid=${uid},gid=${gid}`)];
+    }
+    case 'proc':
+      return procSteps(mount.destination, context);
+    case 'dev':
+      return devSteps(mount.destination, context);
+  }
+}
+
+function bind(
+  source: string,
+  destination: string,
+  sourceKind: 'any' | 'directory' | 'file',
+  flags: readonly MountFlag[],
+): Step {
+  return {
+    step: 'mount',
+    kind: 'bind',
+    flags: ['recursive', 'nosuid', 'nodev', 'create', ...flags],
+    sourceKind,
+    source,
+    destination,
+    options: '',
+  };
+}
+
+function device(source: string, destination: string): Step {
+  return {
+    step: 'mount',
+    kind: 'bind',
+    flags: ['nosuid', 'noexec', 'create'],
+    sourceKind: 'file',
+    source,
+    destination,
+    options: '',
+  };
+}
+
+function fresh(
+  kind: 'tmpfs' | 'proc' | 'devpts' | 'mqueue',
+  destination: string,
+  flags: readonly MountFlag[],
+  options: string,
+): Step {
+  return { step: 'mount', kind, flags: ['create', ...flags], sourceKind: 'any', source: '', destination, options };
+}
+
+function textFile(path: string, text: string): Step {
+  return { step: 'file', mode: 0o644, path, content: Buffer.from(text) };
+}
+
+function tmpfsOptions(bytes: number, mode: number): string {
+  const inodes = Math.max(1024, Math.ceil(bytes / BYTES_PER_INODE));
+  return `size=${bytes},nr_inodes=${inodes},mode=0${mode.toString(8)}`;
+}
+
+function isMapped(spec: NormalizedSpec, gid: number): boolean {
+  return spec.idMappings.gid.some(({ containerID, size }) => gid >= containerID && gid < containerID + size);
+}

@@ -1,0 +1,268 @@
+// One run of the launcher: spawn it, hand it the plan, follow its status lines. The channel is a socket; when this process dies, however it
+// dies, the kernel closes it, and the launcher ends the sandbox.
+import { type ChildProcess, spawn } from 'node:child_process';
+import { constants } from 'node:os';
+import type { Duplex, Readable, Writable } from 'node:stream';
+import { InternalError, LaunchError } from '../../errors/errors.ts';
+import type { BackendPlan, LaunchEnd, LaunchedProcess, LaunchRequest } from '../backend.ts';
+import { encodePlan } from './encode.ts';
+import { launchError } from './failure.ts';
+import type { NativePlan } from './plan.ts';
+import { type EndedLine, type StatusLine, statusReader } from './status.ts';
+import type { Step } from './steps.ts';
+
+const CHANNEL_FD = 3;
+const FIRST_EXTRA_FD = 4;
+const control = { terminate: 1, kill: 2, resize: 3, signal: 4, forward: 5 } as const;
+
+export function launchNative(launcher: string, plan: BackendPlan<NativePlan>, request: LaunchRequest): LaunchedProcess {
+  const extra = extraDescriptors(request);
+  const merged = request.stdio[2] === 'stdout' ? [{ from: 1, to: 2 }] : [];
+  const bytes = encodePlan(callSteps(plan.detail, request, [...merged, ...extra]));
+  const child = spawn(launcher, ['run', '--channel-fd', String(CHANNEL_FD)], {
+    stdio: [...[0, 1, 2].map((fd) => standardEntry(request, fd)), 'pipe', ...extra.map(({ entry }) => entry)],
+    // The launcher needs nothing of the caller's environment, and init's memory must not hold it.
+    env: {},
+    cwd: '/',
+  });
+  return new NativeProcess(child, launcher, bytes, request, extra);
+}
+
+type SpawnEntry = 'pipe' | 'ignore' | 'inherit' | number;
+
+interface ExtraDescriptor {
+  readonly from: number;
+  readonly to: number;
+  readonly entry: SpawnEntry;
+}
+
+/** What spawn gets for 0, 1 and 2; that 2 shall be 1 is a step of the plan. */
+function standardEntry(request: LaunchRequest, fd: number): SpawnEntry {
+  const entry = request.stdio[fd] ?? 'ignore';
+  return entry === 'stdout' ? 'ignore' : entry;
+}
+
+function extraDescriptors(request: LaunchRequest): ExtraDescriptor[] {
+  const extra: ExtraDescriptor[] = [];
+  request.stdio.forEach((entry, to) => {
+    // 'inherit' is the caller's descriptor of the same number, which spawn would take for the launcher's.
+    if (to >= 3 && entry !== undefined && entry !== 'stdout') {
+      extra.push({ from: FIRST_EXTRA_FD + extra.length, to, entry: entry === 'inherit' ? to : entry });
+    }
+  });
+  return extra;
+}
+
+/** The steps of one call: the plan's, and what belongs to this command. Order matters, see `native/README.md`. */
+export function callSteps(
+  plan: NativePlan,
+  request: Pick<LaunchRequest, 'command' | 'killSignal' | 'gracePeriodMs'>,
+  descriptors: readonly { readonly from: number; readonly to: number }[],
+): Step[] {
+  const [namespaces, ...rest] = plan.steps;
+  if (namespaces === undefined) throw new InternalError('a plan without steps');
+  const split = rest.findIndex(({ step }) => !supervisorSteps.has(step));
+  return [
+    namespaces,
+    ...rest.slice(0, split),
+    {
+      step: 'termination',
+      signal: constants.signals[request.killSignal],
+      gracePeriodMs: Math.ceil(request.gracePeriodMs),
+    },
+    ...descriptors.map(({ from, to }): Step => ({ step: 'descriptor', from, to })),
+    ...rest.slice(split),
+    { step: 'exec', argv: request.command, env: plan.env },
+  ];
+}
+
+const supervisorSteps: ReadonlySet<string> = new Set(['map-ids', 'limit-wall', 'limit-output', 'terminal']);
+
+class NativeProcess implements LaunchedProcess {
+  readonly pid: number | undefined;
+  readonly stdin: Writable | undefined;
+  readonly stdout: Readable | undefined;
+  readonly stderr: Readable | undefined;
+  readonly extra: ReadonlyMap<number, Readable & Writable>;
+  readonly started: Promise<void>;
+  readonly ended: Promise<LaunchEnd>;
+  readonly #child: ChildProcess;
+  readonly #channel: Duplex & { ref?(): unknown; unref?(): unknown };
+  readonly #request: LaunchRequest;
+  #over = false;
+
+  constructor(
+    child: ChildProcess,
+    launcher: string,
+    plan: Uint8Array,
+    request: LaunchRequest,
+    extra: readonly ExtraDescriptor[],
+  ) {
+    this.#child = child;
+    this.#request = request;
+    this.pid = child.pid;
+    this.stdin = child.stdin ?? undefined;
+    this.stdout = child.stdout ?? undefined;
+    this.stderr = child.stderr ?? undefined;
+    const streams = child.stdio as readonly unknown[];
+    this.extra = new Map(
+      extra.filter(({ entry }) => entry === 'pipe').map(({ from, to }) => [to, streams[from] as Duplex]),
+    );
+    this.#channel = streams[CHANNEL_FD] as Duplex;
+    const outcome = follow(child, this.#channel, launcher);
+    this.started = outcome.started;
+    this.ended = outcome.ended.finally(() => {
+      this.#over = true;
+    });
+    // Whoever awaits them sees the rejection; nobody has to.
+    this.started.catch(ignore);
+    this.ended.catch(ignore);
+    this.#channel.write(plan);
+  }
+
+  terminate(
+    signal: NodeJS.Signals = this.#request.killSignal,
+    gracePeriodMs: number = this.#request.gracePeriodMs,
+  ): void {
+    this.#send(control.terminate, constants.signals[signal], Math.ceil(gracePeriodMs));
+  }
+
+  kill(): void {
+    this.#send(control.kill, 0, 0);
+  }
+
+  signal(signal: NodeJS.Signals): void {
+    this.#send(control.signal, constants.signals[signal], 0);
+  }
+
+  forward(signal: NodeJS.Signals): void {
+    this.#send(control.forward, constants.signals[signal], 0);
+  }
+
+  resize(columns: number, rows: number): void {
+    this.#send(control.resize, columns, rows);
+  }
+
+  ref(): void {
+    this.#child.ref();
+    this.#channel.ref?.();
+  }
+
+  unref(): void {
+    this.#child.unref();
+    this.#channel.unref?.();
+  }
+
+  #send(type: number, a: number, b: number): void {
+    if (this.#over || !this.#channel.writable) return;
+    const record = Buffer.alloc(12);
+    record.writeUInt32LE(type, 0);
+    record.writeUInt32LE(a, 4);
+    record.writeUInt32LE(b, 8);
+    this.#channel.write(record);
+  }
+}
+
+function ignore(): void {}
+
+/** Two promises out of three sources: status lines, the end of the launcher, a spawn that failed. */
+function follow(
+  child: ChildProcess,
+  channel: Duplex,
+  launcher: string,
+): { started: Promise<void>; ended: Promise<LaunchEnd> } {
+  const started = withResolvers<void>();
+  const ended = withResolvers<LaunchEnd>();
+  let last: StatusLine | undefined;
+  let waitingFor = 2; // the launcher's own end, and that of the channel
+  const fail = (error: Error): void => {
+    started.reject(error);
+    ended.reject(error);
+  };
+  const settle = (): void => {
+    if (--waitingFor > 0) return;
+    if (last?.event === 'ended') {
+      started.resolve();
+      ended.resolve(launchEnd(last));
+    } else if (last?.event === 'failed') {
+      fail(launchError(last));
+    } else {
+      fail(lostLauncher(child));
+    }
+  };
+  const read = statusReader((line) => {
+    if (line.event === 'started') started.resolve();
+    else last = line;
+  });
+  channel.on('data', (chunk: Buffer) => {
+    try {
+      read(chunk);
+    } catch (error) {
+      fail(error as Error);
+      channel.destroy();
+    }
+  });
+  channel.on('close', settle);
+  // ECONNRESET, EPIPE: the launcher is gone, which its exit tells better.
+  channel.on('error', ignore);
+  child.on('exit', settle);
+  child.on('error', (cause: NodeJS.ErrnoException) => {
+    channel.destroy();
+    fail(
+      new LaunchError(
+        `cannot start the launcher ${launcher}: ${cause.code ?? cause.message}`,
+        { step: 'spawn', syscall: 'spawn', errno: cause.code, path: launcher },
+        { cause },
+      ),
+    );
+  });
+  return { started: started.promise, ended: ended.promise };
+}
+
+function lostLauncher(child: ChildProcess): LaunchError {
+  const how = child.signalCode === null ? `ended with status ${child.exitCode}` : `was ended by ${child.signalCode}`;
+  return new LaunchError(`the launcher ${how} without a word; everything in the sandbox ended with it`, {
+    step: 'lost',
+  });
+}
+
+function launchEnd(line: EndedLine): LaunchEnd {
+  return {
+    code: line.code,
+    signal: line.signal,
+    cause: causeOf(line),
+    stdoutTruncated: line.stdoutTruncated,
+    stderrTruncated: line.stderrTruncated,
+    usage: { wallMs: line.wallMs, cpuUserMs: line.cpuUserMs, cpuSystemMs: line.cpuSystemMs },
+  };
+}
+
+function causeOf(line: EndedLine): LaunchEnd['cause'] {
+  switch (line.cause) {
+    case 'limit':
+      return { kind: 'limit', limit: line.limit ?? 'wallMs' };
+    case 'signalled':
+      return { kind: 'signalled', signal: line.by ?? 'SIGTERM' };
+    case 'terminated':
+      return { kind: 'terminated' };
+    case 'command':
+      return { kind: 'command' };
+  }
+}
+
+interface Resolvers<T> {
+  readonly promise: Promise<T>;
+  resolve(value: T): void;
+  reject(error: Error): void;
+}
+
+/** `Promise.withResolvers` came with Node 22. */
+function withResolvers<T>(): Resolvers<T> {
+  let resolve: (value: T) => void = ignore;
+  let reject: (error: Error) => void = ignore;
+  const promise = new Promise<T>((onValue, onError) => {
+    resolve = onValue;
+    reject = onError;
+  });
+  return { promise, resolve, reject };
+}

@@ -1,0 +1,63 @@
+// The launcher's status lines, read as they come. Readers ignore members that they do not know.
+import { type ExecReason, InternalError } from '../../errors/errors.ts';
+
+export interface StartedLine {
+  readonly event: 'started';
+  readonly pid: number;
+}
+
+export interface FailedLine {
+  readonly event: 'failed';
+  readonly step: string;
+  readonly index?: number;
+  readonly syscall?: string;
+  readonly errno?: string;
+  readonly path?: string;
+  readonly reason?: ExecReason;
+  readonly interpreter?: string;
+  readonly detail?: string;
+}
+
+export interface EndedLine {
+  readonly event: 'ended';
+  readonly cause: 'command' | 'limit' | 'terminated' | 'signalled';
+  readonly limit?: 'wallMs' | 'outputBytes';
+  readonly by?: NodeJS.Signals;
+  readonly code?: number;
+  readonly signal?: NodeJS.Signals;
+  readonly stdoutTruncated: boolean;
+  readonly stderrTruncated: boolean;
+  readonly wallMs: number;
+  readonly cpuUserMs: number;
+  readonly cpuSystemMs: number;
+}
+
+export type StatusLine = StartedLine | FailedLine | EndedLine;
+
+/** Splits what arrives into lines; call it with every chunk. */
+export function statusReader(onLine: (line: StatusLine) => void): (chunk: Buffer) => void {
+  let rest = '';
+  return (chunk) => {
+    rest += chunk.toString('latin1');
+    for (let end = rest.indexOf('\n'); end >= 0; end = rest.indexOf('\n')) {
+      const text = rest.slice(0, end);
+      rest = rest.slice(end + 1);
+      onLine(parseStatusLine(text));
+    }
+  };
+}
+
+export function parseStatusLine(text: string): StatusLine {
+  let line: unknown;
+  try {
+    line = JSON.parse(text, decodeBytes);
+  } catch (cause) {
+    throw new InternalError(`the launcher wrote ${JSON.stringify(text)}`, { cause });
+  }
+  return line as StatusLine;
+}
+
+/** The launcher escapes each byte beyond ASCII by its value; names are UTF-8 nearly always. */
+function decodeBytes(_key: string, value: unknown): unknown {
+  return typeof value === 'string' ? Buffer.from(value, 'latin1').toString('utf8') : value;
+}
