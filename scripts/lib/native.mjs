@@ -106,10 +106,10 @@ async function compile(compiler, sources, output) {
   mkdirSync(path.dirname(output), { recursive: true });
   // Renamed into place: the old one may be running, and writing to that would be ETXTBSY.
   const fresh = `${output}.${process.pid}`;
-  const flags = [...languageFlags, ...codeFlags, ...warningFlags, ...compiler.flags];
+  const flags = [...languageFlags, ...codeFlags, ...warningFlags, ...compiler.flags, ...compiler.codeFlags];
   // Relative names, so that the result does not depend on where the checkout is.
   const names = sources.map((source) => path.relative(projectRoot, source));
-  await execute(compiler.command, [...flags, '-o', fresh, ...names], { cwd: projectRoot });
+  await execute(compiler.command, [...flags, '-o', fresh, ...names, ...compiler.libraries], { cwd: projectRoot });
   chmodSync(fresh, 0o755);
   renameSync(fresh, output);
 }
