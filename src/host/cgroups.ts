@@ -49,7 +49,7 @@ function legacyTree(mount: MountLine, own: ReadonlyMap<string, string>): LegacyT
 /** In a container without a cgroup namespace only a part of the tree is mounted, and /proc/self/cgroup tells the whole path. */
 function directoryOf(mount: MountLine, path: string): string {
   const inside = path === mount.root ? '/' : path.startsWith(`${mount.root}/`) ? path.slice(mount.root.length) : path;
-  return posix.join(mount.mountPoint, inside);
+  return inside === '/' ? mount.mountPoint : posix.join(mount.mountPoint, inside);
 }
 
 function readLegacy(files: HostFiles, trees: readonly LegacyTree[]): Pick<CgroupFacts, 'controllers' | 'delegated'> {

@@ -1,0 +1,169 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { judge, parseFacilities, refuseAll } from '../../src/backends/native/probe.ts';
+import { recognized } from '../../src/backends/native/recognized.ts';
+import type { Feature } from '../../src/features/feature.ts';
+import { readHost } from '../../src/host/read.ts';
+import { hostReport } from '../../src/host/report.ts';
+import type { Facility } from '../../src/host/types.ts';
+import { type FakeTree, fakeHost, fakeHosts } from '../helpers/fake-host.ts';
+
+const ann = { uid: 1000, gid: 1000, architecture: 'x64' };
+const root = { uid: 0, gid: 0, architecture: 'x64' };
+const fullCapabilities = { '/proc/self/status': 'CapEff:\t000001ffffffffff\nNoNewPrivs:\t0\nSeccomp:\t0\n' };
+
+const everyone = [
+  ...['namespace.user', 'namespace.mount', 'namespace.pid', 'namespace.network', 'namespace.ipc', 'namespace.uts'],
+  ...['namespace.cgroup', 'idmap.single', 'idmap.ranges', 'proc.fresh', 'devpts', 'tmpfs', 'overlay.readonly'],
+  ...[
+    'bind.readonly',
+    'mount-api',
+    'mount_setattr',
+    'pivot_root',
+    'capabilities.ambient',
+    'seccomp.filter',
+    'no_new_privs',
+  ],
+];
+const rootOnly = [
+  ...['namespace.mount', 'namespace.pid', 'namespace.network', 'namespace.ipc', 'namespace.uts', 'namespace.cgroup'],
+  ...[
+    'idmap.ranges',
+    'proc.fresh',
+    'devpts',
+    'tmpfs',
+    'overlay.readonly',
+    'bind.readonly',
+    'mount-api',
+    'mount_setattr',
+  ],
+  ...['pivot_root', 'capabilities.ambient'],
+].map((name) => `root.${name}`);
+
+function trials(names: readonly string[], failing: readonly string[] = []): Facility[] {
+  return names.map((facility) =>
+    failing.includes(facility)
+      ? { facility, ok: false, detail: 'refused', errno: 'EPERM', step: 'clone' }
+      : { facility, ok: true, detail: '' },
+  );
+}
+
+function host(tree: FakeTree, caller: typeof ann) {
+  return readHost(fakeHost(tree, caller), caller);
+}
+
+function missing(report: ReturnType<typeof judge>): Feature[] {
+  return [...report.features].filter(([, availability]) => !availability.available).map(([feature]) => feature);
+}
+
+describe('judgement', () => {
+  test('where every trial succeeds every recognized feature is there', () => {
+    const report = judge(trials(everyone), host(fakeHosts.plain, ann), undefined);
+    expect(missing(report)).toEqual([]);
+    expect([...report.features.keys()].sort()).toEqual([...recognized].sort());
+    expect(report.usable.available).toBe(true);
+  });
+
+  test('without user namespaces an ordinary user has nothing, with the reason and the remedy', () => {
+    const report = judge(trials(everyone, ['namespace.user']), host(fakeHosts.debian10, ann), undefined);
+    expect(missing(report).length).toBe(recognized.size);
+    expect(report.usable).toMatchObject({
+      available: false,
+      because: expect.stringContaining('kernel.unprivileged_userns_clone is 0'),
+      remedy: expect.stringContaining('sysctl -w kernel.unprivileged_userns_clone=1'),
+    });
+  });
+
+  test('without user namespaces root loses only what is made of them', () => {
+    const tree = { ...fakeHosts.noUserNamespaces, ...fullCapabilities };
+    const failing = everyone.filter((name) => /^(namespace|idmap)\./.test(name));
+    const report = judge([...trials(everyone, failing), ...trials(rootOnly)], host(tree, root), undefined);
+    expect(report.usable.available).toBe(true);
+    expect(missing(report)).toEqual(['idMappings', 'idMappings.ranges', 'namespace.user']);
+  });
+
+  test('root that is none, in a container that refuses both ways, has nothing', () => {
+    const failing = [...everyone, ...rootOnly].filter((name) => name.includes('namespace.'));
+    const all = [...trials(everyone, failing), ...trials(rootOnly, failing)];
+    const report = judge(all, host(fakeHosts.dockerDefault, root), undefined);
+    expect(report.usable).toMatchObject({ available: false, remedy: expect.stringContaining('docker run') });
+  });
+
+  test('a covered /proc costs mount.proc and nothing else', () => {
+    const report = judge(trials(everyone, ['proc.fresh']), host(fakeHosts.rootlessPodman, root), undefined);
+    expect(missing(report)).toEqual(['mount.proc']);
+  });
+
+  test('without a range only the ranges are missing, and usermod is named', () => {
+    const report = judge(trials(everyone, ['idmap.ranges']), host(fakeHosts.missingSubuid, ann), undefined);
+    expect(missing(report)).toEqual(['idMappings.ranges']);
+    expect(report.features.get('idMappings.ranges')).toMatchObject({ remedy: expect.stringContaining('usermod') });
+  });
+
+  test('root writes ranges itself, without newuidmap', () => {
+    const tree = { ...fakeHosts.missingSubuid, ...fullCapabilities };
+    const all = [...trials(everyone, ['idmap.ranges']), ...trials(rootOnly)];
+    expect(missing(judge(all, host(tree, root), undefined))).toEqual([]);
+  });
+
+  test('a kernel without the mount API of 5.2 still has all: mount(2) does it', () => {
+    const report = judge(trials(everyone, ['mount-api', 'mount_setattr']), host(fakeHosts.plain, ann), undefined);
+    expect(missing(report)).toEqual([]);
+  });
+
+  test('a facility that the launcher did not try counts as missing', () => {
+    const report = judge(
+      trials(everyone.filter((name) => name !== 'seccomp.filter')),
+      host(fakeHosts.plain, ann),
+      undefined,
+    );
+    expect(missing(report)).toEqual(['seccomp.default']);
+    expect(report.features.get('seccomp.default')).toMatchObject({ because: expect.stringContaining('not tried') });
+  });
+
+  test('a launcher that cannot run makes every recognized feature unavailable for that reason', () => {
+    const report = refuseAll({ available: false, because: 'x' });
+    expect(missing(report).length).toBe(recognized.size);
+  });
+});
+
+describe('lines of the launcher', () => {
+  test('members and lines that are not known are passed over', () => {
+    const text = '{"facility":"a","ok":true,"detail":"d","new":1}\n[]\n7\nnonsense\n{"facility":"b","ok":"yes"}\n\n';
+    expect(parseFacilities(text)).toEqual([{ facility: 'a', ok: true, detail: 'd' }]);
+  });
+
+  test('no text makes reading fail', () => {
+    fc.assert(
+      fc.property(fc.oneof(fc.string(), fc.json()), (text) => {
+        for (const facility of parseFacilities(text)) expect(typeof facility.ok).toBe('boolean');
+      }),
+    );
+  });
+
+  test('any list of facilities survives being written and read', () => {
+    const text = fc.string();
+    const facility = fc.record(
+      { facility: text, ok: fc.boolean(), detail: text, errno: text, step: text },
+      { requiredKeys: ['facility', 'ok', 'detail'], noNullPrototype: true },
+    );
+    fc.assert(
+      fc.property(fc.array(facility), (list) => {
+        expect(parseFacilities(list.map((one) => `${JSON.stringify(one)}\n`).join(''))).toEqual(list);
+      }),
+    );
+  });
+});
+
+test('a host report is plain data', () => {
+  const facts = host(fakeHosts.ubuntu2404, ann);
+  const facilities = trials(everyone, ['namespace.user']);
+  const backends = [judge(facilities, facts, '/x/launcher')];
+  const report = hostReport({ host: facts, facilities, launcher: '/x/launcher', backends });
+  expect(JSON.parse(JSON.stringify(report))).toMatchObject({
+    kernel: { release: '6.8.0-31-generic' },
+    architecture: 'x64',
+    backends: [{ backend: 'native', usable: { available: false }, features: { cwd: { available: false } } }],
+    findings: [{ id: 'userns-apparmor' }],
+  });
+});
