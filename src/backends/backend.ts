@@ -59,9 +59,10 @@ export interface LaunchRequest {
   readonly command: readonly [string, ...string[]];
   /**
    * One entry per descriptor of the command, from 0: `'pipe'` makes a stream, `'ignore'` is /dev/null, `'inherit'` and numbers are
-   * descriptors of this process. Entries from 3 on are extra descriptors; `undefined` leaves a gap.
+   * descriptors of this process. Entries from 3 on are extra descriptors; `undefined` leaves a gap. `'stdout'`, only for entry 2: the very
+   * same open file as entry 1, so that the order of what is written is kept; there is no stderr stream then.
    */
-  readonly stdio: readonly ('pipe' | 'ignore' | 'inherit' | number | undefined)[];
+  readonly stdio: readonly ('pipe' | 'ignore' | 'inherit' | 'stdout' | number | undefined)[];
   /** First signal of an orderly end, by name. */
   readonly killSignal: NodeJS.Signals;
   /** How long after it SIGKILL follows, in milliseconds. */

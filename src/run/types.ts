@@ -1,7 +1,7 @@
 // The words of one call and of what came of it.
 import type { Readable, Writable } from 'node:stream';
 import type { ReadableStream } from 'node:stream/web';
-import type { AppliedFeature, BackendName } from '../backends/backend.ts';
+import type { AppliedFeature, BackendName, BackendPlan } from '../backends/backend.ts';
 import type { Feature } from '../features/feature.ts';
 import type { Limits, Milliseconds } from '../spec/types.ts';
 
@@ -62,6 +62,24 @@ export interface Enforcement {
   readonly skipped: readonly { readonly feature: Feature; readonly because: string }[];
 }
 
+/** What would be done for a spec, before anything is. */
+export interface Explanation {
+  readonly backend: BackendName;
+  /** The spec in words, one promise each. */
+  readonly sentences: readonly string[];
+  readonly plan: BackendPlan;
+  readonly enforcement: Enforcement;
+  readonly bwrap: BwrapEquivalent;
+}
+
+/** The nearest thing that bubblewrap can do. */
+export interface BwrapEquivalent {
+  /** A whole command line up to the command itself; `undefined` where there is no near thing. */
+  readonly argv: readonly string[] | undefined;
+  /** What it leaves out, in words. */
+  readonly lacks: readonly string[];
+}
+
 export interface Usage {
   readonly wallMs: number;
   /** Processor time of the whole sandbox, set-up included; absent where it cannot be known. */
@@ -77,7 +95,7 @@ export interface RunResult {
   /** The command's own exit status; `undefined` when a signal ended it. */
   readonly exitCode: number | undefined;
   readonly signal: NodeJS.Signals | undefined;
-  /** What was collected: `undefined` when the output went elsewhere only. */
+  /** What was collected: `undefined` when the output went elsewhere only, or was read as a stream. */
   readonly stdout: Output;
   readonly stderr: Output;
   readonly stdoutTruncated: boolean;
@@ -92,7 +110,12 @@ export interface RunResult {
 export interface SandboxProcess extends PromiseLike<RunResult>, AsyncIterable<string>, AsyncDisposable {
   /** Process id of the launcher on this host, once there is one. */
   readonly pid: number | undefined;
+  /** Only where `stdin` is `'pipe'`; asking for it otherwise throws a SpecError. */
   readonly stdin: Writable;
+  /**
+   * Only where `stdout` has a `'pipe'`; so for `stderr`. Who takes the stream has the output alone, and the command waits for a slow
+   * reader: the result's `stdout` is then `undefined`. To have both, tee: `stdout: ['pipe', file]`.
+   */
   readonly stdout: Readable;
   readonly stderr: Readable;
   /** Streams of `descriptors` that were `'pipe'`. */
@@ -106,6 +129,8 @@ export interface SandboxProcess extends PromiseLike<RunResult>, AsyncIterable<st
   kill(): void;
   /** One signal to the command alone. */
   sendSignal(signal: NodeJS.Signals): void;
+  /** A signal that this process itself got, passed on: as `terminate`, unless the terminal sent it to both already. */
+  forward(signal: NodeJS.Signals): void;
   resize(columns: number, rows: number): void;
   lines(stream?: 'stdout' | 'stderr'): AsyncIterable<string>;
 }
@@ -113,7 +138,7 @@ export interface SandboxProcess extends PromiseLike<RunResult>, AsyncIterable<st
 /** Validated and negotiated once, used many times; every run has fresh namespaces. */
 export interface Sandbox extends AsyncDisposable {
   readonly enforcement: Enforcement;
-  readonly plan: import('../backends/backend.ts').BackendPlan;
+  readonly plan: BackendPlan;
   run(command: readonly string[], options?: Omit<RunOptions, 'backend' | 'optional'>): Promise<RunResult>;
   spawn(command: readonly string[], options?: Omit<RunOptions, 'backend' | 'optional'>): SandboxProcess;
   /** Ends what still runs and refuses more. Idempotent. */

@@ -1,0 +1,57 @@
+// The public surface of the package: re-exports, and nothing else.
+export type { AppliedFeature, BackendName, BackendPlan } from './backends/backend.ts';
+export { backendNames } from './backends/backend.ts';
+export {
+  BackendError,
+  type CandidateReason,
+  CommandError,
+  type ExecReason,
+  FeatureError,
+  formatPath,
+  InternalError,
+  isSandboxError,
+  LaunchError,
+  type MissingFeature,
+  SandboxError,
+  SpecError,
+  type SpecIssue,
+} from './errors/errors.ts';
+export { type Availability, type Feature, features } from './features/feature.ts';
+export type { BackendSummary, Facility, Finding, HostReport } from './host/types.ts';
+export { run, spawn } from './run/api.ts';
+export { explain } from './run/explain.ts';
+export { probe } from './run/probe.ts';
+export { createSandbox } from './run/sandbox.ts';
+export type {
+  BwrapEquivalent,
+  Enforcement,
+  Explanation,
+  InputData,
+  InputSource,
+  Outcome,
+  Output,
+  OutputTarget,
+  RunEvent,
+  RunOptions,
+  RunResult,
+  Sandbox,
+  SandboxProcess,
+  Usage,
+  WrappedCommand,
+} from './run/types.ts';
+export { wrap } from './run/wrap.ts';
+export type {
+  Bytes,
+  EnvSpec,
+  IdMapping,
+  Limits,
+  Milliseconds,
+  MountSpec,
+  NetworkPolicy,
+  OciSeccomp,
+  RootSpec,
+  SandboxSpec,
+  TerminalSize,
+  UserSpec,
+  WorkspaceSpec,
+} from './spec/types.ts';

@@ -1,0 +1,339 @@
+// A run in progress. It exists before the command does, and its streams may be used at once.
+import { Duplex, PassThrough, type Readable, type Writable } from 'node:stream';
+import type { LaunchEnd, LaunchedProcess } from '../backends/backend.ts';
+import { SandboxError, SpecError } from '../errors/errors.ts';
+import { followAbort } from './abort.ts';
+import { Budget, decodeOutput } from './collect.ts';
+import { feed, tolerateClosedReader } from './input.ts';
+import { type CheckedCall, explainFailure, type Prepared, requestFor, type Soon } from './launch.ts';
+import { linesOf } from './lines.ts';
+import { InputPort, OutputPort, Sinks } from './ports.ts';
+import { formatCommand, makeResult, outcomeOf } from './result.ts';
+import { routeStdio, type StdioRoutes } from './stdio.ts';
+import { Termination } from './terminate.ts';
+import type { Output, RunEvent, RunResult, SandboxProcess } from './types.ts';
+
+/** `run` collects from the first byte and answers for its result; a handle's streams may be taken, and nobody has to look at its result. */
+export type Purpose = 'run' | 'handle';
+
+const unlaunched: LaunchEnd = {
+  code: undefined,
+  signal: undefined,
+  cause: { kind: 'terminated' },
+  stdoutTruncated: false,
+  stderrTruncated: false,
+  usage: { wallMs: 0 },
+};
+
+export class Process implements SandboxProcess {
+  readonly #call: CheckedCall;
+  readonly #purpose: Purpose;
+  readonly #termination: Termination;
+  readonly #budget: Budget;
+  readonly #stdin: InputPort = new InputPort();
+  readonly #stdout: OutputPort;
+  readonly #stderr: OutputPort;
+  readonly #sinks: Sinks = new Sinks();
+  readonly #extra = new Map<number, Readable & Writable>();
+  readonly #lateExtra = new Map<number, LateDuplex>();
+  readonly #forgetAbort: () => void;
+  #stopFeeding: () => void = () => {};
+  #launched: LaunchedProcess | undefined;
+  #whenLaunched: ((launched: LaunchedProcess) => void)[] = [];
+  readonly #settle: Settle<RunResult>;
+  readonly #settleStarted: Settle<void>;
+
+  readonly result: Promise<RunResult>;
+  readonly started: Promise<void>;
+
+  /** `prepare` throws or rejects where nothing can be launched: that is this run's result. */
+  constructor(call: CheckedCall, purpose: Purpose, prepare: () => Soon<Prepared>) {
+    const { options } = call;
+    this.#call = call;
+    this.#purpose = purpose;
+    this.#termination = new Termination(options.killSignal, options.gracePeriodMs);
+    this.#budget = new Budget(() => this.#termination.end({ kind: 'overflow' }, true));
+    this.#stdout = new OutputPort(options.stdout.includes('pipe'), this.#budget, this.#failing('read stdout'));
+    const stderrKept = options.stderr !== 'stdout' && options.stderr.includes('pipe');
+    this.#stderr = new OutputPort(stderrKept, this.#budget, this.#failing('read stderr'));
+    [this.result, this.#settle] = deferred();
+    [this.started, this.#settleStarted] = deferred();
+    this.started.catch(() => {});
+    if (purpose === 'handle') this.result.catch(() => {});
+    this.#forgetAbort = followAbort(options.signal, (reason) => this.#cancel(reason));
+    try {
+      const prepared = prepare();
+      if (prepared instanceof Promise) {
+        this.#makeLateExtra();
+        prepared.then((ready) => this.#launch(ready)).catch((error: unknown) => this.#fail(error));
+      } else this.#launch(prepared);
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  get pid(): number | undefined {
+    return this.#launched?.pid;
+  }
+
+  get stdin(): Writable {
+    if (this.#call.options.stdin !== 'pipe' || this.#call.options.input !== undefined) throw noStream('stdin');
+    return this.#stdin.stream;
+  }
+
+  get stdout(): Readable {
+    if (!this.#stdout.kept) throw noStream('stdout');
+    return this.#stdout.take();
+  }
+
+  get stderr(): Readable {
+    if (!this.#stderr.kept) throw noStream('stderr');
+    return this.#stderr.take();
+  }
+
+  get extra(): ReadonlyMap<number, Readable & Writable> {
+    return this.#extra;
+  }
+
+  // biome-ignore lint/suspicious/noThenProperty: a run is awaited for its result
+  then<T = RunResult, E = never>(
+    onFulfilled?: ((result: RunResult) => T | PromiseLike<T>) | null,
+    onRejected?: ((reason: unknown) => E | PromiseLike<E>) | null,
+  ): Promise<T | E> {
+    return this.result.then(onFulfilled, onRejected);
+  }
+
+  catch<T>(onRejected: (reason: unknown) => T): Promise<RunResult | T> {
+    return this.result.catch(onRejected);
+  }
+
+  finally(onFinally: () => void): Promise<RunResult> {
+    return this.result.finally(onFinally);
+  }
+
+  terminate(reason: unknown = this.#call.options.killSignal): void {
+    this.#cancel(reason);
+  }
+
+  kill(): void {
+    this.#termination.end({ kind: 'cancelled', reason: 'SIGKILL' }, true);
+  }
+
+  sendSignal(signal: NodeJS.Signals): void {
+    this.#tell((launched) => launched.signal(signal));
+  }
+
+  forward(signal: NodeJS.Signals): void {
+    this.#tell((launched) => launched.forward(signal));
+  }
+
+  resize(columns: number, rows: number): void {
+    this.#tell((launched) => launched.resize(columns, rows));
+  }
+
+  /** Rejects the loop, after the last line, when the sandbox failed; what the command itself came to is in the result. */
+  async *lines(stream: 'stdout' | 'stderr' = 'stdout'): AsyncGenerator<string, void, undefined> {
+    yield* linesOf(this[stream]);
+    await this.result;
+  }
+
+  [Symbol.asyncIterator](): AsyncIterator<string> {
+    return this.lines();
+  }
+
+  /** Ends what still runs, and waits until it is gone. Whether the run succeeded is in the result. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.kill();
+    await this.result.catch(() => {});
+  }
+
+  #launch(prepared: Prepared): void {
+    if (this.#termination.order === undefined) this.#emit({ kind: 'planned', backend: prepared.backend.name });
+    if (this.#termination.order !== undefined) {
+      this.#conclude(prepared, unlaunched, { ...prepared.enforcement, applied: [] });
+      return;
+    }
+    if (prepared.plan.applied.some(({ feature }) => feature === 'limits.outputBytes')) this.#budget.leaveToBackend();
+    const routes = routeStdio(this.#call.options);
+    this.#sinks.add(routes.stdout, this.#stdout, this.#failing('write a copy of stdout'));
+    this.#sinks.add(routes.stderr, this.#stderr, this.#failing('write a copy of stderr'));
+    let launched: LaunchedProcess;
+    try {
+      launched = prepared.backend.launch(prepared.plan, requestFor(this.#call, routes.entries));
+    } finally {
+      routes.close();
+    }
+    this.#launched = launched;
+    this.#connect(launched, routes);
+    for (const action of this.#whenLaunched.splice(0)) action(launched);
+    launched.started.then(
+      () => {
+        this.#settleStarted.resolve();
+        this.#emit({ kind: 'started', pid: launched.pid });
+      },
+      // `ended` rejects with the same.
+      () => {},
+    );
+    launched.ended
+      .then((end) => this.#finish(prepared, end))
+      .catch(async (error: unknown) => this.#fail(await explainFailure(prepared, error)));
+    // An order given by a listener of 'planned' or of the AbortSignal in the meantime.
+    this.#termination.attach(launched);
+  }
+
+  #connect(launched: LaunchedProcess, routes: StdioRoutes): void {
+    const collect = this.#purpose === 'run' ? 'now' : 'soon';
+    if (launched.stdout === undefined) this.#stdout.end();
+    else this.#stdout.connect(launched.stdout, routes.stdout, collect);
+    if (launched.stderr === undefined) this.#stderr.end();
+    else this.#stderr.connect(launched.stderr, routes.stderr, collect);
+    if (launched.stdin !== undefined) {
+      if (routes.input === undefined) this.#stdin.connect(launched.stdin, this.#failing('write stdin'));
+      else {
+        tolerateClosedReader(launched.stdin, this.#failing('write stdin'));
+        this.#stopFeeding = feed(launched.stdin, routes.input, this.#failing('read the input'));
+      }
+    }
+    for (const [number, stream] of launched.extra) {
+      tolerateClosedReader(stream, this.#failing(`use descriptor ${number}`));
+      const late = this.#lateExtra.get(number);
+      if (late === undefined) this.#extra.set(number, stream);
+      else late.connect(stream);
+    }
+  }
+
+  async #finish(prepared: Prepared, end: LaunchEnd): Promise<void> {
+    this.#stopFeeding();
+    await Promise.all([this.#stdout.finished, this.#stderr.finished]);
+    await this.#sinks.finish();
+    this.#conclude(prepared, end, prepared.enforcement);
+  }
+
+  #conclude(prepared: Prepared, end: LaunchEnd, enforcement: RunResult['enforcement']): void {
+    const { order } = this.#termination;
+    if (order?.kind === 'failed') {
+      this.#fail(order.error);
+      return;
+    }
+    const outcome = outcomeOf(end, prepared.spec.limits, order);
+    const stdout = this.#stdout.collected();
+    const stderr = this.#stderr.collected();
+    const result = makeResult({
+      command: this.#call.command,
+      outcome,
+      exitCode: end.code,
+      signal: end.signal,
+      stdout: this.#decode(stdout.bytes),
+      stderr: this.#decode(stderr.bytes),
+      stdoutTruncated: end.stdoutTruncated || stdout.truncated,
+      stderrTruncated: end.stderrTruncated || stderr.truncated,
+      usage: end.usage,
+      enforcement,
+    });
+    this.#call.options.onEvent?.({ kind: 'ended', outcome });
+    this.#settleStarted.reject(new SandboxError('SBX_CANCELLED', 'the run was cancelled before its command started'));
+    this.#release();
+    this.#settle.resolve(result);
+  }
+
+  #fail(error: unknown): void {
+    this.#release();
+    this.#sinks.finish().then(
+      () => {
+        this.#settleStarted.reject(error);
+        this.#settle.reject(error);
+      },
+      (sinkError: unknown) => this.#settle.reject(sinkError),
+    );
+  }
+
+  /** Nothing of this run listens or is listened to any more. */
+  #release(): void {
+    this.#termination.over();
+    this.#forgetAbort();
+    this.#stopFeeding();
+    this.#whenLaunched = [];
+    this.#stdout.abandon();
+    this.#stderr.abandon();
+    this.#stdin.abandon();
+    for (const late of this.#lateExtra.values()) late.abandon();
+  }
+
+  #cancel(reason: unknown): void {
+    this.#termination.end({ kind: 'cancelled', reason });
+  }
+
+  #tell(action: (launched: LaunchedProcess) => void): void {
+    if (this.#launched === undefined) this.#whenLaunched.push(action);
+    else action(this.#launched);
+  }
+
+  #emit(event: RunEvent): void {
+    try {
+      this.#call.options.onEvent?.(event);
+    } catch (error) {
+      this.#termination.end({ kind: 'failed', error });
+    }
+  }
+
+  #decode(bytes: Uint8Array | undefined): Output {
+    const { encoding, stripFinalNewline } = this.#call.options;
+    return bytes === undefined ? undefined : decodeOutput(bytes, encoding, stripFinalNewline);
+  }
+
+  #failing(act: string): (error: unknown) => void {
+    return (cause) => {
+      const why = cause instanceof Error ? cause.message : String(cause);
+      const message = `cannot ${act} of ${formatCommand(this.#call.command)}: ${why}`;
+      this.#termination.end({ kind: 'failed', error: new SandboxError('SBX_STREAM_FAILED', message, { cause }) });
+    };
+  }
+
+  #makeLateExtra(): void {
+    for (const [number, source] of this.#call.options.descriptors) {
+      if (source !== 'pipe') continue;
+      const late = new LateDuplex();
+      this.#lateExtra.set(number, late);
+      this.#extra.set(number, late.stream);
+    }
+  }
+}
+
+/** A stream of an extra descriptor, before there is one. */
+class LateDuplex {
+  readonly #toCommand = new PassThrough();
+  readonly #fromCommand = new PassThrough();
+  readonly stream: Duplex = Duplex.from({ writable: this.#toCommand, readable: this.#fromCommand });
+
+  constructor() {
+    this.stream.on('error', () => {});
+  }
+
+  connect(real: Readable & Writable): void {
+    this.#toCommand.pipe(real);
+    real.pipe(this.#fromCommand);
+    real.once('close', () => this.abandon());
+  }
+
+  abandon(): void {
+    this.#toCommand.destroy();
+    this.#fromCommand.end();
+  }
+}
+
+interface Settle<T> {
+  resolve(value: T): void;
+  reject(error: unknown): void;
+}
+
+function deferred<T>(): [Promise<T>, Settle<T>] {
+  let settle: Settle<T> | undefined;
+  const promise = new Promise<T>((resolve, reject) => {
+    settle = { resolve, reject };
+  });
+  return [promise, settle as unknown as Settle<T>];
+}
+
+function noStream(name: 'stdin' | 'stdout' | 'stderr'): SpecError {
+  return new SpecError([{ path: ['options', name], message: `there is no stream to use unless it is 'pipe'` }]);
+}

@@ -1,0 +1,32 @@
+// The same sandbox for somebody else's spawner: a command line that carries the whole plan.
+import { BackendError } from '../errors/errors.ts';
+import type { SandboxSpec } from '../spec/types.ts';
+import { checkCall, prepare } from './launch.ts';
+import { wrapOptionNames } from './options.ts';
+import type { RunOptions, WrappedCommand } from './types.ts';
+
+/**
+ * What to spawn so that `command` runs in a sandbox: `file`, `args` and `env`, with the stdio of your choice.
+ *
+ * The exit status tells how it ended: the command's own; 128+n for signal n; 124 for a limit; 125 when the sandbox failed; 126 and 127
+ * as in the shell. Nothing is started here.
+ *
+ * @throws as `run` does, and {BackendError} where the backend cannot work without this library beside it.
+ */
+export async function wrap(
+  command: readonly string[],
+  spec: SandboxSpec = {},
+  options?: Pick<RunOptions, 'backend' | 'optional' | 'killSignal' | 'gracePeriodMs'>,
+): Promise<WrappedCommand> {
+  const call = checkCall(command, options, wrapOptionNames);
+  const { backend, plan, enforcement } = await prepare(spec, call.options, call.issues);
+  if (backend.wrap === undefined) {
+    throw new BackendError('nothing can be wrapped', [
+      { backend: backend.name, because: 'it needs this library while the command runs' },
+    ]);
+  }
+  const { killSignal, gracePeriodMs } = call.options;
+  const wrapped = backend.wrap(plan, { command: call.command, killSignal, gracePeriodMs });
+  // Nothing is held for it yet; who disposes of it is ready for the day when something is.
+  return { ...wrapped, enforcement, [Symbol.dispose]: () => {} };
+}
