@@ -137,6 +137,10 @@ bool probe_read_file(const char *path, char *text, size_t size) {
   return length >= 0 && closed;
 }
 
+void probe_end_with(pid_t parent) {
+  if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0 || getppid() != parent) _exit(1);
+}
+
 bool probe_wait(struct probe_result *result, const char *step, pid_t child) {
   int status;
   if (waitpid(child, &status, 0) != child) return probe_fail(result, "waitpid", "lost a child");
@@ -147,7 +151,7 @@ bool probe_wait(struct probe_result *result, const char *step, pid_t child) {
 }
 
 static void run_child(struct probe_result *result, const struct trial *trial, pid_t parent) {
-  if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0 || getppid() != parent) _exit(1);
+  probe_end_with(parent);
   // Its own group, so that whatever it starts can be ended with it.
   if (setpgid(0, 0) < 0) _exit(1);
   if (trial->namespaces == 0)

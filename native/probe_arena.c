@@ -52,8 +52,9 @@ static bool fail_clone(struct probe_result *result, unsigned long flags) {
     user = alone < 0;
     if (alone > 0 && waitpid(alone, NULL, 0) != alone) return probe_fail(result, "waitpid", "lost a child");
   }
-  errno = error;
-  return probe_fail(result, "clone", "%s", user ? why_no_user_namespace(error) : why_no_namespace(error));
+  const char *because = user ? why_no_user_namespace(error) : why_no_namespace(error);
+  errno = error;  // looking for the reason has used it
+  return probe_fail(result, "clone", "%s", because);
 }
 
 // Some emulations of Linux accept the flags and give nothing.

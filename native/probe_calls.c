@@ -142,10 +142,11 @@ static bool signal_by_pidfd(struct probe_result *result, int pidfd) {
 }
 
 bool probe_pidfd(struct probe_result *result) {
+  pid_t self = getpid();
   pid_t child = sys_clone(0);
   if (child < 0) return probe_fail(result, "clone", "no process to try it on");
   if (child == 0) {
-    // The time limit of the trial ends this one too: it is in the trial's process group.
+    probe_end_with(self);
     while (pause() < 0 && errno == EINTR) continue;
     _exit(1);
   }
@@ -260,10 +261,11 @@ static bool inject_input(struct probe_result *result) {
 
 // setsid(2) fails for the leader of a process group, which the trial's own child is.
 static bool in_follower(struct probe_result *result, probe_body *body) {
+  pid_t self = getpid();
   pid_t child = fork();
   if (child < 0) return probe_fail(result, "fork", "no process to try it on");
   if (child == 0) {
-    if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0) _exit(1);
+    probe_end_with(self);
     (void)body(result);
     _exit(0);
   }

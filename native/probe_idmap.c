@@ -123,7 +123,8 @@ static bool fail_helper(struct probe_result *result, const char *step, int statu
   return probe_fail(result, step, "ended by signal %d", WTERMSIG(status));
 }
 
-static void exec_helper(const char *helper, pid_t child, unsigned own, const struct probe_range *range, int output) {
+static void exec_helper(const char *helper, const char *name, pid_t child, unsigned own, const struct probe_range *range,
+                        int output) {
   char pid[16];
   char id[16];
   (void)snprintf(pid, sizeof pid, "%d", (int)child);
@@ -134,9 +135,10 @@ static void exec_helper(const char *helper, pid_t child, unsigned own, const str
   char count[sizeof range->count];
   (void)memcpy(start, range->start, sizeof start);
   (void)memcpy(count, range->count, sizeof count);
-  char name[] = "idmap";
+  char program[16];
+  (void)snprintf(program, sizeof program, "%s", name);
   char second[] = "1";
-  char *const argv[] = {name, pid, inside, id, one, second, start, count, NULL};
+  char *const argv[] = {program, pid, inside, id, one, second, start, count, NULL};
   char *const environment[] = {NULL};
   if (dup2(output, STDERR_FILENO) < 0) _exit(127);
   (void)execve(helper, argv, environment);
@@ -148,8 +150,11 @@ static bool run_helper(struct probe_result *result, const char *step, const char
                        const struct probe_range *range) {
   int output[2];
   if (pipe2(output, O_CLOEXEC) < 0) return probe_fail(result, "pipe2", "no descriptor");
+  pid_t self = getpid();
   pid_t runner = fork();
-  if (runner == 0) exec_helper(helper, child, own, range, output[1]);
+  // A set-user-ID helper loses this at execve(2); it ends by itself.
+  if (runner == 0) probe_end_with(self);
+  if (runner == 0) exec_helper(helper, step, child, own, range, output[1]);
   bool closed = close(output[1]) == 0;
   int status = 0;
   bool ended = runner > 0 && waitpid(runner, &status, 0) == runner;

@@ -61,6 +61,10 @@ bool probe_enter_scratch(struct probe_result *result);
 // Reads a small file; false with errno set when it cannot. Text is always ended by NUL.
 bool probe_read_file(const char *path, char *text, size_t size);
 
+// In a child just made by `parent`: it ends when that one does, so that no SIGKILL to the launcher leaves it behind. Does not return when
+// that has happened already. Not for children in another pid namespace, which do not see their parent.
+void probe_end_with(pid_t parent);
+
 // Waits for a child that must exit with status 0.
 bool probe_wait(struct probe_result *result, const char *step, pid_t child);
 
