@@ -30,10 +30,10 @@ async function demonstrate() {
     console.log(
       `Building ${demo.title} in ${where.root ?? 'the host view'}, its source writable at /build, no network.`,
     );
-    const [built, hostile] = await Promise.all([
-      buildInSandbox(library, demo, source, where),
-      buildHostile(library, work, where),
-    ]);
+    const building = [buildInSandbox(library, demo, source, where), buildHostile(library, work, where)];
+    // Both are over before anything is printed or removed, also when one fails.
+    await Promise.allSettled(building);
+    const [built, hostile] = await Promise.all(building);
     printBuild(built);
     printHostile(hostile);
   } finally {
@@ -46,17 +46,16 @@ function requireToolchain() {
   if (where.root !== undefined) return;
   const missing = ['gcc', 'make'].filter((name) => which(name) === undefined);
   if (missing.length === 0) return;
-  console.error(
-    `the demonstration builds C with the host's own tools, and there is no ${missing.join(' and no ')}: install ${missing.join(' ')}`,
-  );
-  process.exit(125);
+  const names = missing.join(' and ');
+  throw new SetupError(`the demonstration builds C with the host's own tools: ${names} not found; install ${names}`);
 }
 
 /** @param {Awaited<ReturnType<typeof buildInSandbox>>} built */
 function printBuild({ steps, output, enforcement }) {
   console.log('');
-  for (const { command, wallMs } of steps)
-    console.log(`  ${command.join(' ').padEnd(28)} ${(wallMs / 1000).toFixed(2).padStart(7)} s`);
+  for (const { command, result } of steps) {
+    console.log(`  ${command.join(' ').padEnd(28)} ${formatSeconds(result.usage.wallMs)}`);
+  }
   console.log(`\nIt says: ${output.trim()}`);
   console.log(`\nEnforced by the backend ${enforcement.backend}:\n`);
   for (const { feature, mechanism } of enforcement.applied) console.log(`  ${feature.padEnd(24)} ${mechanism}`);

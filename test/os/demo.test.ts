@@ -1,0 +1,145 @@
+// The demonstration, for real: Debian's hello and the hostile package, in the host view and in a Debian root, as root and as an ordinary user.
+import { execFile, execFileSync } from 'node:child_process';
+import {
+  chmodSync,
+  chownSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  statSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { requires } from '../helpers/requires.ts';
+
+const project = fileURLToPath(new URL('../..', import.meta.url));
+/** No such user in /etc/passwd, and none is needed. */
+const ordinaryUser = { uid: 31_337, gid: 31_337 };
+
+interface Caller {
+  readonly uid?: number;
+  readonly gid?: number;
+}
+
+let checkout: string;
+
+beforeAll(() => {
+  execFileSync(process.execPath, [join(project, 'scripts', 'build.mjs')], { stdio: ['ignore', 'ignore', 'pipe'] });
+  // A copy that another user can read, wherever the checkout is.
+  checkout = mkdtempSync(join(tmpdir(), 'checkout-'));
+  for (const part of ['package.json', 'dist', 'prebuilds', 'scripts', 'examples', 'node_modules/zod']) {
+    mkdirSync(dirname(join(checkout, part)), { recursive: true });
+    cpSync(join(project, part), join(checkout, part), { recursive: true });
+  }
+  chmodSync(checkout, 0o755);
+});
+
+afterAll(() => rmSync(checkout, { recursive: true, force: true }));
+
+describe('in the host view', () => {
+  test('the caller builds, checks and runs a package, and a hostile one does no harm', async () => {
+    requires('linux', 'userns', 'command:gcc', 'command:make');
+    await expectDemonstration([], {});
+  });
+
+  test('an ordinary user does so too', async () => {
+    requires('root', 'userns', 'command:gcc', 'command:make');
+    await expectDemonstration([], ordinaryUser);
+  });
+});
+
+describe('in a Debian root', () => {
+  let root: string;
+
+  beforeAll(() => {
+    if (process.getuid?.() !== 0) return;
+    root = execFileSync(process.execPath, [join(project, 'scripts', 'toolchain-root.mjs')], {
+      encoding: 'utf8',
+    }).trim();
+  });
+
+  test('root builds, checks and runs a package, and the root file system is as it was', async () => {
+    requires('root', 'userns', 'command:debootstrap', 'apt');
+    const before = topLevel(root);
+    await expectDemonstration(['--root', root], {});
+    expect(topLevel(root)).toEqual(before);
+  });
+
+  test('an ordinary user does so too', async ({ skip }) => {
+    requires('root', 'userns', 'command:debootstrap', 'apt');
+    const closed = closedAncestor(root);
+    if (closed !== undefined) skip(`an ordinary user cannot reach the checkout: ${closed} is closed to others`);
+    const before = topLevel(root);
+    await expectDemonstration(['--root', root], ordinaryUser);
+    expect(topLevel(root)).toEqual(before);
+  });
+});
+
+test('a second demonstration fetches nothing', async () => {
+  requires('apt', 'userns', 'command:gcc', 'command:make');
+  const state = mkdtempSync(join(tmpdir(), 'state-'));
+  try {
+    const first = await demonstrate(['--state', state], {});
+    const second = await demonstrate(['--state', state], {});
+    expect(first.stderr).toContain('fetching');
+    expect(second.stderr).toBe('');
+  } finally {
+    rmSync(state, { recursive: true, force: true });
+  }
+});
+
+test('the machine’s own apt state is not touched', async () => {
+  requires('apt', 'userns', 'command:gcc', 'command:make');
+  const files = ['/etc/apt/sources.list.d', '/var/lib/apt/lists', '/var/cache/apt/archives'].filter((file) =>
+    existsSync(file),
+  );
+  const modified = () => files.map((file) => statSync(file).mtimeMs);
+  const before = modified();
+  const state = mkdtempSync(join(tmpdir(), 'state-'));
+  await demonstrate(['--state', state], {});
+  rmSync(state, { recursive: true, force: true });
+  expect(modified()).toEqual(before);
+});
+
+async function expectDemonstration(args: readonly string[], caller: Caller): Promise<void> {
+  const state = mkdtempSync(join(tmpdir(), 'state-'));
+  try {
+    if (caller.uid !== undefined && caller.gid !== undefined) chownSync(state, caller.uid, caller.gid);
+    const { stdout } = await demonstrate(['--state', state, ...args], caller);
+    expect(stdout).toContain('Hello, world!');
+    expect(stdout).toContain('make --silent check');
+    expect(stdout).toMatch(/network\.none +\S/);
+    expect(stdout).toContain('On the host nothing changed');
+    expect(stdout).not.toContain('HARM');
+    expect(readdirSync(state).filter((name) => name.startsWith('work-'))).toEqual([]);
+  } finally {
+    rmSync(state, { recursive: true, force: true });
+  }
+}
+
+async function demonstrate(args: readonly string[], caller: Caller): Promise<{ stdout: string; stderr: string }> {
+  const env = { PATH: process.env['PATH'] ?? '', HOME: checkout };
+  const options = { ...caller, cwd: checkout, env, encoding: 'utf8', maxBuffer: 16 * 1024 * 1024 } as const;
+  return promisify(execFile)(process.execPath, [join(checkout, 'scripts', 'demo.mjs'), ...args], options);
+}
+
+/** Names and owners of what is at the top: a mount point that was made for the sandbox would show here. */
+function topLevel(root: string): string[] {
+  return readdirSync(root).map((name) => {
+    const { mode, uid, gid } = statSync(join(root, name), { throwIfNoEntry: false }) ?? {};
+    return `${name} ${mode} ${uid}:${gid}`;
+  });
+}
+
+function closedAncestor(file: string): string | undefined {
+  for (let at = file; at !== '/'; at = dirname(at)) {
+    if ((statSync(at).mode & 0o001) === 0) return at;
+  }
+  return undefined;
+}
