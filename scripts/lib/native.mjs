@@ -1,8 +1,8 @@
-// prebuilds/ from native/: one static launcher for each architecture, and a manifest with their SHA-256.
+// prebuilds/ from native/: one static launcher for each architecture, and a manifest with their SHA-256. The compiler's side is loaded only when there
+// is something to compile: `npm run sandbox` asks this file on every call.
 import { createHash } from 'node:crypto';
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { ensureCompiler, findCrossCompiler } from './compiler.mjs';
 import { inProject, projectRoot } from './paths.mjs';
 import { hashInputs, isCurrent, writeStamp } from './stamps.mjs';
 import { execute, SetupError, step } from './steps.mjs';
@@ -40,6 +40,7 @@ export async function ensureLauncher() {
   const hash = staleLauncher();
   if (hash === undefined) return;
   requireLinux();
+  const { ensureCompiler } = await import('./compiler.mjs');
   const compiler = await ensureCompiler();
   await step(`compiling the launcher (${compiler.description})`, () => buildLauncher(hostArchitecture, compiler));
   writeStamp('launcher', hash);
@@ -48,6 +49,7 @@ export async function ensureLauncher() {
 /** The launcher for 64-bit Arm on another machine; returns whether a cross compiler was there. */
 export async function ensureCrossLauncher() {
   if (hostArchitecture === 'arm64') return true;
+  const { findCrossCompiler } = await import('./compiler.mjs');
   const compiler = await findCrossCompiler();
   if (compiler === undefined) return false;
   const hash = hashInputs(launcherInputs(), ['arm64', compiler.description]);
@@ -64,6 +66,7 @@ export async function ensureGuest() {
   const output = inProject('build', 'test', 'guest');
   const hash = hashInputs([source, ...nativeFiles('.h', 'native', 'test'), ...nativeFiles('.h', 'native')]);
   if (isCurrent('guest', hash, [output])) return;
+  const { ensureCompiler } = await import('./compiler.mjs');
   const compiler = await ensureCompiler();
   await step(`compiling the test guest (${compiler.description})`, () => compile(compiler, [source], output));
   writeStamp('guest', hash);
