@@ -252,7 +252,12 @@ export interface NormalizedSpec {
   readonly home: string;
   readonly hostname: string;
   readonly umask: number;
-  readonly user: { readonly uid: number; readonly gid: number; readonly additionalGids: readonly number[]; readonly name: string };
+  readonly user: {
+    readonly uid: number;
+    readonly gid: number;
+    readonly additionalGids: readonly number[];
+    readonly name: string;
+  };
   readonly idMappings: {
     readonly uid: readonly IdMapping[];
     readonly gid: readonly IdMapping[];

@@ -1,0 +1,129 @@
+// Who does it: the first backend, in the order given, that offers all that is asked for. Pure; finding out what a host offers is not done here.
+import { BackendError, FeatureError, type MissingFeature } from '../errors/errors.ts';
+import { nearest } from '../spec/nearest.ts';
+import type { Availability, Feature } from './feature.ts';
+
+export interface Candidate<Name extends string = string> {
+  readonly name: Name;
+  /** What its code knows. */
+  readonly recognized: ReadonlySet<Feature>;
+  /** What this host lets it do. Without one it counts as able to do all that it recognizes: the launch is its own probe. */
+  readonly report?:
+    | { readonly usable: Availability; readonly features: ReadonlyMap<Feature, Availability> }
+    | undefined;
+  /** Never taken unless it was asked for by name. */
+  readonly byNameOnly?: boolean;
+}
+
+export interface NegotiationRequest<Name extends string = string> {
+  readonly required: ReadonlySet<Feature>;
+  /** Of the required ones, those that may be missing. */
+  readonly optional: Iterable<Feature> | 'all';
+  /** In order of preference. */
+  readonly candidates: readonly Candidate<Name>[];
+  /** This backend and no other. */
+  readonly chosen?: string | undefined;
+}
+
+export interface Agreement<Name extends string = string> {
+  readonly backend: Name;
+  /** Of the required features, those to apply. */
+  readonly granted: Set<Feature>;
+  readonly skipped: readonly { readonly feature: Feature; readonly because: string }[];
+}
+
+/**
+ * @throws {FeatureError} `SBX_FEATURE_UNAVAILABLE` when the chosen backend, or the only one, lacks something.
+ * @throws {BackendError} `SBX_BACKEND_UNAVAILABLE` when none of several fits, or the chosen one is unknown or cannot run here.
+ */
+export function negotiate<Name extends string>(request: NegotiationRequest<Name>): Agreement<Name> {
+  const { candidates, chosen } = request;
+  const eligible = candidates.filter(({ name, byNameOnly }) =>
+    chosen === undefined ? byNameOnly !== true : name === chosen,
+  );
+  if (chosen !== undefined && eligible.length === 0) throw unknownBackend(chosen, candidates);
+  const refusals: Refusal[] = [];
+  for (const candidate of eligible) {
+    const answer = consider(candidate, request);
+    if (!('because' in answer)) return answer;
+    refusals.push(answer);
+  }
+  throw refuse(refusals);
+}
+
+interface Refusal {
+  readonly backend: string;
+  readonly because: string;
+  readonly remedy: string | undefined;
+  /** Empty: the backend cannot run at all. */
+  readonly missing: readonly MissingFeature[];
+}
+
+function consider<Name extends string>(
+  candidate: Candidate<Name>,
+  request: NegotiationRequest<Name>,
+): Agreement<Name> | Refusal {
+  const { name: backend, report } = candidate;
+  if (report !== undefined && !report.usable.available) {
+    return { backend, because: report.usable.because, remedy: report.usable.remedy, missing: [] };
+  }
+  const optional = request.optional === 'all' ? undefined : new Set(request.optional);
+  const granted = new Set<Feature>();
+  const skipped: { feature: Feature; because: string }[] = [];
+  const missing: MissingFeature[] = [];
+  for (const feature of request.required) {
+    const availability = offer(feature, candidate, request.candidates);
+    if (availability.available) granted.add(feature);
+    else if (optional === undefined || optional.has(feature)) skipped.push({ feature, because: availability.because });
+    else missing.push({ feature, because: availability.because, remedy: availability.remedy });
+  }
+  if (missing.length === 0) return { backend, granted, skipped };
+  const because = missing.map(
+    (lack) => `${lack.feature}: ${lack.because}${lack.remedy === undefined ? '' : ` (${lack.remedy})`}`,
+  );
+  return { backend, because: because.join(', '), remedy: undefined, missing };
+}
+
+function offer(feature: Feature, { name, recognized, report }: Candidate, all: readonly Candidate[]): Availability {
+  if (!recognized.has(feature)) {
+    const others = all.filter((other) => other.recognized.has(feature)).map((other) => other.name);
+    if (others.length === 0)
+      return { available: false, because: `not served by backend ${name} yet, nor by any other` };
+    return { available: false, because: `not served by backend ${name}`, remedy: `use backend ${others.join(' or ')}` };
+  }
+  if (report === undefined) return { available: true, mechanism: 'not probed' };
+  return (
+    report.features.get(feature) ?? {
+      available: false,
+      because: `backend ${name} did not find it when it probed this host`,
+    }
+  );
+}
+
+function refuse(refusals: readonly Refusal[]): FeatureError | BackendError {
+  const [only] = refusals;
+  if (refusals.length === 1 && only !== undefined) {
+    if (only.missing.length > 0) return new FeatureError(only.backend, only.missing);
+    return new BackendError(`backend ${only.backend} cannot run here`, [only], only.remedy);
+  }
+  const remedies = refusals.flatMap(({ backend, remedy }) =>
+    remedy === undefined ? [] : [`for ${backend}: ${remedy}`],
+  );
+  const message =
+    refusals.length === 0 ? 'there is no backend for this host' : 'no backend offers all that is asked for';
+  return new BackendError(
+    message,
+    refusals.map(({ backend, because }) => ({ backend, because })),
+    remedies.join('; ') || undefined,
+  );
+}
+
+function unknownBackend(chosen: string, candidates: readonly Candidate[]): BackendError {
+  const names = candidates.map(({ name }) => name);
+  const meant = nearest(chosen, names);
+  return new BackendError(
+    `there is no backend '${chosen}'`,
+    [],
+    meant === undefined ? `known are ${names.join(', ')}` : `did you mean '${meant}'?`,
+  );
+}

@@ -1,0 +1,116 @@
+// A normalized spec in words: what the command will see and may do.
+import type { NormalizedMount, NormalizedSpec } from './types.ts';
+import { formatBytes, formatMilliseconds } from './units.ts';
+import { joinWords } from './words.ts';
+
+/** Short sentences, without a capital or a full stop, one for each thing that a person would ask about. */
+export function describeSpec(spec: NormalizedSpec): string[] {
+  return [
+    describeRoot(spec),
+    ...writablePaths(spec),
+    ...spec.mounts.map(describeMount),
+    `the home directory ${spec.home} is private and empty, and so is /tmp`,
+    spec.network === 'host' ? "the network is this host's, all of it" : "no network but the sandbox's own loopback",
+    describeUser(spec),
+    ...describeIds(spec),
+    describeSeccomp(spec),
+    `starts in ${spec.cwd}, on a host called ${spec.hostname}, with umask ${octal(spec.umask)}`,
+    `has ${count(Object.keys(spec.env).length, 'environment variable')}: ${Object.keys(spec.env).join(', ')}`,
+    ...describeTerminal(spec),
+    ...describeLimits(spec.limits),
+    ...spec.notes,
+  ];
+}
+
+function describeRoot({ root }: NormalizedSpec): string {
+  const what = root.kind === 'host' ? "this host's system directories" : `the directory ${root.path}`;
+  return `the root is ${what}, ${access(root.readonly)}`;
+}
+
+function writablePaths({ root }: NormalizedSpec): string[] {
+  if (root.writablePaths.length === 0) return [];
+  return [
+    `${joinWords(root.writablePaths)} of the root ${root.writablePaths.length === 1 ? 'stays' : 'stay'} writable`,
+  ];
+}
+
+function describeMount(mount: NormalizedMount): string {
+  const { type, destination, source, readonly, origin } = mount;
+  switch (type) {
+    case 'bind': {
+      const name = origin === 'workspace' ? `the workspace ${destination}` : destination;
+      const place = source === destination ? "this host's own" : `bound from ${source}`;
+      return `${name} is ${place}, ${access(readonly)}`;
+    }
+    case 'tmpfs':
+      return `${destination} is an empty tmpfs of at most ${formatBytes(mount.sizeBytes ?? 0)}, ${access(readonly)}`;
+    case 'proc':
+      return `${destination} is a proc of the sandbox's own processes`;
+    case 'dev':
+      return `${destination} has a few harmless devices`;
+  }
+}
+
+function describeUser({ user, capabilities }: NormalizedSpec): string {
+  const groups = user.additionalGids.length === 0 ? '' : `, additional gids ${user.additionalGids.join(', ')}`;
+  const kept = capabilities.length === 0 ? 'without capabilities' : `with ${joinWords(capabilities)}`;
+  return `runs as uid ${user.uid}, gid ${user.gid}${groups}, ${kept}`;
+}
+
+function describeIds({ idMappings }: NormalizedSpec): string[] {
+  return (['uid', 'gid'] as const).flatMap((kind) =>
+    idMappings[kind]
+      .filter(({ containerID, hostID }) => containerID !== hostID)
+      .map(({ containerID, hostID, size }) =>
+        size === 1
+          ? `${kind} ${containerID} inside is ${kind} ${hostID} of this host`
+          : `${kind}s ${containerID} to ${containerID + size - 1} inside are ${hostID} to ${hostID + size - 1} of this host`,
+      ),
+  );
+}
+
+function describeSeccomp({ seccomp }: NormalizedSpec): string {
+  return seccomp === 'default'
+    ? 'system calls are filtered by the default seccomp profile'
+    : 'system calls are not filtered';
+}
+
+function describeTerminal({ terminal }: NormalizedSpec): string[] {
+  if (terminal === undefined) return [];
+  const size = terminal === true ? '' : ` of ${terminal.columns} columns and ${terminal.rows} rows`;
+  return [`runs on a terminal of its own${size}`];
+}
+
+function describeLimits(limits: NormalizedSpec['limits']): string[] {
+  const sentences = {
+    wallMs: (value: number) => `ends after ${time(value)}`,
+    cpuMs: (value: number) => `each process ends after ${time(value)} of processor time`,
+    openFiles: (value: number) => `each process opens descriptors below ${value}`,
+    fileBytes: (value: number) => `writes no file larger than ${formatBytes(value)}`,
+    stackBytes: (value: number) => `has stacks of at most ${formatBytes(value)}`,
+    coreBytes: (value: number) =>
+      value === 0 ? 'writes no core files' : `writes core files of at most ${formatBytes(value)}`,
+    outputBytes: (value: number) => `ends when it has written more than ${formatBytes(value)} to stdout and stderr`,
+  };
+  return (Object.keys(sentences) as (keyof typeof sentences)[]).flatMap((key) => {
+    const value = limits[key];
+    return value === undefined ? [] : [sentences[key](value)];
+  });
+}
+
+/** `30s` as `30 s`. */
+function time(milliseconds: number): string {
+  return formatMilliseconds(milliseconds).replace(/(?<=\d)(?=[a-z])/, ' ');
+}
+
+function access(readonly: boolean): string {
+  return readonly ? 'read-only' : 'writable';
+}
+
+function octal(value: number): string {
+  return `0${value.toString(8).padStart(3, '0')}`;
+}
+
+function count(number: number, noun: string): string {
+  return `${number} ${noun}${number === 1 ? '' : 's'}`;
+}

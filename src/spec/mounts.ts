@@ -1,0 +1,243 @@
+// Mounts and the workspace: each one sound by itself, and all of them together.
+import { resolve } from 'node:path/posix';
+import { SpecError } from '../errors/errors.ts';
+import { checkInteger, checkPath, checkPathInside } from './checks.ts';
+import type { SpecHost } from './host.ts';
+import { systemDirectories } from './host-view.ts';
+import type { Reporter } from './issues.ts';
+import { parseMountString } from './mount-string.ts';
+import { cleanPath, hasParentComponent, isWithin } from './paths.ts';
+import type { MountSpec, NormalizedMount, NormalizedSpec, SandboxSpec } from './types.ts';
+import { parseBytes } from './units.ts';
+import { describeLookup } from './words.ts';
+
+/** The kernel's own default would be half of the machine's memory. */
+const TMPFS_BYTES_DEFAULT = 64 * 1024 * 1024;
+const MODE_MAX = 0o7777;
+
+export interface MountContext {
+  readonly host: SpecHost;
+  readonly report: Reporter;
+  readonly notes: string[];
+}
+
+/** A mount with its place in the spec. */
+export interface PlacedMount extends NormalizedMount {
+  readonly at: readonly (string | number)[];
+}
+
+export function resolveMounts(given: SandboxSpec['mounts'], context: MountContext): PlacedMount[] {
+  const mounts: PlacedMount[] = [];
+  for (const [index, mount] of (given ?? []).entries()) {
+    const at = ['mounts', index];
+    const spec = typeof mount === 'string' ? fromString(mount, at, context.report) : mount;
+    const resolved = spec === undefined ? undefined : resolveMount(spec, at, typeof mount === 'string', context);
+    if (resolved !== undefined) mounts.push(resolved);
+  }
+  return mounts;
+}
+
+function fromString(text: string, at: PlacedMount['at'], report: Reporter): MountSpec | undefined {
+  const parsed = parseMountString(text);
+  if (!('problem' in parsed)) return { type: 'bind', ...parsed };
+  report(at, parsed.problem);
+  return undefined;
+}
+
+function resolveMount(
+  mount: MountSpec,
+  at: PlacedMount['at'],
+  inString: boolean,
+  context: MountContext,
+): PlacedMount | undefined {
+  const { report, notes } = context;
+  // In a string there are no keys to point at.
+  const field = (key: string): PlacedMount['at'] => (inString ? at : [...at, key]);
+  const origin = `mounts[${at[1]}]`;
+  const { type } = mount;
+  for (const [key, types] of Object.entries(fieldTypes)) {
+    if (mount[key as keyof typeof fieldTypes] !== undefined && !types.includes(type)) {
+      report(field(key), `is for ${types.join(' and ')} mounts, and this is a ${type} mount`);
+    }
+  }
+  if (sourceTypes.includes(type) && mount.source === undefined) report(at, `a ${type} mount needs a source`);
+  const problem = checkPathInside(mount.destination);
+  const destination = problem === undefined ? cleanPath(mount.destination) : undefined;
+  if (problem !== undefined) report(field('destination'), problem);
+  else if (destination === '/') report(field('destination'), "must not be '/': that is the root, so set 'root'");
+  if (type === 'overlay' || type === 'image') {
+    // Reached only where the caller can do without this feature.
+    notes.push(`${origin}, which is of type ${type}, is left out`);
+    return undefined;
+  }
+  const common = { origin, at, type, destination: destination ?? '/' };
+  if (type !== 'bind') {
+    const isTmpfs = type === 'tmpfs';
+    const sizeBytes = isTmpfs ? resolveSize(mount.sizeBytes, field('sizeBytes'), report) : undefined;
+    const mode = isTmpfs ? resolveMode(mount.mode, destination, field('mode'), report) : undefined;
+    return { ...common, source: undefined, sourceKind: undefined, readonly: mount.readonly ?? false, sizeBytes, mode };
+  }
+  if (mount.source === undefined) return undefined;
+  const source = resolveSource(mount.source, field('source'), mount.optional === true, context);
+  if (source === 'skipped') {
+    notes.push(`${origin} is skipped: ${mount.source} does not exist`);
+    return undefined;
+  }
+  if (source === undefined) return undefined;
+  return {
+    ...common,
+    source: source.path,
+    sourceKind: source.kind,
+    readonly: mount.readonly ?? true,
+    sizeBytes: undefined,
+    mode: undefined,
+  };
+}
+
+const sourceTypes: readonly MountSpec['type'][] = ['bind', 'overlay', 'image'];
+
+/** Which fields mean something for which types only. */
+const fieldTypes: Readonly<Record<'source' | 'sizeBytes' | 'mode' | 'optional', readonly MountSpec['type'][]>> = {
+  source: sourceTypes,
+  sizeBytes: ['tmpfs'],
+  mode: ['tmpfs'],
+  optional: ['bind'],
+};
+
+function resolveSize(given: MountSpec['sizeBytes'], at: PlacedMount['at'], report: Reporter): number {
+  if (given === undefined) return TMPFS_BYTES_DEFAULT;
+  const size = collect(() => parseBytes(given, at), report);
+  if (size === 0) report(at, 'must be at least 1 byte: tmpfs(5) takes 0 for no bound at all');
+  return size ?? 0;
+}
+
+function resolveMode(
+  given: number | undefined,
+  destination: string | undefined,
+  at: PlacedMount['at'],
+  report: Reporter,
+): number {
+  if (given === undefined) return destination === '/tmp' || destination === '/dev/shm' ? 0o1777 : 0o755;
+  const problem = checkInteger(given, 0, MODE_MAX);
+  if (problem !== undefined) report(at, problem);
+  return given;
+}
+
+/** What `attempt` gives; its issues are reported. */
+export function collect<T>(attempt: () => T, report: Reporter): T | undefined {
+  try {
+    return attempt();
+  } catch (error) {
+    if (!(error instanceof SpecError)) throw error;
+    for (const { path, message } of error.issues) report(path, message);
+    return undefined;
+  }
+}
+
+interface Source {
+  readonly path: string;
+  readonly kind: 'directory' | 'file';
+}
+
+function resolveSource(
+  text: string,
+  at: PlacedMount['at'],
+  optional: boolean,
+  { host, report }: MountContext,
+): Source | 'skipped' | undefined {
+  const problem = checkPath(text);
+  if (problem !== undefined) {
+    report(at, problem);
+    return undefined;
+  }
+  const absolute = hostPath(text, host);
+  // Resolved here: /proc/self/fd/3 is something else in another process, and a person wants to see what is really bound.
+  const path = host.realpath(absolute);
+  const found = host.stat(path ?? absolute);
+  if (path !== undefined && (found.kind === 'directory' || found.kind === 'file')) return { path, kind: found.kind };
+  const missing = found.kind === 'nothing' && (found.errno === 'ENOENT' || found.errno === 'ENOTDIR');
+  if (missing && optional) return 'skipped';
+  const description = describeLookup(text, absolute, found);
+  const hint = found.kind === 'nothing' ? '' : '; only files and directories can be bound';
+  report(at, `the source ${description}${hint}`);
+  return undefined;
+}
+
+/** Absolute, and not shortened: what `..` means after a symlink is the kernel's business. */
+function hostPath(text: string, host: SpecHost): string {
+  if (!hasParentComponent(text)) return resolve(host.cwd, text);
+  return text.startsWith('/') ? text : `${host.cwd}/${text}`;
+}
+
+export interface ResolvedWorkspace {
+  readonly workspace: NormalizedSpec['workspace'];
+  readonly mount: PlacedMount | undefined;
+}
+
+/** The workspace as a bind mount at its own path. */
+export function resolveWorkspace(given: SandboxSpec['workspace'], context: MountContext): ResolvedWorkspace {
+  const none: ResolvedWorkspace = { workspace: undefined, mount: undefined };
+  if (given === undefined) return none;
+  const { host, report, notes } = context;
+  const { path: text, access = 'rw' } = typeof given === 'string' ? { path: given } : given;
+  const at = typeof given === 'string' ? ['workspace'] : ['workspace', 'path'];
+  const source = resolveSource(text, at, false, context);
+  if (source === undefined || source === 'skipped') return none;
+  if (source.kind !== 'directory') {
+    report(at, `${text} is a ${source.kind}; a workspace is a directory. To bind a file, use mounts`);
+    return none;
+  }
+  // The path as the caller knows it: build trees remember it. After `..` only the resolved one is certain.
+  const path = hasParentComponent(text) ? source.path : cleanPath(resolve(host.cwd, text));
+  const reason = refusal(path, source.path);
+  if (reason !== undefined) {
+    report(at, reason);
+    return none;
+  }
+  noteHome(path, source.path, access, context);
+  if (access === 'overlay') notes.push('the workspace is read-only, because it cannot be an overlay');
+  const effective = access === 'rw' ? 'rw' : 'ro';
+  return {
+    workspace: { path, access: effective },
+    mount: {
+      type: 'bind',
+      source: source.path,
+      sourceKind: 'directory',
+      destination: path,
+      readonly: effective === 'ro',
+      sizeBytes: undefined,
+      mode: undefined,
+      origin: 'workspace',
+      at: ['workspace'],
+    },
+  };
+}
+
+/** Directories without which nothing runs inside, with those that /bin and its like lead to on a merged /usr. */
+const indispensable: readonly string[] = [
+  ...systemDirectories,
+  ...['/usr/bin', '/usr/sbin', '/usr/lib', '/usr/lib32', '/usr/lib64', '/usr/libx32'],
+  ...['/etc', '/proc', '/sys', '/dev'],
+];
+
+function refusal(path: string, source: string): string | undefined {
+  if (path === '/' || source === '/') {
+    return "a workspace of '/' would be the whole file system of this host; name the directory that the command works in";
+  }
+  const hidden = indispensable.find((directory) => isWithin(directory, path));
+  if (hidden !== undefined)
+    return `a workspace at ${path} would hide the sandbox's ${hidden}; name a directory that lies elsewhere`;
+  const kernel = ['/proc', '/sys'].find((directory) => isWithin(path, directory) || isWithin(source, directory));
+  return kernel === undefined ? undefined : `${path} lies in ${kernel}, which is the kernel's and no place to work in`;
+}
+
+function noteHome(path: string, source: string, access: string, { host, notes }: MountContext): void {
+  if (host.home === undefined) return;
+  const home = host.realpath(host.home) ?? host.home;
+  if (!isWithin(home, source)) return;
+  const verb = access === 'rw' ? 'read and change' : 'read';
+  const relation = home === source ? 'is' : 'contains';
+  notes.push(
+    `the workspace ${path} ${relation} the home directory ${host.home}: the command can ${verb} all of it, keys and tokens included`,
+  );
+}

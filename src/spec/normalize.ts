@@ -1,0 +1,136 @@
+// Every default filled in, every path absolute and looked at, every unit resolved. On the way of every run: no schema library, no needless
+// system call. Pure, given the host.
+//
+// Preconditions: the spec has the right shape (validateSpec, or options of the command line), and negotiation has let it through. Features that
+// are not served yet therefore only come here where the caller can do without them; each then gives way to the stricter thing.
+import { SpecError, type SpecIssue } from '../errors/errors.ts';
+import { resolveUser } from './accounts.ts';
+import { checkCapability } from './capabilities.ts';
+import { checkHostname, checkInteger, checkPathInside, TERMINAL_MAX } from './checks.ts';
+import { resolveEnv } from './environment.ts';
+import type { SpecHost } from './host.ts';
+import { resolveIdMappings } from './id-mappings.ts';
+import type { LookupCache } from './in-root.ts';
+import type { Reporter } from './issues.ts';
+import { builtinMountPoints, checkMountPoints, placeWorkspace } from './mount-points.ts';
+import { collect, type PlacedMount, resolveMounts, resolveWorkspace } from './mounts.ts';
+import { nearest } from './nearest.ts';
+import { cleanPath } from './paths.ts';
+import { resolveRoot, resolveWritablePaths } from './root.ts';
+import type { Limits, NormalizedMount, NormalizedSpec, SandboxSpec } from './types.ts';
+import { parseBytes, parseMilliseconds } from './units.ts';
+
+const HOSTNAME_DEFAULT = 'sandbox';
+const UMASK_DEFAULT = 0o022;
+
+/** @throws {SpecError} with every issue. Nothing was created. */
+export function normalize(spec: SandboxSpec, host: SpecHost): NormalizedSpec {
+  const issues: SpecIssue[] = [];
+  const report: Reporter = (path, message) => {
+    issues.push({ path, message });
+  };
+  const notes: string[] = [];
+  const cache: LookupCache = new Map();
+
+  const root = resolveRoot(spec.root, host, report, notes);
+  const resolvedUser = resolveUser(spec.user, host, root.lookupPath, report, cache);
+  const { idMappings, user } = resolveIdMappings(spec, resolvedUser, host, report, notes);
+  const home = user.uid === 0 ? '/root' : `/home/${user.name}`;
+  const own = builtinMountPoints({ home });
+  const writablePaths = resolveWritablePaths(spec.root, root, own, host, report, notes, cache);
+
+  const context = { host, report, notes };
+  const { workspace, mount } = resolveWorkspace(spec.workspace, context);
+  const mounts = placeWorkspace(resolveMounts(spec.mounts, context), mount);
+  const missingMountPoints = checkMountPoints(mounts, { ...context, root, home, cache });
+  const terminal = resolveTerminal(spec.terminal, report);
+
+  const normalized: NormalizedSpec = {
+    root: { kind: root.kind, path: root.path, readonly: root.readonly, writablePaths, missingMountPoints },
+    mounts: mounts.map(withoutPlace),
+    workspace,
+    cwd: resolveCwd(spec.cwd, workspace?.path ?? home, report),
+    cwdGiven: spec.cwd !== undefined || workspace !== undefined,
+    env: resolveEnv(spec.env, { env: host.env, home, user: user.name, terminal: terminal !== undefined }, report),
+    home,
+    hostname: resolveHostname(spec.hostname, report),
+    umask: resolveUmask(spec.umask, report),
+    user,
+    idMappings,
+    network: spec.network === 'host' ? 'host' : 'none',
+    limits: resolveLimits(spec.limits, report),
+    seccomp: spec.seccomp === 'unconfined' ? 'unconfined' : 'default',
+    capabilities: resolveCapabilities(spec.capabilities, report),
+    terminal,
+    notes,
+  };
+  if (issues.length > 0) throw new SpecError(issues);
+  return normalized;
+}
+
+function withoutPlace({ at: _at, ...mount }: PlacedMount): NormalizedMount {
+  return mount;
+}
+
+function resolveCwd(given: string | undefined, otherwise: string, report: Reporter): string {
+  if (given === undefined) return otherwise;
+  const problem = checkPathInside(given);
+  if (problem !== undefined) report(['cwd'], problem);
+  return cleanPath(given);
+}
+
+function resolveHostname(given: string | undefined, report: Reporter): string {
+  const problem = given === undefined ? undefined : checkHostname(given);
+  if (problem !== undefined) report(['hostname'], problem);
+  return given ?? HOSTNAME_DEFAULT;
+}
+
+function resolveUmask(given: number | undefined, report: Reporter): number {
+  const problem = given === undefined ? undefined : checkInteger(given, 0, 0o777);
+  if (problem !== undefined) report(['umask'], problem);
+  return given ?? UMASK_DEFAULT;
+}
+
+function resolveTerminal(given: SandboxSpec['terminal'], report: Reporter): NormalizedSpec['terminal'] {
+  if (given === undefined || typeof given === 'boolean') return given || undefined;
+  for (const key of ['columns', 'rows'] as const) {
+    const problem = checkInteger(given[key], 1, TERMINAL_MAX);
+    if (problem !== undefined) report(['terminal', key], problem);
+  }
+  return { columns: given.columns, rows: given.rows };
+}
+
+function resolveCapabilities(given: readonly string[] | undefined, report: Reporter): readonly string[] {
+  for (const [index, name] of (given ?? []).entries()) {
+    const problem = checkCapability(name, nearest);
+    if (problem !== undefined) report(['capabilities', index], problem);
+  }
+  return [...new Set(given)];
+}
+
+function resolveLimits(given: Limits = {}, report: Reporter): NormalizedSpec['limits'] {
+  const milliseconds = (key: 'wallMs' | 'cpuMs'): number | undefined => {
+    const value = given[key];
+    if (value === undefined) return undefined;
+    const parsed = collect(() => parseMilliseconds(value, ['limits', key]), report);
+    if (parsed === 0) report(['limits', key], 'must be at least 1 ms; for no bound leave it out');
+    return parsed;
+  };
+  const bytes = (key: 'fileBytes' | 'stackBytes' | 'coreBytes' | 'outputBytes'): number | undefined => {
+    const value = given[key];
+    return value === undefined ? undefined : collect(() => parseBytes(value, ['limits', key]), report);
+  };
+  const openFiles = given.openFiles;
+  const problem = openFiles === undefined ? undefined : checkInteger(openFiles, 0, Number.MAX_SAFE_INTEGER);
+  if (problem !== undefined) report(['limits', 'openFiles'], problem);
+  const found = {
+    wallMs: milliseconds('wallMs'),
+    cpuMs: milliseconds('cpuMs'),
+    openFiles,
+    fileBytes: bytes('fileBytes'),
+    stackBytes: bytes('stackBytes'),
+    outputBytes: bytes('outputBytes'),
+  };
+  const set = Object.entries(found).filter(([, value]) => value !== undefined);
+  return { ...Object.fromEntries(set), coreBytes: bytes('coreBytes') ?? 0 };
+}
