@@ -58,8 +58,8 @@ function failures(facilities: Facilities): string[] {
 
 /** Facilities that say something about the machine and not about what a sandbox needs. */
 const dependsOnMachine = new Set([
-  ...['idmap.ranges', 'binfmt_misc', 'clone3.cgroup', 'seccomp.i386', 'tiocsti', 'io_uring', 'landlock', 'mqueue'],
-  ...['root.mqueue', 'root.idmapped-mount', 'namespace.time', 'root.namespace.time', 'keyring'],
+  ...['idmap.ranges', 'binfmt_misc', 'clone3.cgroup', 'seccomp.i386', 'tiocsti', 'io_uring', 'landlock'],
+  ...['root.idmapped-mount', 'namespace.time', 'root.namespace.time', 'keyring'],
 ]);
 
 describe('on this host', () => {

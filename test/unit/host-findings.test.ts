@@ -119,7 +119,8 @@ describe('containers', () => {
   test('rootless Podman gets the option of Podman for its covered /proc', () => {
     const masked = [works, refused('proc.fresh', 'EPERM', 'mount')];
     const finding = pick(find(fakeHosts.rootlessPodman, masked, root), 'container-masks-proc');
-    expect(finding).toMatchObject({ severity: 'error', features: ['mount.proc'] });
+    expect(finding.severity).toBe('error');
+    expect(finding.features).toContain('mount.proc');
     expect(finding.cause).toContain('/proc/acpi');
     expect(finding.remedy).toContain('--security-opt unmask=ALL');
   });

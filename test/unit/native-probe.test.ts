@@ -14,7 +14,16 @@ const fullCapabilities = { '/proc/self/status': 'CapEff:\t000001ffffffffff\nNoNe
 
 const everyone = [
   ...['namespace.user', 'namespace.mount', 'namespace.pid', 'namespace.network', 'namespace.ipc', 'namespace.uts'],
-  ...['namespace.cgroup', 'idmap.single', 'idmap.ranges', 'proc.fresh', 'devpts', 'tmpfs', 'overlay.readonly'],
+  ...[
+    'namespace.cgroup',
+    'idmap.single',
+    'idmap.ranges',
+    'proc.fresh',
+    'devpts',
+    'mqueue',
+    'tmpfs',
+    'overlay.readonly',
+  ],
   ...[
     'bind.readonly',
     'mount-api',
@@ -31,6 +40,7 @@ const rootOnly = [
     'idmap.ranges',
     'proc.fresh',
     'devpts',
+    'mqueue',
     'tmpfs',
     'overlay.readonly',
     'bind.readonly',
@@ -89,9 +99,15 @@ describe('judgement', () => {
     expect(report.usable).toMatchObject({ available: false, remedy: expect.stringContaining('docker run') });
   });
 
-  test('a covered /proc costs mount.proc and nothing else', () => {
-    const report = judge(trials(everyone, ['proc.fresh']), host(fakeHosts.rootlessPodman, root), undefined);
-    expect(missing(report)).toEqual(['mount.proc']);
+  test('a covered /proc makes the backend unusable, for every sandbox has a /proc of its own', () => {
+    const masked = { facility: 'proc.fresh', ok: false, detail: 'mount too revealing', errno: 'EPERM', step: 'mount' };
+    const all = [...trials(everyone.filter((name) => name !== 'proc.fresh')), masked];
+    const report = judge(all, host(fakeHosts.rootlessPodman, root), undefined);
+    expect(report.usable).toMatchObject({
+      available: false,
+      because: expect.stringContaining('proc.fresh: mount too revealing (mount: EPERM)'),
+      remedy: expect.stringContaining('unmask=ALL'),
+    });
   });
 
   test('without a range only the ranges are missing, and usermod is named', () => {

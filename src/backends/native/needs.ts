@@ -12,13 +12,16 @@ export interface FeatureNeeds {
   readonly mechanism: string;
 }
 
-// The launcher makes a root of its own for every sandbox: whatever is asked for, these are done.
+// Every sandbox gets a root of its own with /proc, /dev and what belongs there: whatever is asked for, these are done (filesystem.ts).
 const always: readonly Need[] = [
   'namespace.mount',
   'namespace.pid',
   'tmpfs',
   ['mount-api', 'bind.readonly'],
   'pivot_root',
+  'proc.fresh',
+  'devpts',
+  'mqueue',
   'no_new_privs',
 ];
 
@@ -47,8 +50,8 @@ const table: Readonly<Partial<Record<Feature, readonly [mechanism: string, needs
   'root.missingMountPoints': ['overlay without an upper layer', ['overlay.readonly']],
   'mount.bind': ['bind mount', [readonlyMounts]],
   'mount.tmpfs': ['tmpfs', []],
-  'mount.proc': ['fresh proc', ['proc.fresh']],
-  'mount.dev': ['tmpfs, bind mounts of devices and a devpts of its own', ['devpts']],
+  'mount.proc': ['fresh proc', []],
+  'mount.dev': ['tmpfs, bind mounts of devices and a devpts of its own', []],
   workspace: ['bind mount', []],
   cwd: ['chdir', []],
   env: ['execve', []],
@@ -76,8 +79,8 @@ const table: Readonly<Partial<Record<Feature, readonly [mechanism: string, needs
   'seccomp.default': ['seccomp filter', ['seccomp.filter']],
   'capabilities.drop': ['capset and the bounding set', []],
   'capabilities.keep': ['ambient capabilities', ['capabilities.ambient']],
-  noNewPrivileges: ['PR_SET_NO_NEW_PRIVS', ['no_new_privs']],
-  terminal: ['pseudo-terminal of the sandbox', ['devpts']],
+  noNewPrivileges: ['PR_SET_NO_NEW_PRIVS', []],
+  terminal: ['pseudo-terminal of the sandbox', []],
   descriptors: ['dup2', []],
   'lifecycle.killTree': ['end of the pid namespace', []],
   'lifecycle.dieWithParent': ['end of file on a socket, and PR_SET_PDEATHSIG', []],

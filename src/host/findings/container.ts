@@ -1,6 +1,6 @@
 // What a container around this process withholds, and the options of its engine that give it.
 import type { Finding, HostFacts } from '../types.ts';
-import { type Diagnosable, failed, isPrivileged, lostWithoutUserNamespace, type Rule } from './rule.ts';
+import { type Diagnosable, failed, isolation, isPrivileged, lostWithoutUserNamespace, type Rule } from './rule.ts';
 
 export const containerRules: readonly Rule[] = [userNamespacesRefused, procCovered, rootWithoutPrivilege];
 
@@ -30,7 +30,8 @@ function procCovered(input: Diagnosable): Finding[] {
     {
       id: 'container-masks-proc',
       severity: 'error',
-      features: ['mount.proc'],
+      // Not only mount.proc: every sandbox has a /proc of its own.
+      features: isolation,
       cause: `${describe(host)} covers parts of /proc (${host.container.maskedProc.join(', ')}), so that the kernel refuses a fresh one inside a user namespace`,
       remedy: openContainer(host),
     },
