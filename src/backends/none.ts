@@ -5,21 +5,8 @@ import type { Readable, Writable } from 'node:stream';
 import { LaunchError, type LaunchFailure } from '../errors/errors.ts';
 import type { Availability, Feature } from '../features/feature.ts';
 import type { Backend, BackendPlan, LaunchEnd, LaunchedProcess, LaunchRequest } from './backend.ts';
+import { mechanisms, noneFeatures } from './none-recognized.ts';
 import { findProgram } from './program.ts';
-
-/** What gives each feature. All of these work on every host. */
-const mechanisms = {
-  env: 'execve(2)',
-  cwd: 'chdir(2)',
-  descriptors: 'dup2(2)',
-  'network.host': 'the network of this process',
-  // It holds while this process runs its event loop, and for the process group only: a daemon that leaves the group goes on.
-  'limits.wallMs': 'timer of this process, kill(2) of the process group',
-  'usage.wall': 'monotonic clock',
-} as const satisfies Partial<Record<Feature, string>>;
-
-type NoneFeature = keyof typeof mechanisms;
-const names = Object.keys(mechanisms) as NoneFeature[];
 
 export interface NoneDetail {
   readonly env: Readonly<Record<string, string>>;
@@ -30,10 +17,10 @@ export interface NoneDetail {
 
 export const none: Backend<NoneDetail> = {
   name: 'none',
-  recognized: new Set(names),
+  recognized: new Set(noneFeatures),
 
   async probe() {
-    const features = names.map((name): [Feature, Availability] => [
+    const features = noneFeatures.map((name): [Feature, Availability] => [
       name,
       { available: true, mechanism: mechanisms[name] },
     ]);
@@ -41,7 +28,7 @@ export const none: Backend<NoneDetail> = {
   },
 
   plan(spec, granted) {
-    const applied = names.filter((name) => granted.has(name));
+    const applied = noneFeatures.filter((name) => granted.has(name));
     return {
       backend: 'none',
       applied: applied.map((feature) => ({ feature, mechanism: mechanisms[feature] })),
@@ -88,10 +75,11 @@ class PlainProcess implements LaunchedProcess {
     this.stdout = child.stdout ?? undefined;
     this.stderr = child.stderr ?? undefined;
     this.extra = extraStreams(child, request);
-    const failed = new Promise<never>((_, reject) => {
-      child.once('error', (error) => reject(failureOf(error, request.command[0], plan.detail)));
-    });
-    handled(failed);
+    const failed = handled(
+      new Promise<never>((_, reject) => {
+        child.once('error', (error) => reject(failureOf(error, request.command[0], plan.detail)));
+      }),
+    );
     const spawnedAt = new Promise<void>((resolve) => child.once('spawn', resolve));
     this.started = handled(Promise.race([spawnedAt, failed]));
     const exited = new Promise<LaunchEnd>((resolve) => {

@@ -1,13 +1,32 @@
-// Which backends there are, and in which order they are tried. Each is loaded only when it is needed.
-import { type Backend, type BackendName, backendNames } from './backend.ts';
+// Which backends there are, what each knows, and in which order they are tried. The code of one is loaded only when it is to run something.
+import type { Feature } from '../features/feature.ts';
+import type { Backend, BackendName } from './backend.ts';
+import { recognized as nativeFeatures } from './native/recognized.ts';
+import { noneFeatures } from './none-recognized.ts';
 
-/** Tried in this order where the caller names none; the other backends only serve those who ask for them by name. */
-export const preference: readonly BackendName[] = ['native'];
+export interface RegisteredBackend {
+  readonly name: BackendName;
+  readonly recognized: ReadonlySet<Feature>;
+  /** Serves only those who ask for it by name. */
+  readonly byNameOnly: boolean;
+  readonly load: () => Promise<Backend>;
+}
 
-const loaders: { readonly [Name in BackendName]: () => Promise<Backend> } = {
-  native: async () => (await import('./native/index.ts')).native,
-  none: async () => (await import('./none.ts')).none,
-};
+/** In order of preference. */
+export const registry: readonly RegisteredBackend[] = [
+  {
+    name: 'native',
+    recognized: nativeFeatures,
+    byNameOnly: false,
+    load: async () => (await import('./native/index.ts')).native as Backend,
+  },
+  {
+    name: 'none',
+    recognized: new Set(noneFeatures),
+    byNameOnly: true,
+    load: async () => (await import('./none.ts')).none as Backend,
+  },
+];
 
 const loaded = new Map<BackendName, Backend>();
 
@@ -16,12 +35,9 @@ export function loadBackend(name: BackendName): Backend | Promise<Backend> {
   return loaded.get(name) ?? load(name);
 }
 
-export function isBackendName(name: string): name is BackendName {
-  return (backendNames as readonly string[]).includes(name);
-}
-
 async function load(name: BackendName): Promise<Backend> {
-  const backend = await loaders[name]();
+  const entry = registry.find((candidate) => candidate.name === name) as RegisteredBackend;
+  const backend = await entry.load();
   loaded.set(name, backend);
   return backend;
 }

@@ -1,7 +1,6 @@
 // From what the caller wrote to what a backend launches. Everything that can happen in the same tick does.
 import type { Backend, BackendName, BackendPlan, BackendReport, LaunchRequest } from '../backends/backend.ts';
-import { backendNames } from '../backends/backend.ts';
-import { isBackendName, loadBackend, preference } from '../backends/registry.ts';
+import { loadBackend, registry } from '../backends/registry.ts';
 import {
   BackendError,
   FeatureError,
@@ -12,7 +11,7 @@ import {
   type SpecIssue,
 } from '../errors/errors.ts';
 import type { Feature } from '../features/feature.ts';
-import { negotiate } from '../features/negotiate.ts';
+import { type Agreement, type Candidate, type NegotiationRequest, negotiate } from '../features/negotiate.ts';
 import { requirements } from '../features/requirements.ts';
 import { callerFacts } from '../host/facts.ts';
 import { checkCommand } from '../spec/command.ts';
@@ -25,7 +24,7 @@ import type { Enforcement } from './types.ts';
 /** A value, or a promise of it where something has to be loaded first. */
 export type Soon<T> = T | Promise<T>;
 
-export function then<T, U>(value: Soon<T>, next: (value: T) => Soon<U>): Soon<U> {
+export function whenReady<T, U>(value: Soon<T>, next: (value: T) => Soon<U>): Soon<U> {
   return value instanceof Promise ? value.then(next) : next(value);
 }
 
@@ -62,7 +61,13 @@ export function checkSandboxOptions(options: unknown): Omit<CheckedCall, 'comman
  * @throws {FeatureError | BackendError} when no backend gives what the spec asks for.
  */
 export function prepare(spec: unknown, options: CallOptions, issues: readonly SpecIssue[]): Soon<Prepared> {
-  return then(checkSpec(spec, issues), (checked) => negotiateAndPlan(normalize(checked, nodeSpecHost()), options));
+  return whenReady(checkSpec(spec, issues), (checked) => negotiateAndPlan(checked, options));
+}
+
+/** As `prepare`, for a spec that is known to have the right shape: the command line makes its own. */
+export function prepareTrusted(spec: SandboxSpec, options: CallOptions, issues: readonly SpecIssue[]): Soon<Prepared> {
+  if (issues.length > 0) throw new SpecError(issues);
+  return negotiateAndPlan(spec, options);
 }
 
 let validateSpec: ((value: unknown) => SandboxSpec) | undefined;
@@ -73,7 +78,7 @@ function checkSpec(spec: unknown, issues: readonly SpecIssue[]): Soon<SandboxSpe
     if (issues.length > 0) throw new SpecError(issues);
     return {};
   }
-  return then(validateSpec ?? loadSchema(), (validate) => {
+  return whenReady(validateSpec ?? loadSchema(), (validate) => {
     try {
       const valid = validate(spec);
       if (issues.length === 0) return valid;
@@ -95,60 +100,48 @@ function isEmpty(spec: unknown): boolean {
   return typeof spec === 'object' && spec !== null && !Array.isArray(spec) && Object.keys(spec).length === 0;
 }
 
-function negotiateAndPlan(spec: NormalizedSpec, options: CallOptions): Soon<Prepared> {
+function negotiateAndPlan(spec: SandboxSpec, options: CallOptions): Soon<Prepared> {
   const chosen = options.backend ?? backendOfEnvironment();
-  const required = requirements(spec, { descriptors: options.descriptors.size > 0 });
-  const names = chosen === undefined ? preference : [chosen];
-  // A run without `optional` is its own probe: only its failure is looked into.
-  const optional = options.optional === 'all' ? required : new Set(options.optional);
-  return then(loadCandidates(names, optional.size > 0), (candidates) => {
-    const {
-      backend: name,
-      granted,
-      skipped,
-    } = negotiate({
-      required,
-      optional,
-      candidates: candidates.map(({ backend, report }) => ({
-        name: backend.name,
-        recognized: backend.recognized,
-        ...(report === undefined ? {} : { report }),
-      })),
-      ...(chosen === undefined ? {} : { chosen }),
-    });
-    const candidate = candidates.find(({ backend }) => backend.name === name) as Candidate;
-    const plan = candidate.backend.plan(spec, granted, callerFacts());
-    return { spec, backend: candidate.backend, plan, enforcement: { backend: name, applied: plan.applied, skipped } };
+  const needs = { descriptors: options.descriptors.size > 0, caller: callerFacts() };
+  const request = { required: requirements(spec, needs), optional: options.optional, chosen };
+  return whenReady(candidatesFor(request), (candidates) => {
+    const first = negotiate({ ...request, candidates });
+    const normalized = normalize(spec, nodeSpecHost());
+    // Only who has looked at the root knows that it lacks mount points, and a spec is looked at only when somebody can serve it.
+    const missingMountPoints = normalized.root.missingMountPoints.length > 0;
+    const agreement = missingMountPoints
+      ? negotiate({ ...request, candidates, required: requirements(spec, { ...needs, missingMountPoints }) })
+      : first;
+    return whenReady(loadBackend(agreement.backend), (backend) => planWith(backend, normalized, agreement));
   });
 }
 
-interface Candidate {
-  readonly backend: Backend;
-  readonly report: BackendReport | undefined;
+function planWith(backend: Backend, spec: NormalizedSpec, { granted, skipped }: Agreement<BackendName>): Prepared {
+  const plan = backend.plan(spec, granted, callerFacts());
+  return { spec, backend, plan, enforcement: { backend: backend.name, applied: plan.applied, skipped } };
 }
 
-function loadCandidates(names: readonly BackendName[], probed: boolean): Soon<Candidate[]> {
-  const backends = names.map(loadBackend);
-  if (!probed && !backends.some((backend) => backend instanceof Promise)) {
-    return backends.map((backend) => ({ backend: backend as Backend, report: undefined }));
-  }
+/**
+ * Nothing is probed where everything is required: the launch is its own probe, and only its failure is looked into. Where something may be
+ * missing, it must be known beforehand what.
+ */
+function candidatesFor(request: Omit<NegotiationRequest, 'candidates'>): Soon<Candidate<BackendName>[]> {
+  if (request.optional !== 'all' && [...request.optional].length === 0) return [...registry];
   return Promise.all(
-    backends.map(async (loading) => {
-      const backend = await loading;
-      return { backend, report: probed ? await probeBackend(backend) : undefined };
+    registry.map(async (candidate) => {
+      const asked = request.chosen === undefined ? !candidate.byNameOnly : request.chosen === candidate.name;
+      return asked ? { ...candidate, report: await probeBackend(await loadBackend(candidate.name)) } : candidate;
     }),
   );
 }
 
 function backendOfEnvironment(): BackendName | undefined {
-  const name = process.env['SANDBOXLIB_BACKEND'];
-  if (name === undefined || name === '') return undefined;
-  if (isBackendName(name)) return name;
-  throw new BackendError(
-    `the environment variable SANDBOXLIB_BACKEND names no backend: '${name}'`,
-    [],
-    `set it to one of ${backendNames.join(', ')}`,
-  );
+  const given = process.env['SANDBOXLIB_BACKEND'];
+  if (given === undefined || given === '') return undefined;
+  const known = registry.find(({ name }) => name === given);
+  if (known !== undefined) return known.name;
+  const names = registry.map(({ name }) => name).join(', ');
+  throw new BackendError(`SANDBOXLIB_BACKEND names no backend: '${given}'`, [], `known are ${names}`);
 }
 
 const reports = new WeakMap<Backend, Promise<BackendReport>>();
