@@ -1,27 +1,73 @@
-// Which descriptors live on. close_range(2) does it since 5.9, its CLOEXEC flag since 5.11; before that /proc/self/fd is walked.
-#include <dirent.h>
+// Which descriptors live on. close_range(2) does it since 5.9, its CLOEXEC flag since 5.11; before that /proc/self/fd is walked, by system calls
+// alone: the command's process does this between clone and exec.
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <stdlib.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "run.h"
 #include "sys.h"
 
-// Calls `visit` for every open descriptor in the range.
-static bool each_descriptor(unsigned first, unsigned last, bool (*visit)(int descriptor)) {
-  DIR *directory = opendir("/proc/self/fd");
-  if (directory == NULL) return false;
-  int own = dirfd(directory);
-  bool ok = true;
-  for (struct dirent *entry = readdir(directory); entry != NULL && ok; entry = readdir(directory)) {
-    char *end;
-    long number = strtol(entry->d_name, &end, 10);
-    bool numeric = end != entry->d_name && *end == '\0';
-    if (numeric && number >= (long)first && (unsigned long)number <= last && number != own) ok = visit((int)number);
+#define ENTRIES_BYTES 4096
+#define PROC_MAGIC 0x9fa0
+
+// getdents64(2): a record is these fields, the name with a NUL, and padding.
+struct entry_head {
+  uint64_t inode;
+  int64_t offset;
+  uint16_t length;
+  uint8_t type;
+} __attribute__((packed));
+
+// -1 for "." and "..".
+static long descriptor_of(const char *name) {
+  long number = 0;
+  if (*name == '\0') return -1;
+  for (; *name != '\0'; name++) {
+    if (*name < '0' || *name > '9' || number > INT_MAX / 10) return -1;
+    number = number * 10 + (*name - '0');
   }
-  return closedir(directory) == 0 && ok;
+  return number;
+}
+
+// Only the kernel's own list will do, not a directory that somebody mounted in its place.
+static int open_list(void) {
+  int list = open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (list < 0) return -1;
+  struct statfs status;
+  if (fstatfs(list, &status) == 0 && status.f_type == PROC_MAGIC) return list;
+  (void)close(list);
+  errno = ENOSYS;
+  return -1;
+}
+
+static bool visit_entries(const char *entries, size_t length, int list, unsigned first, unsigned last, bool (*visit)(int descriptor)) {
+  for (size_t at = 0; at + sizeof(struct entry_head) < length;) {
+    struct entry_head head;
+    memcpy(&head, entries + at, sizeof head);
+    long number = descriptor_of(entries + at + sizeof head);
+    if (number != list && number >= (long)first && number <= (long)last && !visit((int)number)) return false;
+    at += head.length;
+  }
+  return true;
+}
+
+// Calls `visit` for every open descriptor in the range. The list is in the order of the numbers and read by position, so that closing what was
+// visited leaves out nothing.
+static bool each_descriptor(unsigned first, unsigned last, bool (*visit)(int descriptor)) {
+  int list = open_list();
+  if (list < 0) return false;
+  char entries[ENTRIES_BYTES];
+  ssize_t got;
+  bool ok = true;
+  while (ok && (got = sys_getdents(list, entries, sizeof entries)) != 0) {
+    ok = got > 0 && visit_entries(entries, (size_t)got, list, first, last, visit);
+  }
+  return close(list) == 0 && ok;
 }
 
 static bool mark(int descriptor) { return fcntl(descriptor, F_SETFD, FD_CLOEXEC) == 0; }

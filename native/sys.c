@@ -54,6 +54,8 @@ int sys_close_range(unsigned first, unsigned last, unsigned flags) {
   return (int)syscall(SYS_close_range, first, last, flags);
 }
 
+long sys_getdents(int directory, void *entries, size_t size) { return syscall(SYS_getdents64, directory, entries, size); }
+
 int sys_seccomp_filter(const struct sbx_sock_fprog *program) {
   int result = (int)syscall(SYS_seccomp, SBX_SECCOMP_SET_MODE_FILTER, 0, program);
   if (result < 0 && errno == ENOSYS) return prctl(PR_SET_SECCOMP, SBX_SECCOMP_MODE_FILTER, program, 0, 0);

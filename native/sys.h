@@ -20,6 +20,7 @@ int sys_fsmount(int context, unsigned attributes);
 int sys_mount_setattr(int directory, const char *path, unsigned flags, const struct sbx_mount_attr *attributes);
 int sys_pivot_root(const char *new_root, const char *put_old);
 int sys_close_range(unsigned first, unsigned last, unsigned flags);
+long sys_getdents(int directory, void *entries, size_t size);
 int sys_seccomp_filter(const struct sbx_sock_fprog *program);
 int sys_join_session_keyring(void);
 int sys_capset(uint64_t effective, uint64_t permitted, uint64_t inheritable);
