@@ -21,8 +21,9 @@
 #include "report.h"
 #include "sys.h"
 
-// Where mount(2) puts the new root for the moment: a directory that nobody binds from. move_mount needs none, it covers "/".
-#define LEGACY_BASE "/sys"
+// The new root is mounted over "/", where nothing else of the old root is hidden by it: lookups start at the old root, below what covers it.
+// By path only this leads to what covers it, because going up from "/" stays there and then crosses the mount.
+#define COVERING_ROOT "/.."
 
 static int new_root = -1;
 static int root_source = -1;  // the directory that the root shows, by the caller's own mount of it
@@ -78,21 +79,20 @@ static void legacy_remount(const struct mount_step *at, int mount_fd, uint32_t f
   if (mount(NULL, path, NULL, wanted, NULL) < 0) fail_mount(at, "mount");
 }
 
-// mount_setattr(2), or for kernels before 5.12 a remount of this one mount. A recursive request that cannot be made recursively is refused by
-// the caller, who then did not bind recursively.
-static void set_attributes(const struct mount_step *at, int mount_fd, uint32_t flags, bool recursive) {
-  struct sbx_mount_attr attributes = {.attr_set = attributes_of(flags), .propagation = MS_PRIVATE};
-  unsigned how = AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0U);
-  if (sys_mount_setattr(mount_fd, "", how, &attributes) == 0) return;
-  if (errno != ENOSYS) fail_mount(at, "mount_setattr");
-  legacy_remount(at, mount_fd, flags);
-}
-
 // Asked with nothing to change, which the kernel answers before it looks at the path.
 static bool kernel_has_mount_setattr(void) {
   static int known = -1;
   if (known < 0) known = sys_mount_setattr(-1, "", 0, &(struct sbx_mount_attr){0}) == 0 || (errno != ENOSYS && errno != EPERM);
   return known == 1;
+}
+
+// mount_setattr(2), or for kernels before 5.12 a remount of this one mount. A recursive request that cannot be made recursively is refused by
+// the caller, who then did not bind recursively.
+static void set_attributes(const struct mount_step *at, int mount_fd, uint32_t flags, bool recursive) {
+  struct sbx_mount_attr attributes = {.attr_set = attributes_of(flags), .propagation = MS_PRIVATE};
+  unsigned how = AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0U);
+  if (!kernel_has_mount_setattr()) legacy_remount(at, mount_fd, flags);
+  else if (sys_mount_setattr(mount_fd, "", how, &attributes) < 0) fail_mount(at, "mount_setattr");
 }
 
 // Opens what a bind is to show. It is looked up once, here, and only the descriptor is used from now on: what somebody puts at the path later
@@ -201,10 +201,11 @@ static bool configure(int context, const char *options) {
   return true;
 }
 
-// A detached new file system; -1 where the kernel has no fsopen(2).
+// A detached new file system; -1 where the kernel has no fsopen(2). EPERM may be a filter's word for that; when it is the kernel's own,
+// mount(2) gets the same answer.
 static int detached_filesystem(const struct mount_step *at, const char *type, const char *options, uint32_t flags) {
   int context = sys_fsopen(type);
-  if (context < 0 && errno == ENOSYS) return -1;
+  if (context < 0 && (errno == ENOSYS || errno == EPERM)) return -1;
   if (context < 0) fail_mount(at, "fsopen");
   if (!configure(context, options) || sys_fsconfig_create(context) < 0) fail_mount(at, "fsconfig");
   int mount_fd = sys_fsmount(context, attributes_of(flags));
@@ -223,7 +224,7 @@ static int mount_filesystem(const struct mount_step *at, const char *type, const
   char to[32];
   descriptor_path(to, target);
   if (mount(type, to, type, legacy_flags_of(flags), options) < 0) fail_mount(at, "mount");
-  mount_fd = new_root < 0 ? open(LEGACY_BASE, O_PATH | O_DIRECTORY | O_CLOEXEC) : path_open(new_root, at->path);
+  mount_fd = new_root < 0 ? open(COVERING_ROOT, O_PATH | O_DIRECTORY | O_CLOEXEC) : path_open(new_root, at->path);
   if (mount_fd < 0) fail_mount(at, "open");
   return mount_fd;
 }
@@ -232,12 +233,10 @@ void mounts_begin(void) {
   if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0) fail(STEP_ROOT, NO_INDEX, "mount", "/");
 }
 
-// Where the new root is mounted until the pivot. Path lookups start at the old root and do not see what covers "/" itself.
-static int open_base(const struct mount_step *at) {
-  const char *base = kernel_has_mount_setattr() ? "/" : LEGACY_BASE;
-  int target = open(base, O_PATH | O_DIRECTORY | O_CLOEXEC);
-  if (target < 0) fail(at->step, at->index, "open", base);
-  return target;
+static int open_root(const struct mount_step *at, const char *path) {
+  int root = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+  if (root < 0) fail(at->step, at->index, "open", path);
+  return root;
 }
 
 static void root_by_bind(const struct mount_step *at, int base, int source, uint32_t flags) {
@@ -251,8 +250,7 @@ static void root_by_bind(const struct mount_step *at, int base, int source, uint
   descriptor_path(from, source);
   descriptor_path(to, base);
   if (mount(from, to, NULL, MS_BIND | ((flags & PLAN_MOUNT_READONLY) ? 0UL : MS_REC), NULL) < 0) fail_mount(at, "mount");
-  new_root = open(LEGACY_BASE, O_PATH | O_DIRECTORY | O_CLOEXEC);
-  if (new_root < 0) fail(at->step, at->index, "open", LEGACY_BASE);
+  new_root = open_root(at, COVERING_ROOT);
   legacy_remount(at, new_root, flags);
 }
 
@@ -302,7 +300,7 @@ void mounts_root(struct record *record) {
   const char *source = read_string(r);
   const char *options = read_string(r);
   struct mount_step at = {.step = record->step, .index = record->index, .path = kind == PLAN_ROOT_TMPFS ? "/" : source};
-  int base = open_base(&at);
+  int base = open_root(&at, "/");
   if (kind == PLAN_ROOT_TMPFS) {
     new_root = mount_filesystem(&at, "tmpfs", options, PLAN_MOUNT_NOSUID | PLAN_MOUNT_NODEV, base);
     return;
