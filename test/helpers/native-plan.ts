@@ -1,0 +1,152 @@
+// Plans and runs of the launcher by itself, without the library around: what the tests of native/ start from.
+import { spawnSync } from 'node:child_process';
+import { chmodSync, closeSync, copyFileSync, mkdirSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { encodePlan } from '../../src/backends/native/encode.ts';
+import { callSteps } from '../../src/backends/native/launch.ts';
+import { launcherPath } from '../../src/backends/native/locate.ts';
+import { planNative } from '../../src/backends/native/plan.ts';
+import { parseStatusLine, type StatusLine } from '../../src/backends/native/status.ts';
+import type { Step } from '../../src/backends/native/steps.ts';
+import { features } from '../../src/features/feature.ts';
+import { callerFacts } from '../../src/host/facts.ts';
+import type { NormalizedSpec } from '../../src/spec/types.ts';
+
+/** An id that no account has: what runs under it owns nothing. */
+export const ORDINARY_ID = 54321;
+/** Where the programs of a bench are inside. */
+export const PROGRAMS = '/programs';
+
+const inNative = (name: string): string => fileURLToPath(new URL(`../../native/test/${name}`, import.meta.url));
+
+export interface Caller {
+  readonly name: string;
+  readonly uid: number;
+}
+
+/** Who can run the launcher in this process: whoever runs the tests, and as root an ordinary user too. */
+export function callers(): Caller[] {
+  const uid = process.getuid?.() ?? 0;
+  if (uid !== 0) return [{ name: 'an ordinary user', uid }];
+  return [
+    { name: 'root', uid: 0 },
+    { name: 'an ordinary user', uid: ORDINARY_ID },
+  ];
+}
+
+/** A directory, reachable for everybody, with the launcher and test programs in it. */
+export interface Bench {
+  readonly directory: string;
+  readonly launcher: string;
+  program(name: string): string;
+  remove(): void;
+}
+
+export function makeBench(...programs: readonly string[]): Bench {
+  const directory = mkdtempSync(join(tmpdir(), 'sandboxlib-bench-'));
+  chmodSync(directory, 0o755);
+  const launcher = join(directory, 'launcher');
+  copyFileSync(launcherPath(), launcher);
+  mkdirSync(join(directory, 'programs'));
+  const program = (name: string): string => join(directory, 'programs', name);
+  for (const name of programs) compile(inNative(`${name}.c`), program(name));
+  return { directory, launcher, program, remove: () => rmSync(directory, { recursive: true, force: true }) };
+}
+
+function compile(source: string, output: string): void {
+  const flags = ['-std=c11', '-D_GNU_SOURCE', '-O1', '-static', '-Wall', '-Wextra', '-Werror', '-Wconversion'];
+  const { status, stderr, error } = spawnSync('cc', [...flags, '-o', output, source], { encoding: 'utf8' });
+  if (error !== undefined) throw error;
+  if (status !== 0) throw new Error(stderr);
+}
+
+/** The default sandbox for a caller, with the bench's programs in it. */
+export function defaultSteps(
+  bench: Bench,
+  uid: number,
+  command: readonly [string, ...string[]],
+  overrides: Partial<NormalizedSpec> = {},
+): Step[] {
+  const whole = uid === 0;
+  const ids = [whole ? { containerID: 0, hostID: 0, size: 4294967295 } : { containerID: uid, hostID: uid, size: 1 }];
+  const home = whole ? '/root' : '/home/user';
+  const spec: NormalizedSpec = {
+    root: { kind: 'host', path: undefined, readonly: true, writablePaths: [], missingMountPoints: [] },
+    mounts: [
+      {
+        type: 'bind',
+        source: join(bench.directory, 'programs'),
+        destination: PROGRAMS,
+        readonly: true,
+        sourceKind: 'directory',
+      },
+    ],
+    workspace: undefined,
+    cwd: '/tmp',
+    cwdGiven: false,
+    env: { PATH: '/usr/bin:/bin', HOME: home },
+    home,
+    hostname: 'sandbox',
+    umask: 0o022,
+    user: { uid, gid: uid, additionalGids: [], name: 'user' },
+    idMappings: { uid: ids, gid: ids, needsHelper: false },
+    network: 'none',
+    limits: { coreBytes: 0 },
+    seccomp: 'default',
+    capabilities: [],
+    terminal: undefined,
+    notes: [],
+    ...overrides,
+  };
+  const plan = planNative(spec, new Set(features), { ...callerFacts(), uid, gid: uid });
+  return callSteps(plan.detail, { command, killSignal: 'SIGTERM', gracePeriodMs: 2000 }, []);
+}
+
+/** The witness as the command; see native/test/witness.c. */
+export function witnessCommand(bench: Bench, uid: number): [string, ...string[]] {
+  return [`${PROGRAMS}/witness`, String(uid), bench.directory];
+}
+
+export interface LauncherRun {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+  readonly stdout: string;
+  readonly stderr: string;
+  readonly lines: readonly StatusLine[];
+}
+
+/** Runs the launcher on a plan, behind `prefix` where there is one, and waits for it. */
+export function runSteps(
+  bench: Bench,
+  uid: number,
+  steps: readonly Step[],
+  prefix: readonly string[] = [],
+): LauncherRun {
+  const file = join(bench.directory, `plan-${uid}`);
+  writeFileSync(file, encodePlan(steps));
+  const plan = openSync(file, 'r');
+  const [command = '', ...args] = [...prefix, bench.launcher, 'run', '--plan-fd', '3', '--status-fd', '4'];
+  const ended = spawnSync(command, args, {
+    stdio: ['ignore', 'pipe', 'pipe', plan, 'pipe'],
+    encoding: 'utf8',
+    cwd: '/',
+    timeout: 60_000,
+    killSignal: 'SIGKILL',
+    ...(uid === process.getuid?.() ? {} : { uid, gid: uid }),
+  });
+  closeSync(plan);
+  if (ended.error !== undefined) throw ended.error;
+  const status = ended.output[4] ?? '';
+  return {
+    code: ended.status,
+    signal: ended.signal,
+    stdout: ended.stdout,
+    stderr: ended.stderr,
+    lines: status
+      .split('\n')
+      .filter((line) => line !== '')
+      .map(parseStatusLine),
+  };
+}

@@ -1,0 +1,84 @@
+// Older kernels lack system calls that the launcher likes best, and surroundings deny some. The promises stay the same; where they cannot be kept the
+// launcher refuses by the name of a step.
+import { constants } from 'node:os';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import {
+  type Bench,
+  callers,
+  defaultSteps,
+  type LauncherRun,
+  makeBench,
+  runSteps,
+  witnessCommand,
+} from '../helpers/native-plan.ts';
+import { requires } from '../helpers/requires.ts';
+
+requires('linux', 'userns', 'command:cc');
+
+let bench: Bench;
+beforeAll(() => {
+  bench = makeBench('witness', 'without_syscall');
+});
+afterAll(() => bench.remove());
+
+function run(uid: number, calls: readonly string[]): LauncherRun {
+  const prefix = calls.length === 0 ? [] : [bench.program('without_syscall'), ...calls, '--'];
+  return runSteps(bench, uid, defaultSteps(bench, uid, witnessCommand(bench, uid)), prefix);
+}
+
+const newMountApi = ['open_tree', 'move_mount', 'fsopen', 'fsmount', 'fsconfig', 'mount_setattr'];
+const lesser: Record<string, readonly string[]> = {
+  'everything there is': [],
+  'no openat2, before 5.6': ['openat2'],
+  'no close_range, before 5.9': ['close_range'],
+  'no flag CLOSE_RANGE_CLOEXEC, before 5.11': ['--errno', String(constants.errno.EINVAL), 'close_range@2=4'],
+  'no mount_setattr, before 5.12': ['mount_setattr'],
+  'only mount(2), before 5.2': newMountApi,
+  'no seccomp(2), before 3.17': ['seccomp'],
+  'no keyctl': ['keyctl'],
+  'a kernel of 2018': ['openat2', 'close_range', 'keyctl', 'seccomp', ...newMountApi],
+  'a filter that answers EPERM to what it does not know': [
+    ...['--errno', String(constants.errno.EPERM)],
+    ...['openat2', 'close_range', 'keyctl', ...newMountApi],
+  ],
+};
+
+describe.each(callers())('as $name', ({ uid }) => {
+  it.each(Object.entries(lesser))('the default sandbox keeps every promise with %s', (_title, calls) => {
+    const { code, stdout, stderr, lines } = run(uid, calls);
+    expect({ stdout, stderr, last: lines.at(-1) }).toMatchObject({
+      stdout: 'witness\n',
+      stderr: '',
+      last: { event: 'ended', cause: 'command', code: 0 },
+    });
+    expect(code).toBe(0);
+  });
+
+  it.each([
+    ['clone', 'namespaces'],
+    ['mount', 'root'],
+    ['pivot_root', 'pivot'],
+    ['umount2', 'pivot'],
+    ['sethostname', 'hostname'],
+    ['prlimit64', 'rlimit'],
+    ['setresuid', 'map-ids'],
+    ['capset', 'capabilities'],
+    ['prctl@0=38', 'no-new-privileges'],
+    ['prctl@0=24', 'capabilities'],
+    ['prctl@0=28', 'user'],
+  ])('without %s it refuses at step %s and starts nothing', (call, step) => {
+    for (const errno of [constants.errno.ENOSYS, constants.errno.EPERM]) {
+      const { code, stdout, lines } = run(uid, ['--errno', String(errno), call]);
+      expect(lines).toEqual([expect.objectContaining({ event: 'failed', step })]);
+      expect(stdout).toBe('');
+      expect(code).toBe(125);
+    }
+  });
+
+  it('without seccomp in either form it refuses rather than run without a filter', () => {
+    // prctl(PR_SET_SECCOMP); hidden after seccomp(2), for the rehearsal itself needs one of them.
+    const { code, stdout, lines } = run(uid, ['seccomp', 'prctl@0=22']);
+    expect(lines).toEqual([expect.objectContaining({ event: 'failed', step: 'seccomp' })]);
+    expect({ code, stdout }).toEqual({ code: 125, stdout: '' });
+  });
+});
