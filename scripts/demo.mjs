@@ -54,12 +54,24 @@ function requireToolchain() {
 function printBuild({ steps, output, enforcement }) {
   console.log('');
   for (const { command, result } of steps) {
-    console.log(`  ${command.join(' ').padEnd(28)} ${formatSeconds(result.usage.wallMs)}`);
+    console.log(
+      `  ${command.join(' ').padEnd(28)} ${formatSeconds(result.usage.wallMs)}${testSummary(String(result.stdout))}`,
+    );
   }
   console.log(`\nIt says: ${output.trim()}`);
   console.log(`\nEnforced by the backend ${enforcement.backend}:\n`);
   for (const { feature, mechanism } of enforcement.applied) console.log(`  ${feature.padEnd(24)} ${mechanism}`);
   for (const { feature, because } of enforcement.skipped) console.log(`  ${feature.padEnd(24)} skipped: ${because}`);
+}
+
+/**
+ * What automake's test driver counted: `# PASS:  5`.
+ *
+ * @param {string} output
+ */
+function testSummary(output) {
+  const counts = [...output.matchAll(/^# (PASS|FAIL|ERROR): +(\d+)$/gm)].filter(([, , count]) => count !== '0');
+  return counts.map(([, verdict, count]) => `, ${verdict} ${count}`).join('');
 }
 
 /** @param {number} wallMs */
