@@ -1,0 +1,467 @@
+// The one table of options. Parsing, `--help`, docs/cli.md, the manual page and the shell's completion all come from it.
+// Words are those of the spec. Texts are sentences for users: what, then what happens at the edge.
+import { constants } from 'node:os';
+import { backendNames } from '../backends/backend.ts';
+import { features } from '../features/feature.ts';
+import { capabilityNames, checkCapability } from '../spec/capabilities.ts';
+import { nearest } from '../spec/nearest.ts';
+import type { Limits, MountSpec, OciSeccomp } from '../spec/types.ts';
+import { checkBytes, checkMilliseconds } from '../spec/units.ts';
+import type { Draft, Option } from './option.ts';
+import * as read from './values.ts';
+
+export const options: readonly Option[] = [
+  {
+    name: 'workspace',
+    short: 'w',
+    value: 'PATH[:ro|:rw|:overlay]',
+    valueOptional: true,
+    group: 'Files',
+    sets: 'workspace',
+    help: 'show this directory at its own path and start in it; by default the current one, read-write',
+    details:
+      'The value is attached: -w, -w=PATH, -w=:ro, --workspace=PATH:ro. What the command changes there stays. overlay is not served yet.',
+    completes: 'directory',
+    apply: (draft, value) =>
+      read.attempt(
+        () => read.readWorkspace(value, process.cwd()),
+        (workspace) => {
+          draft.workspace = workspace;
+        },
+      ),
+  },
+  {
+    name: 'root',
+    value: 'DIR|host',
+    group: 'Files',
+    sets: 'root',
+    help: 'what the command sees as /: a directory, or the system directories of this host (the default)',
+    details: 'The same as a directory as first operand. Images are not served yet.',
+    completes: 'directory',
+    apply: (draft, value) =>
+      read.attempt(
+        () => read.readRoot(value),
+        (root) => Object.assign(draft.root, root),
+      ),
+  },
+  {
+    name: 'readonly',
+    key: 'root.readonly',
+    group: 'Files',
+    sets: 'root.readonly',
+    help: 'mount the root read-only (the default); mounts keep their own setting',
+    apply: (draft) => use(() => (draft.root.readonly = true)),
+  },
+  {
+    name: 'no-readonly',
+    key: 'root.readonly',
+    group: 'Files',
+    sets: 'root.readonly',
+    help: 'let the command write to the root directory itself; changes stay',
+    apply: (draft) => use(() => (draft.root.readonly = false)),
+  },
+  {
+    name: 'writable',
+    value: 'PATH',
+    repeatable: true,
+    group: 'Files',
+    sets: 'root.writablePaths',
+    help: 'an absolute path inside a read-only root that stays writable',
+    apply: (draft, value) => {
+      const { root } = draft;
+      if (typeof root.writablePaths === 'string') return 'excludes a list of paths after all or none';
+      if (value !== 'all' && value !== 'none') root.writablePaths = [...(root.writablePaths ?? []), value];
+      else if (root.writablePaths === undefined) root.writablePaths = value;
+      else return `${value} excludes a list of paths`;
+      return undefined;
+    },
+    details: 'Also all, or none.',
+  },
+  {
+    name: 'bind',
+    value: 'SRC:DST[:ro|:rw]',
+    repeatable: true,
+    group: 'Files',
+    sets: 'mounts',
+    help: 'show a file or directory of this host at DST, read-only unless :rw; SRC alone: at its own path',
+    details: 'A colon of a path is written \\:.',
+    completes: 'file',
+    apply: (draft, value) => addMount(draft, `--bind ${value}`, () => read.readBind(value)),
+  },
+  {
+    name: 'tmpfs',
+    value: 'DST[:SIZE]',
+    repeatable: true,
+    group: 'Files',
+    sets: 'mounts',
+    help: 'an empty directory in memory at DST, gone afterwards; 64MiB unless SIZE says more',
+    apply: (draft, value) => addMount(draft, `--tmpfs ${value}`, () => read.readTmpfs(value)),
+  },
+  {
+    name: 'mount',
+    value: 'KEY=VALUE,...',
+    repeatable: true,
+    group: 'Files',
+    sets: 'mounts',
+    help: 'one mount in full: type=, source=, destination=, readonly, size=, mode=, optional',
+    details:
+      'type is bind (the default), tmpfs, proc or dev; overlay and image are not served yet. readonly=false makes a bind writable. optional: ' +
+      'skipped when the source does not exist. A comma of a path is written \\,. SRC:DST[:ro|:rw] is taken too. ' +
+      'Mounts of --bind, --tmpfs and --mount are made in the order given.',
+    apply: (draft, value) => addMount(draft, `--mount ${value}`, () => read.readMount(value)),
+  },
+
+  {
+    name: 'cwd',
+    value: 'DIR',
+    group: 'Process',
+    sets: 'cwd',
+    help: 'absolute directory inside in which the command starts; by default the workspace, else $HOME',
+    apply: (draft, value) => use(() => (draft.rest.cwd = value)),
+  },
+  {
+    name: 'env',
+    value: 'NAME[=VALUE]',
+    repeatable: true,
+    group: 'Process',
+    sets: 'env',
+    help: 'a variable of the command; NAME alone: as it is here',
+    details:
+      'The command gets a small clean environment (PATH, HOME, USER, LOGNAME, LANG, TMPDIR, and TERM on a terminal) and what is named.',
+    apply: (draft, value) => {
+      const equals = value.indexOf('=');
+      if (equals === 0 || value === '') return `'${value}' has no name before the =`;
+      if (equals === -1) draft.env.inherit.push(value);
+      else draft.env.set[value.slice(0, equals)] = value.slice(equals + 1);
+      return undefined;
+    },
+  },
+  {
+    name: 'env-inherit',
+    value: 'NAME[,NAME...]',
+    repeatable: true,
+    group: 'Process',
+    sets: 'env.inherit',
+    help: 'variables that the command gets as they are here; LC_* takes all that begin so, * takes all',
+    apply: (draft, value) => {
+      const names = value.split(',');
+      if (names.includes('')) return `'${value}' has an empty name in it`;
+      draft.env.inherit.push(...names);
+      return undefined;
+    },
+  },
+  {
+    name: 'tty',
+    short: 't',
+    group: 'Process',
+    sets: 'terminal',
+    help: 'run on a terminal of its own: for shells, editors, and whatever asks questions',
+    details:
+      'Stdin, stdout and stderr of the command are then that one terminal. The size of this terminal is passed on.',
+    apply: (draft) => use(() => (draft.rest.terminal = true)),
+  },
+  {
+    name: 'umask',
+    value: 'OCTAL',
+    group: 'Process',
+    sets: 'umask',
+    help: 'file mode creation mask; 022 by default',
+    apply: (draft, value) =>
+      read.attempt(
+        () => read.readOctal(value),
+        (umask) => (draft.rest.umask = umask),
+      ),
+  },
+  {
+    name: 'kill-signal',
+    value: 'SIGNAL',
+    group: 'Process',
+    help: 'first signal of an orderly end; SIGTERM by default',
+    completes: Object.keys(constants.signals),
+    apply: (draft, value) =>
+      read.attempt(
+        () => read.readWord(value, Object.keys(constants.signals) as NodeJS.Signals[], 'signal'),
+        (signal) => (draft.settings.killSignal = signal),
+      ),
+  },
+  {
+    name: 'grace',
+    value: 'TIME',
+    group: 'Process',
+    help: 'how long after it SIGKILL follows; 2s by default',
+    apply: (draft, value) => checkMilliseconds(value) ?? use(() => (draft.settings.gracePeriodMs = value)),
+  },
+
+  {
+    name: 'user',
+    value: 'NAME|UID[:GROUP|GID]',
+    group: 'Identity',
+    sets: 'user',
+    help: 'who the command is inside; by default the caller. Names are looked up inside the root',
+    apply: (draft, value) => use(() => (draft.rest.user = value)),
+  },
+  mapping('uid-map', 'uidMappings', 'uids'),
+  mapping('gid-map', 'gidMappings', 'gids'),
+  {
+    name: 'hostname',
+    value: 'NAME',
+    group: 'Identity',
+    sets: 'hostname',
+    help: "the host name inside; 'sandbox' by default",
+    apply: (draft, value) => use(() => (draft.rest.hostname = value)),
+  },
+
+  {
+    name: 'network',
+    value: 'none|host',
+    group: 'Network',
+    sets: 'network',
+    help: 'none: only a loopback of its own (the default); host: all of this host’s network',
+    completes: ['none', 'host'],
+    apply: (draft, value) =>
+      read.attempt(
+        () => read.readWord(value, ['none', 'host'], 'network'),
+        (network) => (draft.network = network),
+      ),
+  },
+  {
+    name: 'allow',
+    value: 'HOST:PORT',
+    repeatable: true,
+    group: 'Network',
+    sets: 'network.allow',
+    help: 'a name and port that the command may reach (not served yet: refused)',
+    apply: (draft, value) => use(() => draft.allow.push(value)),
+  },
+  {
+    name: 'publish',
+    value: '[ADDRESS:]PORT',
+    repeatable: true,
+    group: 'Network',
+    sets: 'network.publish',
+    help: 'a port of the sandbox to be reached from here (not served yet: refused)',
+    apply: (draft, value) => use(() => draft.publish.push(value)),
+  },
+
+  time('wall', 'wallMs', 'wall-clock time; then everything in the sandbox is ended'),
+  time('cpu', 'cpuMs', 'processor time of each process, in whole seconds; then SIGXCPU, then SIGKILL'),
+  size('output', 'outputBytes', 'bytes to stdout and stderr together; then everything in the sandbox is killed'),
+  count('open-files', 'openFiles', 0, 'open descriptors of each process; then EMFILE'),
+  size('file-size', 'fileBytes', 'size of any file that is written; then SIGXFSZ'),
+  size('stack', 'stackBytes', 'stack of a process; then SIGSEGV'),
+  size('core', 'coreBytes', 'size of a core file; 0B by default'),
+  size('memory', 'memoryBytes', 'memory of the whole sandbox (not served yet: refused)'),
+  count('pids', 'pids', 1, 'processes and threads in the sandbox (not served yet: refused)'),
+  size('disk', 'diskBytes', 'bytes on the file systems of the sandbox (not served yet: refused)'),
+  {
+    name: 'cpus',
+    value: 'NUMBER',
+    group: 'Limits',
+    sets: 'limits.cpus',
+    help: "processors' worth of time, such as 1.5 (not served yet: refused)",
+    apply: (draft, value) =>
+      read.attempt(
+        () => read.readProcessors(value),
+        (cpus) => (draft.limits.cpus = cpus),
+      ),
+  },
+
+  {
+    name: 'seccomp',
+    value: 'default|unconfined|FILE',
+    group: 'Isolation',
+    sets: 'seccomp',
+    help: 'which system calls the command may make',
+    details:
+      'strict, and a FILE with an OCI seccomp section, are not served yet: refused. A file in this directory is written ./FILE.',
+    completes: 'file',
+    apply: (draft, value) =>
+      read.attempt(
+        () =>
+          value.includes('/')
+            ? (read.readJsonFile(value) as OciSeccomp)
+            : read.readWord(value, ['default', 'strict', 'unconfined'], 'seccomp profile, and no path with a slash'),
+        (seccomp) => (draft.rest.seccomp = seccomp),
+      ),
+  },
+  {
+    name: 'cap-keep',
+    value: 'CAP_NAME',
+    repeatable: true,
+    group: 'Isolation',
+    sets: 'capabilities',
+    help: 'a capability that the command keeps, within its own user namespace; none by default',
+    completes: capabilityNames,
+    apply: (draft, value) => checkCapability(value, nearest) ?? use(() => draft.capabilities.push(value)),
+  },
+  {
+    name: 'backend',
+    value: 'NAME',
+    group: 'Isolation',
+    help: 'this backend and no other; by default $SANDBOXLIB_BACKEND, else the first that can do it',
+    completes: backendNames,
+    apply: (draft, value) =>
+      read.attempt(
+        () => read.readWord(value, backendNames, 'backend'),
+        (backend) => (draft.settings.backend = backend),
+      ),
+  },
+  {
+    name: 'optional',
+    value: 'FEATURE|all',
+    repeatable: true,
+    group: 'Isolation',
+    help: 'go on without this feature where this host does not have it; a line says what was skipped',
+    completes: [...features, 'all'],
+    apply: (draft, value) => {
+      const { settings } = draft;
+      if (value === 'all') settings.optional = 'all';
+      if (value === 'all' || settings.optional === 'all') return undefined;
+      const { optional } = settings;
+      return read.attempt(
+        () => read.readWord(value, features, 'feature'),
+        (feature) => optional.push(feature),
+      );
+    },
+  },
+
+  {
+    name: 'profile',
+    value: 'FILE',
+    group: 'This run',
+    help: 'a spec in JSON, as schema/sandbox-spec.schema.json has it; options go before it or add to it',
+    details:
+      'An option with one value replaces that of the file. Mounts, variables, writable paths, capabilities and allowed hosts are added to those of the file. ' +
+      'Relative paths in the file start at the current directory.',
+    completes: 'file',
+    apply: (draft, value) => use(() => (draft.profile = value)),
+  },
+  {
+    name: 'status-fd',
+    value: 'N',
+    group: 'This run',
+    help: 'write what happens as JSON lines to descriptor N: planned, started, and result or error',
+    apply: (draft, value) =>
+      read.attempt(
+        () => read.readInteger(value, 1),
+        (fd) => (draft.settings.statusFd = fd),
+      ),
+  },
+  {
+    name: 'json',
+    group: 'Output',
+    modes: ['run', 'explain', 'doctor', 'backends'],
+    help: 'for a run: the result as one JSON line, the last on stderr, unless --status-fd gets it; else: JSON instead of text',
+    apply: (draft) => use(() => (draft.settings.json = true)),
+  },
+  {
+    name: 'bwrap',
+    group: 'Output',
+    modes: ['explain'],
+    help: 'explain: the nearest command line of bubblewrap',
+    apply: (draft) => use(() => (draft.settings.bwrap = true)),
+  },
+  {
+    name: 'verbose',
+    short: 'v',
+    group: 'Output',
+    modes: ['run', 'doctor'],
+    help: 'after a run: what was enforced, and by what; doctor: everything that was tried',
+    apply: (draft) => use(() => (draft.settings.verbose = true)),
+  },
+  {
+    name: 'quiet',
+    short: 'q',
+    group: 'Output',
+    modes: ['run'],
+    help: 'no hints, and no word of what was skipped; errors are still said',
+    apply: (draft) => use(() => (draft.settings.quiet = true)),
+  },
+  {
+    name: 'help',
+    short: 'h',
+    group: 'Output',
+    modes: ['run', 'explain', 'doctor', 'backends', 'completion', 'help'],
+    help: 'print this and exit',
+    apply: (draft) => use(() => (draft.settings.help = true)),
+  },
+  {
+    name: 'version',
+    group: 'Output',
+    modes: ['run'],
+    help: 'print the version and exit',
+    apply: (draft) => use(() => (draft.settings.version = true)),
+  },
+];
+
+type KeysOf<Value> = {
+  [Key in keyof Limits]-?: Exclude<Limits[Key], undefined> extends Value ? Key : never;
+}[keyof Limits];
+
+function size(name: string, key: Exclude<KeysOf<number | string>, 'wallMs' | 'cpuMs'>, help: string): Option {
+  return {
+    name,
+    value: 'SIZE',
+    group: 'Limits',
+    sets: `limits.${key}`,
+    help,
+    apply: (draft, value) => checkBytes(value) ?? use(() => Object.assign(draft.limits, { [key]: value })),
+  };
+}
+
+function time(name: string, key: 'wallMs' | 'cpuMs', help: string): Option {
+  return {
+    name,
+    value: 'TIME',
+    group: 'Limits',
+    sets: `limits.${key}`,
+    help,
+    apply: (draft, value) => checkMilliseconds(value) ?? use(() => Object.assign(draft.limits, { [key]: value })),
+  };
+}
+
+function count(name: string, key: KeysOf<number>, minimum: number, help: string): Option {
+  return {
+    name,
+    value: 'NUMBER',
+    group: 'Limits',
+    sets: `limits.${key}`,
+    help,
+    apply: (draft, value) =>
+      read.attempt(
+        () => read.readInteger(value, minimum),
+        (number) => (draft.limits[key] = number),
+      ),
+  };
+}
+
+function mapping(name: string, key: 'uidMappings' | 'gidMappings', ids: string): Option {
+  return {
+    name,
+    value: 'INSIDE:OUTSIDE:COUNT',
+    repeatable: true,
+    group: 'Identity',
+    sets: key,
+    help: `which ${ids} inside stand for which outside; 'subordinate': the caller's ranges of /etc/sub${ids.slice(0, 3)}`,
+    apply: (draft, value) => {
+      const known = draft[key];
+      if (known === 'subordinate' || (value === 'subordinate' && known !== undefined))
+        return "'subordinate' excludes other mappings";
+      if (value === 'subordinate') return use(() => (draft[key] = value));
+      return read.attempt(
+        () => read.readIdMapping(value),
+        (range) => (draft[key] = [...(known ?? []), range]),
+      );
+    },
+  };
+}
+
+function addMount(draft: Draft, origin: string, parse: () => MountSpec): string | undefined {
+  return read.attempt(parse, (mount) => draft.mounts.push({ mount, origin }));
+}
+
+/** For what cannot be wrong. */
+function use(write: () => unknown): undefined {
+  write();
+  return undefined;
+}

@@ -1,0 +1,106 @@
+// `run-sandbox COMMAND`: the way that has to be short. Whatever only some runs need is imported where they need it.
+import { SpecError } from '../errors/errors.ts';
+import { checkCall, type Prepared, prepareTrusted, whenReady } from '../run/launch.ts';
+import { runOptionNames } from '../run/options.ts';
+import { Process } from '../run/process.ts';
+import type { RunEvent, RunResult } from '../run/types.ts';
+import type { SandboxSpec } from '../spec/types.ts';
+import { exitStatus, exitStatusOfError } from './exit.ts';
+import { sayError, sayUsage } from './failure.ts';
+import { commandOf } from './operands.ts';
+import type { Settings } from './option.ts';
+import type { Parsed } from './parse.ts';
+import { say } from './say.ts';
+import { specOf } from './spec.ts';
+import { checkDescriptor, StatusWriter } from './status.ts';
+
+/** Signals that ask a program to end. What they mean to the command is the command's business, so they are passed on. */
+const forwarded = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const;
+
+/** Runs the command; the status to exit with. */
+export async function runCommand(parsed: Parsed): Promise<number> {
+  const { draft } = parsed;
+  const { settings } = draft;
+  const problems = [...parsed.problems];
+  const command = commandOf(parsed);
+  if (command.length === 0) problems.push('no command given: run-sandbox [options] [--] COMMAND [ARG...]');
+  const profile =
+    draft.profile === undefined ? undefined : (await import('./profile.ts')).loadProfile(draft.profile, problems);
+  const descriptorProblem = settings.statusFd === undefined ? undefined : checkDescriptor(settings.statusFd);
+  if (descriptorProblem !== undefined) problems.push(`--status-fd: ${descriptorProblem}`);
+  const status = new StatusWriter(descriptorProblem === undefined ? settings.statusFd : undefined, settings.json);
+  if (problems.length > 0) {
+    const exit = sayUsage(problems);
+    status.error(new SpecError(problems.map((message) => ({ path: ['options'], message }))), exit);
+    return exit;
+  }
+
+  let prepared: Prepared | undefined;
+  try {
+    const spec = specOf(draft, profile);
+    const result = await launch(spec, command, settings, status, (ready) => {
+      prepared = ready;
+    });
+    const exit = exitStatus(result.outcome);
+    if (settings.verbose) sayEnforcement(result);
+    if (result.outcome.kind === 'limit') say(`ended by its limit ${result.outcome.limit}`, 'red');
+    if (result.outcome.kind === 'exited' && exit !== 0 && prepared !== undefined && !settings.quiet) {
+      await hint({ kind: 'exited' }, prepared, command);
+    }
+    status.result(result, exit);
+    return exit;
+  } catch (error) {
+    const exit = exitStatusOfError(error);
+    sayError(error, draft, profile?.mounts?.length);
+    if (prepared !== undefined && !settings.quiet) await hint({ kind: 'failed', error }, prepared, command);
+    status.error(error instanceof Error ? error : new Error(String(error)), exit);
+    return exit;
+  }
+}
+
+async function launch(
+  spec: SandboxSpec,
+  command: readonly string[],
+  settings: Settings,
+  status: StatusWriter,
+  onPrepared: (prepared: Prepared) => void,
+): Promise<RunResult> {
+  const { backend, optional, killSignal, gracePeriodMs } = settings;
+  const onEvent = (event: RunEvent): void => status.event(event);
+  const stdio = { stdin: 'inherit', stdout: 'inherit', stderr: 'inherit' };
+  const call = checkCall(command, { ...stdio, backend, optional, killSignal, gracePeriodMs, onEvent }, runOptionNames);
+  const run = new Process(call, 'run', () =>
+    whenReady(prepareTrusted(spec, call.options, call.issues), (prepared) => {
+      onPrepared(prepared);
+      if (!settings.quiet) saySkipped(prepared);
+      return prepared;
+    }),
+  );
+  const listeners = forwarded.map((signal) => ({ signal, listener: () => run.forward(signal) }));
+  for (const { signal, listener } of listeners) process.on(signal, listener);
+  try {
+    return await run.result;
+  } finally {
+    for (const { signal, listener } of listeners) process.off(signal, listener);
+  }
+}
+
+function saySkipped({ enforcement }: Prepared): void {
+  if (enforcement.skipped.length === 0) return;
+  say(`skipped: ${enforcement.skipped.map(({ feature, because }) => `${feature} (${because})`).join('; ')}`, 'yellow');
+}
+
+function sayEnforcement({ enforcement }: RunResult): void {
+  const applied = enforcement.applied.map(({ feature, mechanism }) => `  ${feature}: ${mechanism}`);
+  say([`enforced by backend ${enforcement.backend}:`, ...applied].join('\n'));
+}
+
+async function hint(
+  failure: import('./hints.ts').Failure,
+  prepared: Prepared,
+  command: readonly string[],
+): Promise<void> {
+  const [{ hintFor }, { nodeHintHost }] = await Promise.all([import('./hints.ts'), import('./hint-host.ts')]);
+  const text = hintFor(failure, prepared.spec, command, nodeHintHost());
+  if (text !== undefined) say(text, 'yellow');
+}

@@ -1,0 +1,102 @@
+// From options, and a profile where there is one, to a spec. Options replace what has one value and add to what is a list.
+import { formatPath, type SpecIssue } from '../errors/errors.ts';
+import { isEnvSpec } from '../spec/environment.ts';
+import type { EnvSpec, NetworkPolicy, RootSpec, SandboxSpec } from '../spec/types.ts';
+import type { Draft } from './option.ts';
+import { options } from './options.ts';
+
+/** Preconditions: `profile` was checked against the schema. */
+export function specOf(draft: Draft, profile: SandboxSpec = {}): SandboxSpec {
+  const { mounts, workspace, limits, uidMappings, gidMappings, capabilities, rest } = draft;
+  return {
+    ...profile,
+    ...rest,
+    ...given('root', mergeRoot(draft, profile.root)),
+    ...given(
+      'mounts',
+      joined(
+        profile.mounts,
+        mounts.map(({ mount }) => mount),
+      ),
+    ),
+    ...given('workspace', workspace),
+    ...given('env', mergeEnv(draft, profile.env)),
+    ...given('network', mergeNetwork(draft, profile.network)),
+    ...given('limits', Object.keys(limits).length === 0 ? undefined : { ...profile.limits, ...limits }),
+    ...given('uidMappings', uidMappings),
+    ...given('gidMappings', gidMappings),
+    ...given('capabilities', joined(profile.capabilities, capabilities)),
+  };
+}
+
+function given<Key extends string, Value>(key: Key, value: Value | undefined): { [K in Key]?: Value } {
+  return (value === undefined ? {} : { [key]: value }) as { [K in Key]?: Value };
+}
+
+function joined<Item>(before: readonly Item[] | undefined, added: readonly Item[]): readonly Item[] | undefined {
+  return added.length === 0 ? undefined : [...(before ?? []), ...added];
+}
+
+function mergeRoot({ root }: Draft, profile: SandboxSpec['root']): SandboxSpec['root'] | undefined {
+  const { host, path, image, readonly, writablePaths } = root;
+  const before = rootOf(profile);
+  if (Object.keys(root).length === 0) return undefined;
+  const { path: pathBefore, image: imageBefore, writablePaths: writableBefore, ...kept } = before;
+  const named = host === true || path !== undefined || image !== undefined;
+  const where = named
+    ? { ...given('path', path), ...given('image', image) }
+    : { ...given('path', pathBefore), ...given('image', imageBefore) };
+  const writable =
+    Array.isArray(writablePaths) && Array.isArray(writableBefore)
+      ? [...writableBefore, ...writablePaths]
+      : (writablePaths ?? writableBefore);
+  return { ...kept, ...where, ...given('readonly', readonly), ...given('writablePaths', writable) };
+}
+
+function rootOf(root: SandboxSpec['root']): RootSpec {
+  if (typeof root !== 'string') return root ?? {};
+  return root === 'host' ? {} : { path: root };
+}
+
+function mergeEnv({ env }: Draft, profile: SandboxSpec['env']): EnvSpec | undefined {
+  if (env.inherit.length === 0 && Object.keys(env.set).length === 0) return undefined;
+  const before = envOf(profile);
+  // A name that an option sets is no longer inherited, and the other way round: the option is the later word.
+  const set = Object.entries({ ...before.set }).filter(([name]) => !env.inherit.includes(name));
+  return {
+    inherit: [...(before.inherit ?? []), ...env.inherit].filter((name) => !Object.hasOwn(env.set, name)),
+    set: Object.fromEntries([...set, ...Object.entries(env.set)]),
+  };
+}
+
+function envOf(env: SandboxSpec['env']): EnvSpec {
+  if (env === undefined) return {};
+  return isEnvSpec(env) ? env : { set: env };
+}
+
+function mergeNetwork(draft: Draft, profile: SandboxSpec['network']): SandboxSpec['network'] | undefined {
+  const { network, allow, publish } = draft;
+  if (allow.length === 0 && publish.length === 0) return network;
+  const before: NetworkPolicy = typeof profile === 'object' ? profile : {};
+  return {
+    ...before,
+    ...given('allow', joined(before.allow, allow)),
+    ...given('publish', joined(before.publish, publish)),
+  };
+}
+
+/** An issue in the words of the command line, where an option is behind it: `--bind /x:/y: does not exist`. */
+export function describeIssue({ path, message }: SpecIssue, draft: Draft, mountsOfProfile: number): string {
+  const [head, index] = path;
+  if (head === 'mounts' && typeof index === 'number') {
+    const mount = draft.mounts[index - mountsOfProfile];
+    if (mount !== undefined) return `${mount.origin}: ${[...path.slice(2), ''].join(' ')}${message}`;
+  }
+  if (head === 'command') return `command: ${message}`;
+  if (draft.profile !== undefined) return `${formatPath(path)}: ${message}`;
+  const dotted = formatPath(path);
+  const option =
+    options.find(({ sets }) => sets === dotted) ??
+    options.find(({ sets }) => sets !== undefined && /^\w+$/.test(sets) && sets === head);
+  return `${option === undefined ? dotted : `--${option.name}`}: ${message}`;
+}

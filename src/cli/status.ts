@@ -1,0 +1,58 @@
+// JSON lines for programs: what happens, on a descriptor of their choice. Readers ignore members that they do not know.
+import { fstatSync } from 'node:fs';
+import type { RunEvent, RunResult } from '../run/types.ts';
+import { writeAll } from './say.ts';
+
+export interface StatusLine {
+  readonly event: 'planned' | 'started' | 'result' | 'error';
+  readonly [member: string]: unknown;
+}
+
+export class StatusWriter {
+  readonly #fd: number | undefined;
+  readonly #finalOnStderr: boolean;
+
+  /** `finalOnStderr`: where there is no descriptor, the last line goes to stderr. */
+  constructor(fd: number | undefined, finalOnStderr: boolean) {
+    this.#fd = fd;
+    this.#finalOnStderr = finalOnStderr;
+  }
+
+  event(event: RunEvent): void {
+    if (this.#fd === undefined) return;
+    if (event.kind === 'planned') this.#write(this.#fd, { event: 'planned', backend: event.backend });
+    else if (event.kind === 'started') this.#write(this.#fd, { event: 'started', pid: event.pid });
+  }
+
+  /** Exactly one of these two closes the stream. */
+  result(result: RunResult, exitStatus: number): void {
+    const { command, outcome, exitCode, signal, usage, enforcement } = result;
+    this.#final({ event: 'result', command, outcome, exitCode, signal, exitStatus, usage, enforcement });
+  }
+
+  error(error: Error, exitStatus: number): void {
+    const { name, cause, ...members } = Object.fromEntries(Object.entries(error));
+    const because = cause instanceof Error ? { cause: cause.message } : {};
+    this.#final({ event: 'error', ...members, ...because, message: error.message, exitStatus });
+  }
+
+  #final(line: StatusLine): void {
+    const fd = this.#fd ?? (this.#finalOnStderr ? 2 : undefined);
+    if (fd !== undefined) this.#write(fd, line);
+  }
+
+  /** A reader that went away misses the rest: the run is not its business alone. */
+  #write(fd: number, line: StatusLine): void {
+    writeAll(fd, `${JSON.stringify(line)}\n`);
+  }
+}
+
+/** Why nothing can be written to `fd`. */
+export function checkDescriptor(fd: number): string | undefined {
+  try {
+    fstatSync(fd);
+    return undefined;
+  } catch (error) {
+    return `descriptor ${fd} is not open here (${(error as NodeJS.ErrnoException).code}); open it as in: run-sandbox --status-fd ${fd} ... ${fd}>FILE`;
+  }
+}

@@ -1,0 +1,81 @@
+// What the commands are, in words: for help, docs/cli.md and the manual page.
+import { type Mode, subcommands } from './option.ts';
+
+export const summaries: Readonly<Record<Mode, string>> = {
+  run:
+    'Runs one command in a sandbox made for it and gone afterwards: no network, its own processes, a clean environment, a private /tmp and $HOME, ' +
+    'and of this host only the system directories, read-only. Options end at the first operand, so those of the command are its own.',
+  explain:
+    'Says what a run would do, without running anything: the backend, the promises, each step. Takes the options of a run.',
+  doctor:
+    'Tries what this host offers, and says what is missing, why, and how to get it. Exit status 0 when the native backend can run the default sandbox, else 1.',
+  backends: 'Prints which backend offers which feature on this host.',
+  completion: 'Prints a completion script. For bash: source <(run-sandbox completion bash)',
+  help: 'Prints help on a command.',
+};
+
+export function usages(mode: Mode): readonly string[] {
+  switch (mode) {
+    case 'run':
+      return [
+        'run-sandbox [options] [--] COMMAND [ARG...]',
+        'run-sandbox [options] DIRECTORY [COMMAND [ARG...]]',
+        'run-sandbox explain | doctor | backends | completion | help',
+      ];
+    case 'explain':
+      return ['run-sandbox explain [options] [--] [COMMAND [ARG...]]'];
+    case 'doctor':
+    case 'backends':
+      return [`run-sandbox ${mode} [options]`];
+    case 'completion':
+      return ['run-sandbox completion bash'];
+    case 'help':
+      return ['run-sandbox help [COMMAND]'];
+  }
+}
+
+/** What the first operand may be. */
+export const operandRules: readonly (readonly [what: string, meaning: string])[] = [
+  [
+    'a word of ours as the very first argument',
+    'that command of run-sandbox; `run-sandbox -- doctor` runs a program called doctor',
+  ],
+  [
+    'a path with a slash that is a directory',
+    'the root, as with --root; what follows is the command, /bin/sh when nothing does',
+  ],
+  ['an image file (.aci, .oci, .tar, also compressed)', 'the root; not served yet: refused'],
+  ['anything else, and everything after `--`', 'the command'],
+];
+
+export const exitStatuses: readonly (readonly [status: string, meaning: string])[] = [
+  ['0-255', 'that of the command'],
+  ['128+n', 'signal n ended the command, or was sent to run-sandbox and ended the sandbox'],
+  ['124', 'a limit ended it; stderr, --json and --status-fd say which'],
+  ['125', 'wrong use, or the sandbox failed; the command did not run'],
+  ['126', 'the command cannot be executed'],
+  ['127', 'the command, or its interpreter, was not found'],
+];
+
+export const statusLines: readonly (readonly [event: string, meaning: string])[] = [
+  ['planned', 'the backend was chosen: `backend`'],
+  ['started', 'the command runs: `pid` of the launcher on this host'],
+  ['result', 'the end: `outcome`, `exitCode`, `signal`, `exitStatus`, `usage`, `enforcement`'],
+  ['error', 'the sandbox failed, or wrong use: `code`, `message`, `exitStatus`, and what belongs to that code'],
+];
+
+export const examples: readonly (readonly [command: string, meaning: string])[] = [
+  ['run-sandbox uname -a', 'a program of this host, with nothing in its reach'],
+  ['run-sandbox -w -- npm test', 'work in the current directory'],
+  [
+    'run-sandbox -w=:ro --wall 30s --output 1MB ./judge.sh',
+    'look, but change nothing; half a minute, a megabyte of output',
+  ],
+  ['run-sandbox -t ./rootfs', 'a shell in a directory tree'],
+  ['run-sandbox --bind "$HOME/.gitconfig" --network host -w git fetch', 'one more file, and the network'],
+];
+
+/** The commands beside a run, with what they are. */
+export function subcommandsOf(): readonly (readonly [usage: string, summary: string])[] {
+  return subcommands.map((name) => [usages(name)[0] ?? name, summaries[name]] as const);
+}
