@@ -171,8 +171,8 @@ function checkAllowed(mappings: readonly IdMapping[], kind: Kind, host: SpecHost
     if (allowed.some((range) => hostID >= range.start && hostID + size <= range.start + range.size)) continue;
     const ids = size === 1 ? `${kind.id} ${hostID}` : `${kind.id}s ${hostID} to ${hostID + size - 1}`;
     const message = privileged
-      ? `${ids} do not exist in the user namespace of this process (/proc/self/${kind.id}_map)`
-      : `${ids} are not this user's: they are in no range of ${callerName(host)} in ${kind.file}; ${remedy(host)}`;
+      ? `${ids} cannot be mapped: there is no such id in the user namespace of this process (/proc/self/${kind.id}_map)`
+      : `${ids} ${size === 1 ? 'belongs' : 'belong'} to somebody else: not in a range of ${callerName(host)} in ${kind.file}; ${remedy(host)}`;
     report([kind.key, index], message);
   }
 }

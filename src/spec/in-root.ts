@@ -33,7 +33,7 @@ export function resolveInRoot(host: SpecHost, root: string, path: string, cache:
     ...(errno === undefined ? {} : { errno }),
   });
   for (let name = pending.pop(); name !== undefined; name = pending.pop()) {
-    if (kind !== 'directory') return end(below(place, name), 'unreachable', 'ENOTDIR');
+    if (kind !== 'directory') return end(place, 'unreachable', 'ENOTDIR');
     if (name === '..') {
       place = place.slice(0, place.lastIndexOf('/')) || '/';
       continue;

@@ -9,7 +9,7 @@ import { parseMountString } from './mount-string.ts';
 import { cleanPath, hasParentComponent, isWithin } from './paths.ts';
 import type { MountSpec, NormalizedMount, NormalizedSpec, SandboxSpec } from './types.ts';
 import { parseBytes } from './units.ts';
-import { describeLookup } from './words.ts';
+import { describeLookup, joinWords } from './words.ts';
 
 /** The kernel's own default would be half of the machine's memory. */
 const TMPFS_BYTES_DEFAULT = 64 * 1024 * 1024;
@@ -57,7 +57,7 @@ function resolveMount(
   const { type } = mount;
   for (const [key, types] of Object.entries(fieldTypes)) {
     if (mount[key as keyof typeof fieldTypes] !== undefined && !types.includes(type)) {
-      report(field(key), `is for ${types.join(' and ')} mounts, and this is a ${type} mount`);
+      report(field(key), `is for ${joinWords(types)} mounts, and this is a ${type} mount`);
     }
   }
   if (sourceTypes.includes(type) && mount.source === undefined) report(at, `a ${type} mount needs a source`);
