@@ -95,7 +95,8 @@ export function checkOptions(options: unknown, allowed: readonly OptionName[], i
     report(['input'], 'excludes stdin: give one of the two');
   const call = { ...defaults, ...checked } as CallOptions;
   const { stdin, stdout, stderr, descriptors } = checked;
-  return { ...call, plainStdio: !(stdin || stdout || stderr || descriptors) };
+  const plainStdio = [stdin, stdout, stderr, descriptors].every((option) => option === undefined);
+  return { ...call, plainStdio };
 }
 
 type Report = (path: readonly (string | number)[], message: string) => void;
@@ -116,7 +117,7 @@ const checks: { readonly [Name in OptionName]: (value: unknown, report: Report) 
   },
   descriptors(value, report) {
     const found = new Map<number, number | 'pipe'>();
-    if (!isObject(value)) report([], 'must be an object of descriptor numbers');
+    if (!isObject(value) || Array.isArray(value)) report([], 'must be an object of descriptor numbers');
     else {
       for (const [key, source] of Object.entries(value)) {
         const number = Number(key);
@@ -164,7 +165,7 @@ const checks: { readonly [Name in OptionName]: (value: unknown, report: Report) 
     }
     value.forEach((feature, index) => {
       if (!(features as readonly unknown[]).includes(feature)) {
-        report([index], `is no feature: ${describeValue(feature)}${suggestion(feature, features)}`);
+        report([index], `is no feature: ${quote(feature)}${suggestion(feature, features)}`);
       }
     });
     return value;
@@ -186,7 +187,7 @@ function checkTargets(value: unknown, report: Report): readonly OutputTarget[] {
 function oneOf(words: readonly string[]): (value: unknown, report: Report) => unknown {
   return (value, report) => {
     if (!words.includes(value as string)) {
-      report([], `must be one of ${words.map((word) => `'${word}'`).join(', ')}, not ${describeValue(value)}`);
+      report([], `must be one of ${words.map((word) => `'${word}'`).join(', ')}, not ${quote(value)}`);
     }
     return value;
   };
@@ -211,6 +212,10 @@ function unknownOption(name: string, allowed: readonly OptionName[]): string {
 function suggestion(value: unknown, words: readonly string[]): string {
   const close = typeof value === 'string' ? nearest(value, words) : undefined;
   return close === undefined ? '' : `; did you mean '${close}'?`;
+}
+
+function quote(value: unknown): string {
+  return typeof value === 'string' ? `'${value}'` : describeValue(value);
 }
 
 function isObject(value: unknown): value is Record<PropertyKey, unknown> {

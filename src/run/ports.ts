@@ -60,13 +60,8 @@ export class OutputPort {
     source.on('error', (error: NodeJS.ErrnoException) => {
       if (!endOfStream.has(error.code ?? '')) this.#onError(error);
     });
+    if (this.#kept) this.#keep(source, collect);
     for (const { stream } of sinks) source.pipe(stream, { end: false });
-    if (!this.#kept) return;
-    if (this.#reader !== undefined) {
-      this.#give(source, this.#reader);
-      if (this.#alone) this.#resolveFinished();
-    } else if (collect === 'now') source.on('data', this.#collect);
-    else queueMicrotask(() => this.#reader ?? source.on('data', this.#collect));
   }
 
   /** No more output: the source is at its end, or there never was one. Idempotent. */
@@ -93,6 +88,18 @@ export class OutputPort {
   collected(): { readonly bytes: Uint8Array | undefined; readonly truncated: boolean } {
     const bytes = this.#kept && this.#reader === undefined ? this.#collector.bytes() : undefined;
     return { bytes, truncated: this.#collector.truncated };
+  }
+
+  #keep(source: Readable, collect: 'now' | 'soon'): void {
+    if (this.#reader !== undefined) {
+      this.#give(source, this.#reader);
+      if (this.#alone) this.#resolveFinished();
+    } else if (collect === 'now' || !this.#alone) {
+      // Sinks let the source flow at once; who takes the stream later in this tick still gets all of it.
+      source.on('data', this.#collect);
+    } else {
+      process.nextTick(() => this.#reader ?? source.on('data', this.#collect));
+    }
   }
 
   readonly #collect = (chunk: Uint8Array): void => this.#collector.push(chunk);
@@ -169,7 +176,10 @@ function follow(stream: Writable, end: boolean, onError: (error: unknown) => voi
   const gone = new Promise<void>((resolve) => {
     settle = resolve;
   });
+  let failed = false;
   const fail = (error: unknown): void => {
+    if (failed) return;
+    failed = true;
     for (const port of ports) port.detach(stream);
     onError(error);
     settle();
