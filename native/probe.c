@@ -75,28 +75,9 @@ static const struct trial everyone[] = {
     {"io_uring", 0, probe_io_uring},
 };
 
-// Root can do without a user namespace: the same trials with the privilege that the caller itself has.
+// What only a caller with privilege of its own can do.
 static const struct trial root_only[] = {
-    {"root.namespace.mount", MOUNT, probe_mount_namespace},
-    {"root.namespace.pid", CLONE_NEWPID, probe_pid_namespace},
-    {"root.namespace.network", CLONE_NEWNET, probe_network_namespace},
-    {"root.namespace.ipc", CLONE_NEWIPC, probe_ipc_namespace},
-    {"root.namespace.uts", CLONE_NEWUTS, probe_uts_namespace},
-    {"root.namespace.cgroup", CLONE_NEWCGROUP, probe_cgroup_namespace},
-    {"root.namespace.time", 0, probe_time_namespace},
     {"root.idmap.ranges", 0, probe_foreign_ids},
-    {"root.proc.fresh", MOUNT | CLONE_NEWPID, probe_proc},
-    {"root.sysfs", MOUNT | CLONE_NEWNET, probe_sysfs},
-    {"root.devpts", MOUNT, probe_devpts},
-    {"root.mqueue", MOUNT | CLONE_NEWIPC, probe_mqueue},
-    {"root.tmpfs", MOUNT, probe_tmpfs},
-    {"root.overlay", MOUNT, probe_overlay},
-    {"root.overlay.readonly", MOUNT, probe_overlay_readonly},
-    {"root.bind.readonly", MOUNT, probe_bind_readonly},
-    {"root.mount-api", MOUNT, probe_mount_api},
-    {"root.mount_setattr", MOUNT, probe_mount_setattr},
-    {"root.pivot_root", MOUNT, probe_pivot_root},
-    {"root.capabilities.ambient", 0, probe_ambient_capabilities},
     {"root.idmapped-mount", 0, probe_idmapped_mount},
 };
 

@@ -50,11 +50,11 @@ describe('user namespaces', () => {
     expect(ids(find({ ...fakeHosts.debian10, ...fullCapabilities }, [], root))).not.toContain('userns-switched-off');
   });
 
-  test('max_user_namespaces = 0 is an error for an ordinary user and a warning for root', () => {
+  test('max_user_namespaces = 0 is an error for an ordinary user and for root', () => {
     expect(pick(find(fakeHosts.noUserNamespaces), 'userns-none-allowed')).toMatchObject({ severity: 'error' });
     const forRoot = pick(find({ ...fakeHosts.noUserNamespaces, ...fullCapabilities }, [], root), 'userns-none-allowed');
-    expect(forRoot.severity).toBe('warning');
-    expect(forRoot.features).not.toContain('namespace.pid');
+    expect(forRoot.severity).toBe('error');
+    expect(forRoot.features).toContain('namespace.pid');
   });
 
   test('a bound that is reached is told from a bound of 0', () => {

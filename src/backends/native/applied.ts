@@ -1,12 +1,12 @@
 // By which mechanism the native backend keeps each promise, in the kernel's words.
+import { InternalError } from '../../errors/errors.ts';
 import type { Feature } from '../../features/feature.ts';
 import type { NormalizedSpec } from '../../spec/types.ts';
 import type { AppliedFeature } from '../backend.ts';
 
-const mechanisms: Partial<Record<Feature, string | ((spec: NormalizedSpec) => string)>> = {
+const mechanisms: Partial<Record<Feature, string>> = {
   'root.host': 'tmpfs with read-only bind mounts of system directories, pivot_root',
-  'root.path': (spec) =>
-    overlaid(spec) ? 'read-only overlay over the directory, pivot_root' : 'bind mount, pivot_root',
+  'root.path': 'bind mount, pivot_root',
   'root.readonly': 'MOUNT_ATTR_RDONLY',
   'root.writablePaths': 'bind mounts over a read-only root',
   'root.missingMountPoints': 'overlay with a layer of mount points',
@@ -40,7 +40,7 @@ const mechanisms: Partial<Record<Feature, string | ((spec: NormalizedSpec) => st
   'limits.outputBytes': 'pipes through the launcher',
   'seccomp.default': 'seccomp filter',
   'capabilities.drop': 'empty capability sets, locked securebits',
-  'capabilities.keep': (spec) => `ambient capabilities of the user namespace: ${spec.capabilities.join(', ')}`,
+  'capabilities.keep': 'ambient capabilities of the user namespace',
   noNewPrivileges: 'PR_SET_NO_NEW_PRIVS',
   terminal: "pseudo-terminal of the sandbox's devpts",
   descriptors: 'close_range, dup2',
@@ -50,16 +50,20 @@ const mechanisms: Partial<Record<Feature, string | ((spec: NormalizedSpec) => st
   'usage.cpu': 'wait4 of pid 1 of the pid namespace',
 };
 
-function overlaid(spec: NormalizedSpec): boolean {
-  return spec.root.readonly && spec.root.missingMountPoints.length > 0;
+/** For a report, where there is no spec. */
+export function mechanismOf(feature: Feature): string {
+  const mechanism = mechanisms[feature];
+  if (mechanism === undefined) throw new InternalError(`the native backend does not say how it enforces ${feature}`);
+  return mechanism;
 }
 
 export function appliedFeatures(spec: NormalizedSpec, granted: ReadonlySet<Feature>): AppliedFeature[] {
-  const applied: AppliedFeature[] = [];
-  for (const feature of granted) {
-    const mechanism = mechanisms[feature];
-    if (mechanism === undefined) continue;
-    applied.push({ feature, mechanism: typeof mechanism === 'string' ? mechanism : mechanism(spec) });
-  }
-  return applied;
+  return [...granted].map((feature) => ({ feature, mechanism: mechanismFor(feature, spec) }));
+}
+
+function mechanismFor(feature: Feature, spec: NormalizedSpec): string {
+  const overlaid = spec.root.readonly && spec.root.missingMountPoints.length > 0;
+  if (feature === 'root.path' && overlaid) return 'read-only overlay over the directory, pivot_root';
+  if (feature === 'capabilities.keep') return `${mechanismOf(feature)}: ${spec.capabilities.join(', ')}`;
+  return mechanismOf(feature);
 }

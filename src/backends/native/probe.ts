@@ -5,7 +5,8 @@ import { diagnose } from '../../host/findings.ts';
 import { readHost } from '../../host/read.ts';
 import type { Facility, Finding, HostFacts, UserFacts } from '../../host/types.ts';
 import type { BackendReport } from '../backend.ts';
-import { type Need, needsOf, usableNeeds } from './needs.ts';
+import { mechanismOf } from './applied.ts';
+import { always, type Need, needsOf } from './needs.ts';
 import { recognized } from './recognized.ts';
 
 /** Every trial has its own time limit inside the launcher; this one is for a launcher that does not answer at all. */
@@ -53,33 +54,28 @@ export function tryFacilities(launcher: string, user: UserFacts): Promise<readon
 export function judge(facilities: readonly Facility[], host: HostFacts, launcher: string | undefined): BackendReport {
   const findings = diagnose({ host, facilities, launcher });
   const tried = new Map(facilities.map((facility) => [facility.facility, facility]));
-  // Root can do without a user namespace where there is none to be had; nobody else can.
-  const bare = tried.get('namespace.user')?.ok === false && tried.get('root.namespace.mount')?.ok === true;
   const decide = (needs: readonly Need[], feature: Feature | undefined, mechanism: string): Availability => {
     for (const need of needs) {
-      const failure = unmet(need, tried, bare);
+      const failure = unmet(need, tried);
       if (failure !== undefined) return unavailable(failure, feature, findings);
     }
     return { available: true, mechanism };
   };
   const features = new Map<Feature, Availability>();
   for (const feature of recognized) {
-    const { needs, mechanism } = needsOf(feature, bare, host);
-    features.set(feature, decide(needs, feature, mechanism));
+    features.set(feature, decide(needsOf(feature, host), feature, mechanismOf(feature)));
   }
-  return { backend: 'native', usable: decide(usableNeeds(bare), undefined, 'namespaces'), features };
+  return { backend: 'native', usable: decide(always, undefined, 'namespaces'), features };
 }
 
 /** The first alternative's failure speaks for all of them. */
-function unmet(need: Need, tried: ReadonlyMap<string, Facility>, bare: boolean): Facility | undefined {
-  const alternatives = (typeof need === 'string' ? [need] : need).map((name) => find(name, tried, bare));
+function unmet(need: Need, tried: ReadonlyMap<string, Facility>): Facility | undefined {
+  const alternatives = (typeof need === 'string' ? [need] : need).map((name) => find(name, tried));
   return alternatives.some((facility) => facility.ok) ? undefined : alternatives[0];
 }
 
-/** Without a user namespace the trials that count are those that root made without one. */
-function find(name: string, tried: ReadonlyMap<string, Facility>, bare: boolean): Facility {
-  const found = (bare ? tried.get(`root.${name}`) : undefined) ?? tried.get(name);
-  return found ?? { facility: name, ok: false, detail: 'not tried by this launcher' };
+function find(name: string, tried: ReadonlyMap<string, Facility>): Facility {
+  return tried.get(name) ?? { facility: name, ok: false, detail: 'not tried by this launcher' };
 }
 
 function unavailable(failure: Facility, feature: Feature | undefined, findings: readonly Finding[]): Availability {

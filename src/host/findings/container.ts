@@ -1,6 +1,6 @@
 // What a container around this process withholds, and the options of its engine that give it.
 import type { Finding, HostFacts } from '../types.ts';
-import { type Diagnosable, failed, isolation, isPrivileged, lostWithoutUserNamespace, type Rule } from './rule.ts';
+import { type Diagnosable, failed, isolation, lostWithoutUserNamespace, type Rule } from './rule.ts';
 
 export const containerRules: readonly Rule[] = [userNamespacesRefused, procCovered, rootWithoutPrivilege];
 
@@ -14,7 +14,7 @@ function userNamespacesRefused(input: Diagnosable): Finding[] {
   return [
     {
       id: 'container-refuses-userns',
-      ...lostWithoutUserNamespace(host),
+      ...lostWithoutUserNamespace,
       cause: `${describe(host)} refuses new user namespaces (${trial.errno})`,
       remedy: openContainer(host),
     },
@@ -24,7 +24,7 @@ function userNamespacesRefused(input: Diagnosable): Finding[] {
 /** The kernel refuses a fresh proc that would show what is covered in the one that is there: "mount too revealing" in its log. */
 function procCovered(input: Diagnosable): Finding[] {
   const { host } = input;
-  if (host.container.maskedProc.length === 0 || isPrivileged(host)) return [];
+  if (host.container.maskedProc.length === 0) return [];
   if (input.facilities.length > 0 && failed(input, 'proc.fresh')?.step !== 'mount') return [];
   return [
     {

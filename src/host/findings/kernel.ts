@@ -112,9 +112,9 @@ function noUserNamespaces(input: Diagnosable): Finding[] {
   return [
     {
       id: 'kernel-without-userns',
-      ...lostWithoutUserNamespace(input.host),
+      ...lostWithoutUserNamespace,
       cause: `Linux ${input.host.kernel.release} was built without user namespaces (CONFIG_USER_NS)`,
-      remedy: 'use the kernel of a current distribution, or run as root',
+      remedy: 'use the kernel of a current distribution',
     },
   ];
 }

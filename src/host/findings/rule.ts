@@ -13,7 +13,7 @@ export interface Diagnosable {
 /** Nothing to say is an empty list. */
 export type Rule = (input: Diagnosable) => readonly Finding[];
 
-/** What an ordinary user gets from a user namespace and from nothing else. */
+/** What comes from a user namespace and from nothing else. */
 export const isolation: readonly Feature[] = [
   'root.host',
   'root.path',
@@ -40,17 +40,16 @@ export const isolation: readonly Feature[] = [
   'lifecycle.killTree',
 ];
 
-/** Root with CAP_SYS_ADMIN in the initial user namespace: it can do without a new one. */
+/** Root with CAP_SYS_ADMIN in the initial user namespace: switches for ordinary users do not concern it. */
 export function isPrivileged({ user, container }: HostFacts): boolean {
   return user.uid === 0 && container.sysAdmin && user.mapsEveryId;
 }
 
-/** What a refused user namespace costs this caller. */
-export function lostWithoutUserNamespace(host: HostFacts): Pick<Finding, 'severity' | 'features'> {
-  return isPrivileged(host)
-    ? { severity: 'warning', features: ['namespace.user', 'idMappings', 'idMappings.ranges'] }
-    : { severity: 'error', features: isolation };
-}
+/** What a refused user namespace costs: there is no sandbox without one, for root neither (docs/decisions/0007). */
+export const lostWithoutUserNamespace: Pick<Finding, 'severity' | 'features'> = {
+  severity: 'error',
+  features: isolation,
+};
 
 export function failed(input: Diagnosable, facility: string): Facility | undefined {
   return input.facilities.find((tried) => tried.facility === facility && !tried.ok);

@@ -27,7 +27,7 @@ function switchedOff({ host }: Diagnosable): Finding[] {
   return [
     {
       id: 'userns-switched-off',
-      ...lostWithoutUserNamespace(host),
+      ...lostWithoutUserNamespace,
       cause: `${name} is 0: only root may make user namespaces`,
       remedy: setSysctl(name, '1'),
     },
@@ -43,7 +43,7 @@ function noneAllowed({ host }: Diagnosable): Finding[] {
   return [
     {
       id: 'userns-none-allowed',
-      ...lostWithoutUserNamespace(host),
+      ...lostWithoutUserNamespace,
       cause: `${name} is 0${own}`,
       remedy: setSysctl(name, '15000'),
     },
@@ -56,7 +56,7 @@ function allInUse(input: Diagnosable): Finding[] {
   return [
     {
       id: 'userns-exhausted',
-      ...lostWithoutUserNamespace(input.host),
+      ...lostWithoutUserNamespace,
       cause: 'no more user namespaces are allowed: user.max_user_namespaces is reached, or 32 levels of nesting',
       remedy: setSysctl('user.max_user_namespaces', '100000'),
     },
@@ -71,7 +71,7 @@ function restrictedByAppArmor(input: Diagnosable): Finding[] {
   return [
     {
       id: 'userns-apparmor',
-      ...lostWithoutUserNamespace(host),
+      ...lostWithoutUserNamespace,
       cause: 'AppArmor denies capabilities in user namespaces (kernel.apparmor_restrict_unprivileged_userns is 1)',
       remedy: [
         'allow them to the launcher alone, with a profile for it:',
@@ -116,7 +116,7 @@ function withoutCapabilities(input: Diagnosable): Finding[] {
   return [
     {
       id: 'userns-without-capabilities',
-      ...lostWithoutUserNamespace(input.host),
+      ...lostWithoutUserNamespace,
       cause: `a user namespace can be made and is of no use: ${trial.detail}`,
       remedy:
         'look for what was denied in the log of the security module: sudo journalctl -k | grep -iE "apparmor|avc"',
