@@ -1,6 +1,6 @@
 // By which mechanism the native backend keeps each promise, in the kernel's words.
 import { InternalError } from '../../errors/errors.ts';
-import type { Feature } from '../../features/feature.ts';
+import { type Feature, features } from '../../features/feature.ts';
 import type { NormalizedSpec } from '../../spec/types.ts';
 import type { AppliedFeature } from '../backend.ts';
 
@@ -58,7 +58,9 @@ export function mechanismOf(feature: Feature): string {
 }
 
 export function appliedFeatures(spec: NormalizedSpec, granted: ReadonlySet<Feature>): AppliedFeature[] {
-  return [...granted].map((feature) => ({ feature, mechanism: mechanismFor(feature, spec) }));
+  // Nobody has to ask for the user namespace: it is how the rest is done.
+  const applied = features.filter((feature) => granted.has(feature) || feature === 'namespace.user');
+  return applied.map((feature) => ({ feature, mechanism: mechanismFor(feature, spec) }));
 }
 
 function mechanismFor(feature: Feature, spec: NormalizedSpec): string {
