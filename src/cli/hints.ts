@@ -61,7 +61,8 @@ function hintForProgram(program: string, spec: NormalizedSpec, host: HintHost): 
     .map((directory) => host.resolve(directory, program))
     .find((path) => host.find(path)?.kind === 'file' && host.find(path)?.executable === true);
   if (found === undefined) return undefined;
-  const hidden = [found, host.realpath(found) ?? found].filter((path) => !isVisible(path, spec, host));
+  const target = host.realpath(found) ?? found;
+  const hidden = [...(isShown(found, spec, host) ? [] : [found]), ...(isVisible(target, spec, host) ? [] : [target])];
   const directory = found.slice(0, found.lastIndexOf('/')) || '/';
   const searched = spec.env['PATH']?.split(':').includes(directory) === true;
   if (hidden.length === 0 && searched) return undefined;
@@ -86,7 +87,9 @@ function hintForArguments(spec: NormalizedSpec, argv: readonly string[], host: H
     // A program without a slash is looked up on PATH, not in the current directory.
     if (index === 0 && !argument.includes('/')) continue;
     for (const candidate of pathsIn(argument)) {
-      if (isVisible(host.resolve(spec.cwd, candidate), spec, host)) continue;
+      // Inside, `.` is some other directory, and always there.
+      const here = !spec.cwdGiven && (candidate === '.' || candidate === '..');
+      if (!here && isVisible(host.resolve(spec.cwd, candidate), spec, host)) continue;
       const hint = hintForPath(host.resolve(host.cwd, candidate), spec, host);
       if (hint !== undefined) return hint;
     }
@@ -104,6 +107,10 @@ function pathsIn(argument: string): string[] {
 function hintForPath(path: string, spec: NormalizedSpec, host: HintHost): string | undefined {
   const file = host.find(path);
   if (file === undefined || isVisible(path, spec, host)) return undefined;
+  if (isShown(path, spec, host)) {
+    const target = host.realpath(path) ?? path;
+    return `${path} leads to ${target}, which is not in the sandbox; add --bind ${quote(target)}`;
+  }
   const absent = `${path} is not in the sandbox`;
   if (file.kind === 'device') return `${absent}; add --bind ${quote(`${path}:${path}:rw`)}`;
   const inProject =
@@ -160,13 +167,17 @@ export function isVisible(path: string, spec: NormalizedSpec, host: HintHost): b
 }
 
 function isThere(path: string, spec: NormalizedSpec, host: HintHost, symlinksLeft: number): boolean {
-  const source = sourceOf(path, spec, host);
-  if (typeof source === 'boolean') return source;
-  if (host.find(source) === undefined) return false;
+  if (!isShown(path, spec, host)) return false;
   // In a directory as root, and through a mount from elsewhere, a symlink means something else than here.
-  if (source !== path || symlinksLeft === 0) return true;
+  if (sourceOf(path, spec, host) !== path || symlinksLeft === 0) return true;
   const real = host.realpath(path);
   return real === undefined || real === path || isThere(real, spec, host, symlinksLeft - 1);
+}
+
+/** Whether the place itself is inside; if it is a symlink, it may lead nowhere. */
+function isShown(path: string, spec: NormalizedSpec, host: HintHost): boolean {
+  const source = sourceOf(path, spec, host);
+  return typeof source === 'boolean' ? source : host.find(source) !== undefined;
 }
 
 /** Where on the host `path` inside comes from; `true` and `false` where that is no question. */

@@ -11,7 +11,7 @@ export function referencePage(): string {
     summaries.run,
     ...section(
       'Examples',
-      ['```sh', ...examples.map(([command, meaning]) => `${command}   # ${meaning}`), '```'].join('\n'),
+      ['```', ...examples.map(([command, meaning]) => `${command}   # ${meaning}`), '```'].join('\n'),
     ),
     ...section('The first operand', table(['First operand', 'What it is'], operandRules)),
     ...section(
@@ -48,7 +48,7 @@ function section(title: string, text: string): string[] {
 
 function groupSections(group: (typeof groups)[number]): string[] {
   const members = options.filter((option) => option.group === group);
-  return [`### ${group}`, ...members.map(entry)];
+  return [`### ${group}`, members.map(entry).join('\n')];
 }
 
 function entry(option: Option): string {
@@ -57,8 +57,8 @@ function entry(option: Option): string {
     ...(option.sets === undefined ? [] : [`spec: \`${option.sets}\``]),
     ...(servesMode(option, 'run') ? [] : [`only with ${option.modes?.map((mode) => `\`${mode}\``).join(', ')}`]),
   ];
-  const head = `**\`${spelling(option)}${valueSpelling(option)}\`**${facts.length === 0 ? '' : ` (${facts.join('; ')})`}`;
-  return `${head}\n: ${sentence(option)}`;
+  const head = `- \`${spelling(option)}${valueSpelling(option)}\`${facts.length === 0 ? '' : ` (${facts.join('; ')})`}`;
+  return `${head}: ${sentence(option)}`;
 }
 
 /** Help as a sentence, and what the manual adds. */

@@ -93,7 +93,8 @@ export function describeIssue({ path, message }: SpecIssue, draft: Draft, mounts
     if (mount !== undefined) return `${mount.origin}: ${[...path.slice(2), ''].join(' ')}${message}`;
   }
   if (head === 'command') return `command: ${message}`;
-  if (draft.profile !== undefined) return `${formatPath(path)}: ${message}`;
+  if (draft.profile !== undefined || (head === 'mounts' && typeof index === 'number'))
+    return `${formatPath(path)}: ${message}`;
   const dotted = formatPath(path);
   const option =
     options.find(({ sets }) => sets === dotted) ??
