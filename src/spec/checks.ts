@@ -15,7 +15,7 @@ const HOSTNAME_BYTES_MAX = 64;
 export const ID_MAPPINGS_MAX = 340;
 export const TERMINAL_MAX = 65_535;
 /** Larger than any real passwd, group, subuid or subgid; a hostile one must not make us read for long. */
-export const ACCOUNT_FILE_BYTES_MAX = 4 * 1024 * 1024;
+export const ACCOUNT_FILE_BYTES_MAX: number = 4 * 1024 * 1024;
 
 export type Problem = string | undefined;
 
