@@ -1,4 +1,5 @@
 // A normalized spec in words: what the command will see and may do.
+import { isWithin } from './paths.ts';
 import type { NormalizedMount, NormalizedSpec } from './types.ts';
 import { formatBytes, formatMilliseconds } from './units.ts';
 import { joinWords } from './words.ts';
@@ -9,7 +10,7 @@ export function describeSpec(spec: NormalizedSpec): string[] {
     describeRoot(spec),
     ...writablePaths(spec),
     ...spec.mounts.map(describeMount),
-    `the home directory ${spec.home} is private and empty, and so is /tmp`,
+    ...describePrivate(spec),
     spec.network === 'host' ? "the network is this host's, all of it" : "no network but the sandbox's own loopback",
     describeUser(spec),
     ...describeIds(spec),
@@ -49,6 +50,13 @@ function describeMount(mount: NormalizedMount): string {
     case 'dev':
       return `${destination} has a few harmless devices`;
   }
+}
+
+/** The sandbox's own directories, but for those that a mount of the spec covers. */
+function describePrivate({ home, mounts }: NormalizedSpec): string[] {
+  const isOwn = (path: string): boolean => !mounts.some(({ destination }) => isWithin(path, destination));
+  const own = [...(isOwn(home) ? [`the home directory ${home}`] : []), ...(isOwn('/tmp') ? ['/tmp'] : [])];
+  return own.length === 0 ? [] : [`${joinWords(own)} ${own.length === 1 ? 'is' : 'are'} private and empty at first`];
 }
 
 function describeUser({ user, capabilities }: NormalizedSpec): string {

@@ -108,18 +108,30 @@ function acceptedWords({ code, expected, values }: SchemaIssue): string[] {
 
 function wanted(accepted: readonly string[], value: unknown): string {
   if (value === undefined) return `is missing: it must be ${joinWords(accepted, 'or')}`;
-  const meant =
-    typeof value === 'string'
-      ? nearest(
-          value,
-          accepted.filter((word) => word.startsWith("'")),
-        )
-      : undefined;
-  const shown = typeof value === 'string' ? `'${value.slice(0, 40)}'` : describeNumber(value);
-  return `must be ${joinWords(accepted, 'or')}, not ${shown}${meant === undefined ? '' : `; did you mean ${meant}?`}`;
+  const words = accepted.filter((word) => word.startsWith("'")).map((word) => word.slice(1, -1));
+  const meant = typeof value === 'string' ? (synonym(value, words) ?? nearest(value, words)) : undefined;
+  const shown = typeof value === 'string' ? `'${value.slice(0, 40)}'` : describePlain(value);
+  return `must be ${joinWords(accepted, 'or')}, not ${shown}${meant === undefined ? '' : `; did you mean '${meant}'?`}`;
 }
 
-function describeNumber(value: unknown): string {
+/** Other people's names of architectures: `amd64` is no slip for `arm64`. */
+const synonyms: ReadonlyMap<string, string> = new Map([
+  ['amd64', 'x64'],
+  ['x86_64', 'x64'],
+  ['x86-64', 'x64'],
+  ['aarch64', 'arm64'],
+  ['armhf', 'arm'],
+  ['i386', 'ia32'],
+  ['i686', 'ia32'],
+  ['x86', 'ia32'],
+]);
+
+function synonym(value: string, words: readonly string[]): string | undefined {
+  const word = synonyms.get(value.toLowerCase());
+  return word !== undefined && words.includes(word) ? word : undefined;
+}
+
+function describePlain(value: unknown): string {
   return typeof value === 'number' || typeof value === 'boolean' ? String(value) : describeValue(value);
 }
 

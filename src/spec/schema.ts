@@ -17,6 +17,7 @@ import {
   type Problem,
   TERMINAL_MAX,
 } from './checks.ts';
+import { isEnvSpec } from './environment.ts';
 import { parseMountString } from './mount-string.ts';
 import { nearest } from './nearest.ts';
 import { type SchemaIssue, toSpecIssues } from './schema-issues.ts';
@@ -31,7 +32,8 @@ export function validateSpec(value: unknown): SandboxSpec {
     ...prototypeIssues(value),
   ];
   if (issues.length > 0) throw new SpecError(issues);
-  return withoutUndefined(result.data) as SandboxSpec;
+  const { $schema: _, ...spec } = result.data ?? {};
+  return withoutUndefined(spec) as SandboxSpec;
 }
 
 /** What the JSON Schema says beyond the types; `id`: the interface of types.ts. */
@@ -53,7 +55,11 @@ function knownKeys(id: string): readonly string[] {
 
 /** A strict object. The message of an issue about its keys is its name: schema-issues.ts makes a sentence of it. */
 function object<Shape extends z.core.$ZodShape>(id: string, shape: Shape): z.ZodObject<Shape, z.core.$strict> {
-  keysOf.set(id, Object.keys(shape));
+  const keys = Object.keys(shape);
+  keysOf.set(
+    id,
+    keys.filter((key) => key !== '$schema'),
+  );
   const schema = z.strictObject(shape, {
     error: (issue) => (issue.code === 'unrecognized_keys' ? id : undefined),
   });
@@ -64,7 +70,7 @@ function object<Shape extends z.core.$ZodShape>(id: string, shape: Shape): z.Zod
 function text(check: (value: string) => Problem, annotation: Annotation = {}): z.ZodString {
   const schema = z.string().check((context) => {
     const message = check(context.value);
-    if (message !== undefined) context.issues.push({ code: 'custom', message, input: context.value });
+    if (message !== undefined) context.issues.push({ code: 'custom', message, input: context.value, continue: true });
   });
   annotations.add(schema, annotation);
   return schema;
@@ -122,14 +128,23 @@ annotations.add(variableName, { minLength: 1, pattern: '^[^=\\u0000]+$' });
 const variables = z.record(variableName, z.string()).check((context) => {
   for (const [name, value] of Object.entries(context.value)) {
     const message = checkEnvName(name) ?? checkEnvValue(name, value);
-    if (message !== undefined) context.issues.push({ code: 'custom', path: [name], message, input: value });
+    if (message !== undefined)
+      context.issues.push({ code: 'custom', path: [name], message, input: value, continue: true });
   }
 });
 
-const envSpec = object('EnvSpec', {
+const namedEnvSpec = object('EnvSpec', {
   inherit: z.array(text(checkInheritName)).optional(),
   set: variables.optional(),
 });
+// Else zod would take it for the form that was meant, as long as its names are no more than unknown.
+const envSpec = namedEnvSpec.check((context) => {
+  const { value: input } = context;
+  if (!isEnvSpec(input as Record<string, string>)) context.issues.push({ code: 'custom', input, continue: false });
+});
+// The copy takes the place of the first.
+annotations.remove(namedEnvSpec);
+annotations.add(envSpec, { id: 'EnvSpec' });
 
 const userSpec = object('UserSpec', {
   uid: id,
@@ -176,6 +191,8 @@ const capability = text((name) => checkCapability(name, nearest), { enum: capabi
 
 /** The whole spec, before normalization. */
 export const sandboxSpec: z.ZodObject = object('SandboxSpec', {
+  // For editors; dropped.
+  $schema: z.string().optional(),
   root: z
     .union([text(checkRootString, { minLength: 1, pattern: '^(host|\\.|\\.\\.|[^\\u0000]*/[^\\u0000]*)$' }), rootSpec])
     .optional(),

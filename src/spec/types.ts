@@ -59,6 +59,7 @@ export interface MountSpec {
 
 /** A directory of the host that the command works in, at its own path. */
 export interface WorkspaceSpec {
+  /** A directory of this host; a relative path starts at the current directory. */
   readonly path: string;
   /**
    * `overlay` is not served yet: refused as feature `workspace.overlay`.
@@ -70,7 +71,12 @@ export interface WorkspaceSpec {
 
 /** Environment: exactly `set`, plus those of `inherit` that the caller has. */
 export interface EnvSpec {
+  /**
+   * Names of variables of the caller. One with a final `*` stands for all that begin so, `'*'` alone for all; neither brings in the caller's
+   * `HOME`, `USER`, `LOGNAME`, `TMPDIR`, `PWD` and `OLDPWD`, which only their full names do.
+   */
   readonly inherit?: readonly string[];
+  /** Variables and their values; they win over what is inherited. */
   readonly set?: Readonly<Record<string, string>>;
 }
 
@@ -152,7 +158,10 @@ export interface SandboxSpec {
    * @defaultValue the host view: the system directories of this host, read-only, and nothing of `/home`, `/root`, `/var`, `/run`, `/mnt`
    */
   readonly root?: string | RootSpec;
-  /** Mounts over the root, in order; a string is `SOURCE:DESTINATION[:ro|:rw]`, a bind mount. */
+  /**
+   * Mounts over the root, in order; a string is `SOURCE:DESTINATION[:ro|:rw]`, a bind mount, in which `\\:` stands for a colon of a path. The
+   * workspace comes before those that lie in it, and after all others.
+   */
   readonly mounts?: readonly (MountSpec | string)[];
   /** A directory that the command sees at its own path and starts in. A string is a path with access `rw`. */
   readonly workspace?: string | WorkspaceSpec;
@@ -172,7 +181,8 @@ export interface SandboxSpec {
   /** @defaultValue `0o022` */
   readonly umask?: number;
   /**
-   * Who the command is inside: ids, or `'name'`, `'name:group'`, `'1000:1000'`; names are looked up inside the root.
+   * Who the command is inside: ids, or `'name'`, `'name:group'`, `'1000:1000'`; names are looked up inside the root. A name alone also has the
+   * groups that list it, as far as they are mapped.
    *
    * @defaultValue the caller's own uid and gid
    */
@@ -183,6 +193,7 @@ export interface SandboxSpec {
    * @defaultValue for root every id as itself; for an ordinary user the one id that it has
    */
   readonly uidMappings?: readonly IdMapping[] | 'subordinate';
+  /** How gids inside stand for gids outside; as `uidMappings`, with `/etc/subgid`. */
   readonly gidMappings?: readonly IdMapping[] | 'subordinate';
   /**
    * `none`: a network namespace with only its own loopback. `host`: the host's network, all of it.
@@ -190,6 +201,7 @@ export interface SandboxSpec {
    * @defaultValue `'none'`
    */
   readonly network?: 'none' | 'host' | NetworkPolicy;
+  /** Upper bounds; what is left out has none, but for `coreBytes`. */
   readonly limits?: Limits;
   /** @defaultValue `'default'`: the profile of `docs/security.md`. `'strict'` and objects are not served yet. */
   readonly seccomp?: 'default' | 'strict' | 'unconfined' | OciSeccomp;

@@ -1,0 +1,298 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { BackendError, FeatureError } from '../../src/errors/errors.ts';
+import { type Availability, type Feature, features } from '../../src/features/feature.ts';
+import { type Candidate, type NegotiationRequest, negotiate } from '../../src/features/negotiate.ts';
+import { requirements } from '../../src/features/requirements.ts';
+import type { SandboxSpec } from '../../src/spec/types.ts';
+
+const yes: Availability = { available: true, mechanism: 'kernel' };
+const no = (because: string, remedy?: string): Availability =>
+  remedy === undefined ? { available: false, because } : { available: false, because, remedy };
+
+function candidate(
+  name: string,
+  recognized: readonly Feature[],
+  found?: Partial<Record<Feature, Availability>>,
+  usable = yes,
+): Candidate {
+  if (found === undefined) return { name, recognized: new Set(recognized) };
+  return {
+    name,
+    recognized: new Set(recognized),
+    report: { usable, features: new Map(Object.entries(found) as [Feature, Availability][]) },
+  };
+}
+
+function attempt(request: Partial<NegotiationRequest> & { candidates: readonly Candidate[] }) {
+  return negotiate({ required: new Set<Feature>(['env', 'landlock']), optional: [], ...request });
+}
+
+function failure(run: () => unknown): FeatureError | BackendError {
+  try {
+    run();
+  } catch (error) {
+    if (error instanceof FeatureError || error instanceof BackendError) return error;
+    throw error;
+  }
+  throw new Error('nothing was thrown');
+}
+
+describe('negotiation', () => {
+  const poor = candidate('poor', ['env']);
+  const rich = candidate('rich', ['env', 'landlock', 'cwd']);
+
+  test('takes the first that offers all, in the order given', () => {
+    expect(attempt({ candidates: [poor, rich] }).backend).toBe('rich');
+    expect(attempt({ candidates: [rich, candidate('other', [...features])] }).backend).toBe('rich');
+  });
+
+  test('grants what is required, and nothing more', () => {
+    expect(attempt({ candidates: [rich] })).toEqual({
+      backend: 'rich',
+      granted: new Set(['env', 'landlock']),
+      skipped: [],
+    });
+  });
+
+  test('skips what is optional with the reason, and takes it where it is to be had', () => {
+    expect(attempt({ candidates: [poor], optional: ['landlock'] })).toEqual({
+      backend: 'poor',
+      granted: new Set(['env']),
+      skipped: [{ feature: 'landlock', because: 'not served by backend poor yet, nor by any other' }],
+    });
+    expect(attempt({ candidates: [poor], optional: 'all' }).skipped).toHaveLength(1);
+    expect(attempt({ candidates: [rich], optional: 'all' }).skipped).toEqual([]);
+  });
+
+  test('what is optional but not required is neither granted nor skipped', () => {
+    expect(attempt({ candidates: [rich], optional: ['cwd', 'selinux'] })).toMatchObject({
+      granted: new Set(['env', 'landlock']),
+      skipped: [],
+    });
+  });
+
+  test('what the host does not have is refused with its reason and remedy', () => {
+    const here = candidate('rich', ['env', 'landlock'], {
+      env: yes,
+      landlock: no('this kernel has none', 'use Linux 5.13'),
+    });
+    const error = failure(() => attempt({ candidates: [here] }));
+    expect(error).toMatchObject({
+      code: 'SBX_FEATURE_UNAVAILABLE',
+      backend: 'rich',
+      missing: [{ feature: 'landlock', because: 'this kernel has none', remedy: 'use Linux 5.13' }],
+    });
+    expect(error.message).toBe('not available on backend rich: landlock: this kernel has none (use Linux 5.13)');
+    expect(attempt({ candidates: [here], optional: ['landlock'] }).skipped).toEqual([
+      { feature: 'landlock', because: 'this kernel has none' },
+    ]);
+  });
+
+  test('a recognized feature that the report does not have is no promise', () => {
+    expect(
+      failure(() => attempt({ candidates: [candidate('rich', ['env', 'landlock'], { env: yes })] })).message,
+    ).toContain('did not find it');
+  });
+
+  test('every missing feature is named at once, and who has it', () => {
+    const error = failure(() =>
+      attempt({ required: new Set<Feature>(['env', 'landlock', 'selinux']), candidates: [poor, rich], chosen: 'poor' }),
+    );
+    expect(error).toMatchObject({
+      missing: [
+        { feature: 'landlock', because: 'not served by backend poor', remedy: 'use backend rich' },
+        { feature: 'selinux', because: 'not served by backend poor yet, nor by any other' },
+      ],
+    });
+  });
+
+  test('the chosen one is taken, and no other', () => {
+    const other = candidate('other', [...features]);
+    expect(attempt({ candidates: [rich, other], chosen: 'other' }).backend).toBe('other');
+    expect(failure(() => attempt({ candidates: [poor, other], chosen: 'poor' }))).toBeInstanceOf(FeatureError);
+  });
+
+  test('one that is taken by name only is never taken otherwise', () => {
+    const none: Candidate = { ...candidate('none', [...features]), byNameOnly: true };
+    const broken = candidate('rich', ['env'], {}, no('no user namespaces', 'run-sandbox doctor'));
+    expect(failure(() => attempt({ candidates: [broken, none], optional: 'all' }))).toMatchObject({
+      code: 'SBX_BACKEND_UNAVAILABLE',
+      message: 'backend rich cannot run here; rich: no user namespaces; run-sandbox doctor',
+    });
+    expect(attempt({ candidates: [broken, none], chosen: 'none' }).backend).toBe('none');
+    expect(failure(() => attempt({ candidates: [none] })).message).toContain('there is no backend for this host');
+  });
+
+  test('one that cannot run here is passed over', () => {
+    const broken = candidate('broken', [...features], {}, no('it is not installed', 'install it'));
+    expect(attempt({ candidates: [broken, rich] }).backend).toBe('rich');
+  });
+
+  test('when none of several fits, each has its reasons', () => {
+    const broken = candidate('broken', [...features], {}, no('it is not installed', 'install it'));
+    const error = failure(() =>
+      attempt({ candidates: [poor, broken], required: new Set<Feature>(['landlock', 'selinux']) }),
+    );
+    expect(error).toBeInstanceOf(BackendError);
+    expect((error as BackendError).probes).toEqual([
+      { backend: 'poor', because: expect.stringMatching(/^landlock: .*, selinux: /) },
+      { backend: 'broken', because: 'it is not installed' },
+    ]);
+    expect(error.remedy).toBe('for broken: install it');
+  });
+
+  test('an unknown name is refused with the nearest one', () => {
+    expect(failure(() => attempt({ candidates: [rich], chosen: 'rihc' })).message).toBe(
+      "there is no backend 'rihc'; did you mean 'rich'?",
+    );
+    expect(failure(() => attempt({ candidates: [poor, rich], chosen: 'zebra' })).message).toContain(
+      'known are poor, rich',
+    );
+  });
+
+  test('granted and skipped are together what is required, and granted is offered', () => {
+    const some = fc.subarray([...features]);
+    fc.assert(
+      fc.property(some, some, some, some, (required, optional, recognized, available) => {
+        const found = Object.fromEntries(available.map((feature) => [feature, yes]));
+        const request = { required: new Set(required), optional, candidates: [candidate('one', recognized, found)] };
+        const offered = new Set(recognized.filter((feature) => available.includes(feature)));
+        const lacking = required.filter((feature) => !offered.has(feature));
+        if (lacking.every((feature) => optional.includes(feature))) {
+          const { granted, skipped } = negotiate(request);
+          expect(new Set([...granted, ...skipped.map(({ feature }) => feature)])).toEqual(new Set(required));
+          expect([...granted].every((feature) => offered.has(feature))).toBe(true);
+        } else {
+          const error = failure(() => negotiate(request)) as FeatureError;
+          expect(error.missing.map(({ feature }) => feature)).toEqual(
+            lacking.filter((feature) => !optional.includes(feature)),
+          );
+        }
+      }),
+    );
+  });
+});
+
+describe('requirements', () => {
+  const base = requirements({});
+  const added = (spec: SandboxSpec, options = {}): Feature[] =>
+    [...requirements(spec, options)].filter((feature) => !base.has(feature)).sort();
+  const dropped = (spec: SandboxSpec): Feature[] => {
+    const needed = requirements(spec);
+    return [...base].filter((feature) => !needed.has(feature)).sort();
+  };
+
+  test('of the default are the safe ones', () => {
+    expect([...base].sort()).toEqual(
+      [
+        ...[
+          'root.host',
+          'root.readonly',
+          'mount.tmpfs',
+          'mount.proc',
+          'mount.dev',
+          'cwd',
+          'env',
+          'hostname',
+          'umask',
+          'user',
+        ],
+        ...[
+          'namespace.pid',
+          'namespace.mount',
+          'namespace.network',
+          'namespace.ipc',
+          'namespace.uts',
+          'namespace.cgroup',
+        ],
+        ...['network.none', 'limits.coreBytes', 'seccomp.default', 'capabilities.drop', 'noNewPrivileges'],
+        ...['lifecycle.killTree', 'lifecycle.dieWithParent', 'usage.wall'],
+      ].sort(),
+    );
+  });
+
+  test.each<[SandboxSpec, Feature[]]>([
+    [{ root: './x' }, ['root.path']],
+    [{ root: 'host' }, []],
+    [{ root: { image: 'x' } }, ['root.image']],
+    [{ root: { writablePaths: ['/a'] } }, ['root.writablePaths']],
+    [{ root: { writablePaths: [] } }, []],
+    [{ root: { changes: 'keep' } }, []],
+    [{ root: { changes: 'discard' } }, ['root.changes']],
+    [{ mounts: ['a:/b'] }, ['mount.bind']],
+    [
+      {
+        mounts: [
+          { type: 'overlay', destination: '/a' },
+          { type: 'image', destination: '/b' },
+        ],
+      },
+      ['mount.image', 'mount.overlay'],
+    ],
+    [{ workspace: '.' }, ['mount.bind', 'workspace']],
+    [{ workspace: { path: '.', access: 'overlay' } }, ['mount.bind', 'workspace', 'workspace.overlay']],
+    [{ network: 'host' }, ['network.host']],
+    [{ network: { allow: ['x:1'] } }, ['network.allow']],
+    [{ network: { publish: ['1:1'] } }, ['network.publish']],
+    [{ network: {} }, ['network.allow']],
+    [
+      { limits: { wallMs: 1, memoryBytes: 1, pids: 1, cpus: 1, diskBytes: 1 } },
+      ['limits.cpus', 'limits.diskBytes', 'limits.memoryBytes', 'limits.pids', 'limits.wallMs'],
+    ],
+    [{ seccomp: 'strict' }, ['seccomp.strict']],
+    [{ seccomp: { defaultAction: 'SCMP_ACT_ALLOW' } }, ['seccomp.custom']],
+    [{ seccomp: 'unconfined' }, []],
+    [{ capabilities: [] }, []],
+    [{ capabilities: ['CAP_KILL'] }, ['capabilities.keep']],
+    [{ landlock: {}, selinux: 'x' }, ['landlock', 'selinux']],
+    [{ terminal: true }, ['terminal']],
+    [{ terminal: false }, []],
+    [{ uidMappings: 'subordinate' }, ['idMappings', 'idMappings.ranges']],
+    [{ gidMappings: [{ containerID: 0, hostID: 1000, size: 1 }] }, ['idMappings']],
+    [{ gidMappings: [{ containerID: 0, hostID: 1000, size: 2 }] }, ['idMappings', 'idMappings.ranges']],
+  ])('of %j are %j more', (spec, expected) => {
+    expect(added(spec)).toEqual(expected);
+  });
+
+  test.each<[SandboxSpec, Feature[]]>([
+    [{ network: 'host' }, ['namespace.network', 'network.none']],
+    [{ network: { allow: [] } }, ['network.none']],
+    [{ seccomp: 'unconfined' }, ['seccomp.default']],
+    [{ root: { path: '/x', readonly: false } }, ['root.host', 'root.readonly']],
+    [{ root: { writablePaths: 'all' } }, ['root.readonly']],
+  ])('of %j are without %j', (spec, expected) => {
+    expect(dropped(spec)).toEqual(expected);
+  });
+
+  test('depend on the host and the call only where that is said', () => {
+    expect(added({ architecture: 'arm64' }, { architecture: 'arm64' })).toEqual([]);
+    expect(added({ architecture: 'arm64' }, { architecture: 'x64' })).toEqual(['architecture']);
+    expect(added({}, { descriptors: true, missingMountPoints: true })).toEqual([
+      'descriptors',
+      'root.missingMountPoints',
+    ]);
+    const uidMappings = [{ containerID: 0, hostID: 1000, size: 1 }];
+    expect(added({ uidMappings }, { caller: { uid: 1000, gid: 1000 } })).toEqual(['idMappings']);
+    expect(added({ uidMappings }, { caller: { uid: 7, gid: 7 } })).toEqual(['idMappings', 'idMappings.ranges']);
+  });
+
+  test('are features, every one', () => {
+    const everything = requirements({
+      limits: {
+        wallMs: 1,
+        cpuMs: 1,
+        cpus: 1,
+        memoryBytes: 1,
+        pids: 1,
+        openFiles: 1,
+        fileBytes: 1,
+        stackBytes: 1,
+        coreBytes: 1,
+        outputBytes: 1,
+        diskBytes: 1,
+      },
+    });
+    for (const feature of everything) expect(features).toContain(feature);
+  });
+});

@@ -1,0 +1,90 @@
+import { expect, test } from 'vitest';
+import { describeSpec } from '../../src/spec/explain.ts';
+import { normalize } from '../../src/spec/normalize.ts';
+import type { SandboxSpec } from '../../src/spec/types.ts';
+import { MemoryHost } from '../helpers/memory-host.ts';
+
+const sentences = (spec: SandboxSpec): string[] => describeSpec(normalize(spec, new MemoryHost()));
+
+test('the default in words', () => {
+  expect(sentences({})).toEqual([
+    "the root is this host's system directories, read-only",
+    'the home directory /home/alice and /tmp are private and empty at first',
+    "no network but the sandbox's own loopback",
+    'runs as uid 1000, gid 1000, without capabilities',
+    'system calls are filtered by the default seccomp profile',
+    'starts in /home/alice, on a host called sandbox, with umask 0022',
+    'has 6 environment variables: PATH, HOME, USER, LOGNAME, LANG, TMPDIR',
+    'writes no core files',
+  ]);
+});
+
+test('everything that was asked for is said', () => {
+  const words = sentences({
+    root: { path: '/usr', writablePaths: ['/bin', '/lib'] },
+    mounts: [
+      'src:/src:rw',
+      { type: 'tmpfs', destination: '/cache', sizeBytes: '1GiB' },
+      { type: 'proc', destination: '/proc' },
+      { type: 'dev', destination: '/dev' },
+      { type: 'bind', source: '/none', destination: '/none', optional: true },
+    ],
+    workspace: { path: 'link', access: 'ro' },
+    network: 'host',
+    user: { uid: 0, gid: 0 },
+    capabilities: ['CAP_CHOWN', 'CAP_KILL'],
+    seccomp: 'unconfined',
+    terminal: { columns: 80, rows: 24 },
+    uidMappings: 'subordinate',
+    limits: {
+      wallMs: '30s',
+      cpuMs: 1500,
+      openFiles: 64,
+      fileBytes: '1MiB',
+      stackBytes: '8MiB',
+      coreBytes: '2KiB',
+      outputBytes: 1000,
+    },
+  });
+  expect(words).toEqual([
+    'the root is the directory /usr, read-only',
+    '/bin and /lib of the root stay writable',
+    '/src is bound from /home/alice/src, writable',
+    '/cache is an empty tmpfs of at most 1GiB, writable',
+    "/proc is a proc of the sandbox's own processes",
+    '/dev has a few harmless devices',
+    'the workspace /home/alice/link is bound from /home/alice/src, read-only',
+    'the home directory /root and /tmp are private and empty at first',
+    "the network is this host's, all of it",
+    'runs as uid 0, gid 0, with CAP_CHOWN and CAP_KILL',
+    'uid 0 inside is uid 1000 of this host',
+    'uids 1 to 65536 inside are 100000 to 165535 of this host',
+    'gid 0 inside is gid 1000 of this host',
+    'system calls are not filtered',
+    'starts in /home/alice/link, on a host called sandbox, with umask 0022',
+    'has 7 environment variables: PATH, HOME, USER, LOGNAME, LANG, TMPDIR, TERM',
+    'runs on a terminal of its own of 80 columns and 24 rows',
+    'ends after 30 s',
+    'each process ends after 1500 ms of processor time',
+    'each process opens descriptors below 64',
+    'writes no file larger than 1MiB',
+    'has stacks of at most 8MiB',
+    'writes core files of at most 2KiB',
+    'ends when it has written more than 1000B to stdout and stderr',
+    'mounts[4] is skipped: /none does not exist',
+  ]);
+});
+
+test('a workspace at its own path, and a writable root, say so', () => {
+  expect(sentences({ workspace: 'src', root: { readonly: false } })).toEqual(
+    expect.arrayContaining([
+      "the root is this host's system directories, writable",
+      "the workspace /home/alice/src is this host's own, writable",
+    ]),
+  );
+});
+
+test('a mount over /tmp or the home directory is not called private', () => {
+  const words = sentences({ mounts: ['src:/tmp'], workspace: '.' });
+  expect(words.some((sentence) => sentence.includes('private and empty'))).toBe(false);
+});
