@@ -278,6 +278,12 @@ static int do_sleep(int argc, char **argv) {
   return 0;
 }
 
+// SIGCONT goes with every order to end, so that it reaches what is stopped: it is no news.
+static void catch_all(void (*handler)(int)) {
+  for (int caught = 1; caught < 32; caught++)
+    if (caught != SIGCONT) signal(caught, handler);
+}
+
 static void say_caught(int caught) {
   dprintf(1, "caught %d\n", caught);
 }
@@ -286,7 +292,7 @@ static void say_caught(int caught) {
 static int do_stubborn(int argc, char **argv) {
   (void)argc;
   (void)argv;
-  for (int caught = 1; caught < 32; caught++) signal(caught, say_caught);
+  catch_all(say_caught);
   write_all(1, "ready\n", 6);
   for (;;) pause();
 }
@@ -300,7 +306,7 @@ static void exit_caught(int caught) {
 static int do_orderly(int argc, char **argv) {
   (void)argc;
   (void)argv;
-  for (int caught = 1; caught < 32; caught++) signal(caught, exit_caught);
+  catch_all(exit_caught);
   write_all(1, "ready\n", 6);
   for (;;) pause();
 }
@@ -485,6 +491,15 @@ static int do_stat(int argc, char **argv) {
   return 0;
 }
 
+static int do_readlink(int argc, char **argv) {
+  char target[4096];
+  ssize_t size = readlink(argument(argc, argv, 2), target, sizeof target - 1);
+  if (size < 0) fail_with(errno);
+  target[size] = '\0';
+  printf("%s\n", target);
+  return 0;
+}
+
 static int do_mkdir(int argc, char **argv) {
   if (mkdir(argument(argc, argv, 2), 0777) < 0) fail_with(errno);
   printf("made\n");
@@ -608,6 +623,7 @@ static const struct verb {
     {"write", do_write},
     {"fill", do_fill},
     {"stat", do_stat},
+    {"readlink", do_readlink},
     {"mkdir", do_mkdir},
     {"unlink", do_unlink},
     {"chown", do_chown},

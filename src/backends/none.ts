@@ -2,7 +2,7 @@
 // for beyond that is refused, or skipped where the caller made it optional.
 import { type ChildProcess, type StdioOptions, spawn } from 'node:child_process';
 import type { Readable, Writable } from 'node:stream';
-import { LaunchError, type LaunchFailure } from '../errors/errors.ts';
+import { type ExecReason, LaunchError, type LaunchFailure } from '../errors/errors.ts';
 import type { Availability, Feature } from '../features/feature.ts';
 import type { Backend, BackendPlan, LaunchEnd, LaunchedProcess, LaunchRequest } from './backend.ts';
 import { mechanisms, noneFeatures } from './none-recognized.ts';
@@ -231,13 +231,19 @@ function extraStreams(child: ChildProcess, request: LaunchRequest): ReadonlyMap<
   return streams;
 }
 
+const reasons: Readonly<Record<string, ExecReason>> = {
+  E2BIG: 'too-long',
+  ETXTBSY: 'text-busy',
+  ELOOP: 'interpreter-loop',
+};
+
 function failureOf(error: NodeJS.ErrnoException, name: string, detail: NoneDetail): LaunchError {
   const failure: LaunchFailure = {
     step: 'exec',
     syscall: 'execve',
     errno: error.code,
     path: name,
-    reason: error.code === 'E2BIG' ? 'too-long' : error.code === 'ETXTBSY' ? 'text-busy' : 'other',
+    reason: reasons[error.code ?? ''] ?? 'other',
   };
   const where = detail.cwd === undefined ? '' : ` in ${detail.cwd}`;
   return new LaunchError(`cannot run ${name}${where}: ${error.code ?? error.message}`, failure, { cause: error });

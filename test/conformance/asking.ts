@@ -1,0 +1,72 @@
+// For each feature the smallest spec that asks for it. What a backend does not know must be refused, feature by feature.
+import type { Feature } from '../../src/features/feature.ts';
+import type { RunOptions } from '../../src/run/types.ts';
+import type { SandboxSpec } from '../../src/spec/types.ts';
+
+export interface Asking {
+  readonly spec: SandboxSpec;
+  readonly options?: Pick<RunOptions, 'descriptors'>;
+}
+
+/** `undefined`: nobody can ask for it; it is a means to something else, or comes as it may. */
+export const asking: Readonly<Record<Feature, ((emptyRoot: string) => Asking) | undefined>> = {
+  'root.host': () => ({ spec: {} }),
+  'root.path': (path) => ({ spec: { root: { path } } }),
+  'root.image': () => ({ spec: { root: { image: './image.aci' } } }),
+  'root.readonly': () => ({ spec: {} }),
+  'root.writablePaths': () => ({ spec: { root: { writablePaths: ['/opt'] } } }),
+  'root.changes': () => ({ spec: { root: { changes: 'discard' } } }),
+  'root.missingMountPoints': (path) => ({ spec: { root: { path } } }),
+  'mount.bind': () => ({ spec: { mounts: ['/usr:/mnt:ro'] } }),
+  'mount.tmpfs': () => ({ spec: { mounts: [{ type: 'tmpfs', destination: '/mnt' }] } }),
+  'mount.proc': () => ({ spec: {} }),
+  'mount.dev': () => ({ spec: {} }),
+  'mount.overlay': () => ({ spec: { mounts: [{ type: 'overlay', source: '/usr', destination: '/mnt' }] } }),
+  'mount.image': () => ({ spec: { mounts: [{ type: 'image', source: './image.aci', destination: '/mnt' }] } }),
+  workspace: (path) => ({ spec: { workspace: path } }),
+  'workspace.overlay': (path) => ({ spec: { workspace: { path, access: 'overlay' } } }),
+  cwd: () => ({ spec: { cwd: '/' } }),
+  env: () => ({ spec: { env: {} } }),
+  hostname: () => ({ spec: { hostname: 'other' } }),
+  umask: () => ({ spec: { umask: 0o077 } }),
+  user: () => ({ spec: { user: { uid: 1, gid: 1 } } }),
+  idMappings: () => ({ spec: { uidMappings: [{ containerID: 0, hostID: 100000, size: 1000 }] } }),
+  'idMappings.ranges': () => ({ spec: { uidMappings: 'subordinate' } }),
+  'namespace.user': undefined,
+  'namespace.pid': () => ({ spec: {} }),
+  'namespace.mount': () => ({ spec: {} }),
+  'namespace.network': () => ({ spec: {} }),
+  'namespace.ipc': () => ({ spec: {} }),
+  'namespace.uts': () => ({ spec: {} }),
+  'namespace.cgroup': () => ({ spec: {} }),
+  'network.none': () => ({ spec: { network: 'none' } }),
+  'network.host': () => ({ spec: { network: 'host' } }),
+  'network.allow': () => ({ spec: { network: { allow: ['example.org:443'] } } }),
+  'network.publish': () => ({ spec: { network: { publish: ['8080'] } } }),
+  'limits.wallMs': () => ({ spec: { limits: { wallMs: 1000 } } }),
+  'limits.cpuMs': () => ({ spec: { limits: { cpuMs: 1000 } } }),
+  'limits.cpus': () => ({ spec: { limits: { cpus: 1.5 } } }),
+  'limits.memoryBytes': () => ({ spec: { limits: { memoryBytes: '64MiB' } } }),
+  'limits.pids': () => ({ spec: { limits: { pids: 10 } } }),
+  'limits.openFiles': () => ({ spec: { limits: { openFiles: 10 } } }),
+  'limits.fileBytes': () => ({ spec: { limits: { fileBytes: 10 } } }),
+  'limits.stackBytes': () => ({ spec: { limits: { stackBytes: '1MiB' } } }),
+  'limits.coreBytes': () => ({ spec: {} }),
+  'limits.outputBytes': () => ({ spec: { limits: { outputBytes: 10 } } }),
+  'limits.diskBytes': () => ({ spec: { limits: { diskBytes: '64MiB' } } }),
+  'seccomp.default': () => ({ spec: {} }),
+  'seccomp.strict': () => ({ spec: { seccomp: 'strict' } }),
+  'seccomp.custom': () => ({ spec: { seccomp: { defaultAction: 'SCMP_ACT_ALLOW' } } }),
+  'capabilities.drop': () => ({ spec: {} }),
+  'capabilities.keep': () => ({ spec: { capabilities: ['CAP_CHOWN'] } }),
+  noNewPrivileges: () => ({ spec: {} }),
+  landlock: () => ({ spec: { landlock: {} } }),
+  selinux: () => ({ spec: { selinux: 'system_u:system_r:sandbox_t:s0' } }),
+  terminal: () => ({ spec: { terminal: true } }),
+  descriptors: () => ({ spec: {}, options: { descriptors: { 3: 'pipe' } } }),
+  architecture: () => ({ spec: { architecture: 'riscv64' } }),
+  'lifecycle.killTree': () => ({ spec: {} }),
+  'lifecycle.dieWithParent': () => ({ spec: {} }),
+  'usage.wall': () => ({ spec: {} }),
+  'usage.cpu': undefined,
+};

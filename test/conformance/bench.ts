@@ -1,0 +1,154 @@
+// What each case of the suite works with: one backend, the guest inside of it, and a directory of its own.
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { BackendName } from '../../src/backends/backend.ts';
+import { registry } from '../../src/backends/registry.ts';
+import type { Feature } from '../../src/features/feature.ts';
+import { run, spawn } from '../../src/index.ts';
+import type { RunOptions, RunResult, SandboxProcess } from '../../src/run/types.ts';
+import type { SandboxSpec } from '../../src/spec/types.ts';
+import { guestPath } from '../helpers/guest.ts';
+
+const GUEST_INSIDE = '/guest';
+
+export class Bench {
+  readonly backend: BackendName;
+  readonly recognized: ReadonlySet<Feature>;
+  #directory: string | undefined;
+
+  constructor(backend: BackendName) {
+    this.backend = backend;
+    this.recognized = registry.find(({ name }) => name === backend)?.recognized ?? new Set();
+  }
+
+  /** Preconditions: the test process may write to its temporary directory, and the sandbox's user may read there. */
+  open(): void {
+    this.#directory = mkdtempSync(join(tmpdir(), 'bench-'));
+    chmodSync(this.#directory, 0o755);
+    copyFileSync(guestPath(), this.guestOutside);
+    chmodSync(this.guestOutside, 0o755);
+  }
+
+  close(): void {
+    if (this.#directory !== undefined) rmSync(this.#directory, { recursive: true, force: true });
+  }
+
+  /** On the host. */
+  get directory(): string {
+    if (this.#directory === undefined) throw new Error('the bench is not open');
+    return this.#directory;
+  }
+
+  get guestOutside(): string {
+    return join(this.directory, 'guest');
+  }
+
+  /** Whether the command sees files of the host only where a mount puts them. */
+  get hasRoot(): boolean {
+    return this.recognized.has('mount.bind');
+  }
+
+  /** Where the command finds `path` of the host, given a mount of `mountsFor(path)`. */
+  inside(path: string): string {
+    return this.hasRoot ? `/mnt${path}` : path;
+  }
+
+  mountsFor(path: string, access: 'ro' | 'rw' = 'ro'): string[] {
+    return this.hasRoot ? [`${path}:${this.inside(path)}:${access}`] : [];
+  }
+
+  /** The guest as a command. */
+  guest(args: readonly (string | number)[]): string[] {
+    return [this.hasRoot ? GUEST_INSIDE : this.guestOutside, ...args.map(String)];
+  }
+
+  /** `spec` with the guest in it. */
+  withGuest(spec: SandboxSpec): SandboxSpec {
+    if (!this.hasRoot) return spec;
+    return { ...spec, mounts: [`${this.guestOutside}:${GUEST_INSIDE}:ro`, ...(spec.mounts ?? [])] };
+  }
+
+  options(options: RunOptions): RunOptions {
+    // `none` gives nothing of what every sandbox promises, so everything is optional there: what it does know must hold all the same.
+    return this.backend === 'none'
+      ? { optional: 'all', ...options, backend: 'none' }
+      : { ...options, backend: this.backend };
+  }
+
+  run(args: readonly (string | number)[], spec: SandboxSpec = {}, options: RunOptions = {}): Promise<RunResult> {
+    return run(this.guest(args), this.withGuest(spec), this.options(options));
+  }
+
+  spawn(args: readonly (string | number)[], spec: SandboxSpec = {}, options: RunOptions = {}): SandboxProcess {
+    return spawn(this.guest(args), this.withGuest(spec), this.options(options));
+  }
+
+  /** stdout of a run that must end with status 0. */
+  async answer(args: readonly (string | number)[], spec: SandboxSpec = {}, options: RunOptions = {}): Promise<string> {
+    const result = await this.run(args, spec, { stripFinalNewline: true, ...options });
+    return result.assertSuccess().stdout as string;
+  }
+
+  /** stdout of a run that must end with status 1: what the guest's call failed with. */
+  async refusal(args: readonly (string | number)[], spec: SandboxSpec = {}): Promise<string> {
+    const { stdout, outcome } = await this.run(args, spec, { stripFinalNewline: true });
+    if (outcome.kind !== 'exited' || outcome.code !== 1)
+      throw new Error(`${args.join(' ')}: ${JSON.stringify(outcome)}, ${stdout}`);
+    return stdout as string;
+  }
+
+  /** What `fds` says when the command has just `wanted`. On `none` what this process itself inherited without close-on-exec goes on. */
+  openDescriptors(wanted: readonly number[]): string {
+    const passedOn = this.backend === 'none' ? inheritable() : [];
+    return [...new Set([...wanted, ...passedOn])].sort((a, b) => a - b).join('\n');
+  }
+
+  makeDirectory(name: string): string {
+    const path = join(this.directory, name);
+    mkdirSync(path, { recursive: true });
+    return path;
+  }
+
+  makeFile(name: string, content: string | Uint8Array, mode = 0o644): string {
+    const path = join(this.directory, name);
+    writeFileSync(path, content);
+    chmodSync(path, mode);
+    return path;
+  }
+}
+
+/** Descriptors of this process beyond 2 without O_CLOEXEC; proc_pid_fdinfo(5) has the flags in octal. */
+function inheritable(): number[] {
+  return readdirSync('/proc/self/fd')
+    .map(Number)
+    .filter((number) => {
+      const info =
+        number > 2 && existsSync(`/proc/self/fdinfo/${number}`)
+          ? readFileSync(`/proc/self/fdinfo/${number}`, 'utf8')
+          : '';
+      const flags = /^flags:\s*([0-7]+)$/m.exec(info)?.[1];
+      return flags !== undefined && (Number.parseInt(flags, 8) & 0o2000000) === 0;
+    });
+}
+
+/** What the guest's `flood` and `bytewise` write. */
+export function pattern(bytes: number): Uint8Array {
+  const expected = new Uint8Array(bytes);
+  for (let index = 0; index < bytes; index++) expected[index] = index % 251;
+  return expected;
+}
+
+export function sameBytes(got: unknown, expected: Uint8Array): boolean {
+  return got instanceof Uint8Array && Buffer.compare(got, expected) === 0;
+}

@@ -1,0 +1,162 @@
+// What the command can reach beside files: processes, network, kernel interfaces, privileges, a terminal.
+import { readlinkSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
+import { expect } from 'vitest';
+import type { SandboxSpec } from '../../src/spec/types.ts';
+import type { Bench } from './bench.ts';
+import type { Suite } from './describe-backend.ts';
+
+const CAP_CHOWN = 0;
+const CAP_NET_BIND_SERVICE = 10;
+
+export function isolationCases(suite: Suite): void {
+  namespaceCases(suite);
+  networkCases(suite);
+  privilegeCases(suite);
+  terminalCases(suite);
+}
+
+function namespaceCases({ bench, promise }: Suite): void {
+  promise(['namespace.pid', 'mount.proc'], 'the command sees only the processes of its sandbox', async () => {
+    const pids = (await bench.answer(['pids'])).split('\n').map(Number);
+    expect(pids).toContain(1);
+    expect(pids.length).toBeLessThanOrEqual(3);
+    expect(pids).not.toContain(process.pid);
+  });
+
+  promise(['namespace.pid'], 'the command cannot signal a process of the host', async () => {
+    expect(await bench.refusal(['kill', process.pid, 0])).toBe('errno ESRCH');
+  });
+
+  promise(['namespace.pid'], 'the first process of the sandbox cannot be killed from inside', async () => {
+    const { outcome } = await bench.run(['kill', 1, 9]);
+    expect(outcome.kind).toBe('exited');
+  });
+
+  for (const [namespace, file] of [
+    ['pid', 'pid'],
+    ['mount', 'mnt'],
+    ['ipc', 'ipc'],
+    ['uts', 'uts'],
+    ['cgroup', 'cgroup'],
+    ['network', 'net'],
+  ] as const) {
+    promise([`namespace.${namespace}`, 'mount.proc'], `the ${namespace} namespace is not the host's`, async () => {
+      const link = `/proc/self/ns/${file}`;
+      expect(await bench.answer(['readlink', link])).not.toBe(readlinkSync(link));
+    });
+  }
+
+  promise(['idMappings', 'idMappings.ranges'], 'ids inside stand for the ids outside that were asked for', async () => {
+    if (process.getuid?.() !== 0) return;
+    const mapping = [{ containerID: 0, hostID: 100_000, size: 1000 }];
+    const workspace = bench.makeDirectory('mapped');
+    const spec: SandboxSpec = {
+      uidMappings: mapping,
+      gidMappings: mapping,
+      user: { uid: 5, gid: 6, additionalGids: [7, 8] },
+    };
+    expect(await bench.answer(['ids'], spec)).toBe('uid 5 5 5\ngid 6 6 6\ngroups 7 8');
+    // Files of ids that are not mapped belong to nobody.
+    expect(await bench.answer(['stat', workspace], { ...spec, mounts: [`${workspace}:${workspace}`] })).toMatch(
+      / 65534 65534$/,
+    );
+  });
+}
+
+function networkCases({ bench, promise }: Suite): void {
+  promise(['network.none'], 'without network there is only a loopback, and it works', async () => {
+    expect(await bench.answer(['interfaces'])).toBe('lo up');
+    expect(await bench.answer(['loopback'])).toBe('connected');
+  });
+
+  promise(['network.none'], 'without network a server of the host cannot be reached', async () => {
+    await withServer(async (port) => {
+      expect(await bench.refusal(['connect', port])).toBe('errno ECONNREFUSED');
+    });
+  });
+
+  promise(['network.host'], 'with the network of the host its servers can be reached', async () => {
+    await withServer(async (port) => {
+      expect(await bench.answer(['connect', port], { network: 'host' })).toBe('connected');
+    });
+  });
+}
+
+async function withServer(body: (port: number) => Promise<void>): Promise<void> {
+  const server = createServer((socket) => {
+    socket.on('error', () => {});
+    socket.end();
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  try {
+    await body((server.address() as AddressInfo).port);
+  } finally {
+    await new Promise((resolve) => server.close(resolve));
+  }
+}
+
+interface Capabilities {
+  readonly permitted: bigint;
+  readonly effective: bigint;
+  readonly inheritable: bigint;
+  readonly bounding: bigint;
+  readonly ambient: bigint;
+}
+
+async function capabilitiesOf(bench: Bench, spec: SandboxSpec = {}): Promise<Capabilities> {
+  const [permitted = 0n, effective = 0n, inheritable = 0n, bounding = 0n, ambient = 0n] = (
+    await bench.answer(['caps'], spec)
+  )
+    .split(' ')
+    .map((word) => BigInt(`0x${word}`));
+  return { permitted, effective, inheritable, bounding, ambient };
+}
+
+function privilegeCases({ bench, promise }: Suite): void {
+  const asRoot: SandboxSpec = { user: { uid: 0, gid: 0 } };
+  const none = { permitted: 0n, effective: 0n, inheritable: 0n, bounding: 0n, ambient: 0n };
+
+  promise(['capabilities.drop'], 'the command has no capability, and none to gain', async () => {
+    expect(await capabilitiesOf(bench)).toEqual(none);
+    expect(await capabilitiesOf(bench, asRoot)).toEqual(none);
+  });
+
+  promise(['capabilities.keep'], 'the command keeps the capabilities that were named, and no others', async () => {
+    const kept = (1n << BigInt(CAP_CHOWN)) | (1n << BigInt(CAP_NET_BIND_SERVICE));
+    const spec: SandboxSpec = { ...asRoot, capabilities: ['CAP_CHOWN', 'CAP_NET_BIND_SERVICE'] };
+    expect(await capabilitiesOf(bench, spec)).toMatchObject({ permitted: kept, effective: kept, bounding: kept });
+    const ordinary: SandboxSpec = { capabilities: ['CAP_CHOWN', 'CAP_NET_BIND_SERVICE'] };
+    expect(await capabilitiesOf(bench, ordinary)).toMatchObject({ permitted: kept, effective: kept, bounding: kept });
+  });
+
+  promise(['noNewPrivileges'], 'the command can gain no privileges by execve', async () => {
+    expect(await bench.answer(['state'])).toContain('no_new_privs 1\n');
+  });
+
+  promise(['seccomp.default'], 'the default filter is on, and refuses what commands do not need', async () => {
+    expect(await bench.answer(['state'])).toContain('seccomp 2\n');
+    expect(await bench.refusal(['unshare'])).toMatch(/^errno (EPERM|ENOSPC|ENOSYS)$/);
+    // SECCOMP_MODE_FILTER is not there when it was not asked for.
+    expect(await bench.answer(['state'], { seccomp: 'unconfined' })).toContain('seccomp 0\n');
+  });
+}
+
+function terminalCases({ bench, promise }: Suite): void {
+  promise(['terminal'], 'on a terminal all three of stdin, stdout and stderr are one', async () => {
+    expect(await bench.answer(['isatty'], { terminal: true })).toMatch(/^1 1 1\r?$/);
+    expect(await bench.answer(['isatty'])).toBe('0 0 0');
+  });
+
+  promise(['terminal'], 'a terminal has the size that was asked for', async () => {
+    expect(await bench.answer(['winsize'], { terminal: { columns: 101, rows: 33 } })).toMatch(/^101 33\r?$/);
+  });
+
+  promise(['terminal'], 'a terminal can be resized while the command runs', async () => {
+    await using process = bench.spawn(['await-resize'], { terminal: { columns: 80, rows: 25 } });
+    const lines = process.lines()[Symbol.asyncIterator]();
+    expect((await lines.next()).value).toBe('ready');
+    process.resize(120, 40);
+    expect((await lines.next()).value).toBe('120 40');
+  });
+}
