@@ -129,6 +129,22 @@ function directoryRootCases({ bench, promise }: Suite): void {
       expect(readdirSync(root).sort()).toEqual(before);
     },
   );
+
+  promise(
+    ['root.path', 'root.missingMountPoints'],
+    'above a root that lacks mount points there is nothing',
+    async () => {
+      const root = makeRoot(bench, 'root-top', []);
+      expect(await inRoot(root, ['read', '/../marker'])).toBe('in the root');
+      expect(await inRoot(root, ['stat', `/..${bench.directory}`])).toBe('errno ENOENT');
+      // Every mount of the sandbox is one that was made for it; the host's own root is not among them.
+      const points = (await inRoot(root, ['read', '/proc/self/mountinfo']))
+        .split('\n')
+        .map((line) => line.split(' ')[4]);
+      expect(points.filter((point) => point === '/')).toEqual(['/']);
+      expect(points).not.toContain('/sys');
+    },
+  );
 }
 
 function mountCases({ bench, promise }: Suite): void {
