@@ -252,5 +252,9 @@ function callerName(host: SpecHost): string {
 }
 
 function remedy(host: SpecHost): string {
-  return `as root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 ${host.username ?? host.uid}`;
+  // usermod(8) knows names only.
+  if (host.username === undefined) {
+    return `as root: add the line ${host.uid}:100000:65536 to /etc/subuid and to /etc/subgid`;
+  }
+  return `as root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 ${host.username}`;
 }

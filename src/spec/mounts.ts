@@ -159,7 +159,7 @@ function resolveSource(
   if (missing && optional) return 'skipped';
   const description = describeLookup(text, absolute, found);
   const hint = found.kind === 'nothing' ? '' : '; only files and directories can be bound';
-  report(at, `the source ${description}${hint}`);
+  report(at, `the ${at[0] === 'workspace' ? 'workspace' : 'source'} ${description}${hint}`);
   return undefined;
 }
 

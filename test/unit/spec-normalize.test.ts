@@ -446,7 +446,7 @@ describe('workspace', () => {
   test('that is a file, or not there, is refused', () => {
     expect(issuesOf({ workspace: 'notes' })).toEqual([expect.stringContaining('a workspace is a directory')]);
     expect(issuesOf({ workspace: { path: 'none' } })).toEqual([
-      expect.stringMatching(/^workspace\.path: .*does not exist/),
+      expect.stringMatching(/^workspace\.path: the workspace none does not exist/),
     ]);
     expect(issuesOf({ workspace: 'fifo' })).toHaveLength(1);
   });
@@ -694,6 +694,9 @@ describe('id mappings', () => {
     expect(issue).toBe(
       'uidMappings: /etc/subuid has no range for carol; as root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 carol',
     );
+    expect(issuesOf({ uidMappings: 'subordinate' }, { uid: 7, gid: 7, username: undefined })).toEqual([
+      'uidMappings: /etc/subuid has no range for uid 7; as root: add the line 7:100000:65536 to /etc/subuid and to /etc/subgid',
+    ]);
     const { subgid: _, ...etc } = ordinaryTree['etc'] as Tree;
     expect(issuesOf({ gidMappings: 'subordinate' }, withTree({ etc }))).toEqual([
       expect.stringMatching(/^gidMappings: \/etc\/subgid has no range for alice \(not read: there is no such file\)/),
