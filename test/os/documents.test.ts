@@ -26,6 +26,7 @@ beforeAll(() => {
   mkdirSync(join(work, 'node_modules'));
   symlinkSync(project, join(work, 'node_modules', 'sandboxlib'));
   mkdirSync(join(work, 'bin'));
+  mkdirSync(join(work, 'tmp'));
   symlinkSync(join(project, 'dist', 'cli', 'main.js'), join(work, 'bin', 'run-sandbox'));
 });
 
@@ -67,7 +68,9 @@ function blocksOf(markdown: string): Block[] {
 }
 
 function runBlock({ language, code }: Block): { status: number | null; stdout: string; stderr: string } {
-  const env = { ...process.env, PATH: `${join(work, 'bin')}:${process.env['PATH']}`, NO_COLOR: '1', NODE_OPTIONS: '' };
+  const path = `${join(work, 'bin')}:${process.env['PATH']}`;
+  // What a block leaves in the temporary directory goes with the rest of `work`: a document need not clean up.
+  const env = { ...process.env, PATH: path, TMPDIR: join(work, 'tmp'), NO_COLOR: '1', NODE_OPTIONS: '' };
   const options = { cwd: work, env, encoding: 'utf8' } as const;
   if (language === 'sh') return spawnSync('sh', ['-e', '-c', code], options);
   const file = join(work, 'block.mjs');
