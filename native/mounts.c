@@ -28,6 +28,7 @@
 static int new_root = -1;
 static int root_source = -1;  // the directory that the root shows, by the caller's own mount of it
 static int fresh_proc = -1;
+static bool scratch_covers_root;  // see mounts_pivot
 
 struct mount_step {
   enum step step;
@@ -291,6 +292,7 @@ static void root_by_overlay(const struct mount_step *at, int base, int source, s
     if (overlay < 0) fail_mount(at, "openat");
   }
   new_root = overlay;
+  scratch_covers_root = true;
 }
 
 void mounts_root(struct record *record) {
@@ -429,12 +431,24 @@ void mounts_sysctl(struct record *record) {
   (void)close(file);
 }
 
+// "/.." is "/" again, where nothing lies on top of the root: one more look, because everything rests on it.
+static void check_nothing_above(const struct record *record) {
+  struct stat root, above;
+  if (stat("/", &root) < 0 || stat(COVERING_ROOT, &above) < 0) fail(record->step, record->index, "stat", COVERING_ROOT);
+  if (root.st_dev == above.st_dev && root.st_ino == above.st_ino) return;
+  errno = EXDEV;
+  fail(record->step, record->index, "umount2", COVERING_ROOT);
+}
+
 void mounts_pivot(struct record *record) {
   if (fchdir(new_root) < 0) fail(record->step, record->index, "fchdir", "/");
-  // pivot_root(2), "pivot_root(".", ".")": the old root ends up on top of the new one, from where it is detached at once.
+  // pivot_root(2), "pivot_root(".", ".")": the old root ends up on top of the new one, from where it is detached at once; and where a scratch
+  // tmpfs covers the old root, that lies on top of both and goes first.
   if (sys_pivot_root(".", ".") < 0) fail(record->step, record->index, "pivot_root", "/");
+  if (scratch_covers_root && umount2(".", MNT_DETACH) < 0) fail(record->step, record->index, "umount2", "scratch");
   if (umount2(".", MNT_DETACH) < 0) fail(record->step, record->index, "umount2", "/");
   if (chdir("/") < 0) fail(record->step, record->index, "chdir", "/");
+  check_nothing_above(record);
   (void)close(new_root);
   if (root_source >= 0) (void)close(root_source);
   if (fresh_proc >= 0) (void)close(fresh_proc);
