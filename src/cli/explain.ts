@@ -39,6 +39,6 @@ function printBwrap({ bwrap }: Explanation, command: readonly string[]): number 
     say('there is no such command line of bwrap', 'red');
     return 1;
   }
-  writeAll(1, `${shellLine([...bwrap.argv, ...(command.length === 0 ? [] : ['--', ...command])])}\n`);
+  writeAll(1, `${shellLine([...bwrap.argv, ...command])}\n`);
   return 0;
 }

@@ -6,6 +6,7 @@ import {
   type SandboxError,
   type SpecError,
 } from '../errors/errors.ts';
+import { joinWords } from '../spec/words.ts';
 import { FAILURE } from './exit.ts';
 import type { Draft } from './option.ts';
 import { say } from './say.ts';
@@ -38,8 +39,14 @@ function linesOf(error: SandboxError, draft: Draft, mountsOfProfile: number): st
   }
   if (error.code === 'SBX_FEATURE_UNAVAILABLE') {
     const { backend, missing } = error as FeatureError;
-    return missing.map(({ feature, because, remedy }) => {
-      return `${feature} is not available on backend ${backend}: ${because}${remedy === undefined ? '' : `; ${remedy}`}`;
+    // One reason may hold for many features, and is then said once.
+    const byReason = new Map<string, string[]>();
+    for (const { feature, because, remedy } of missing) {
+      const reason = remedy === undefined ? because : `${because}; ${remedy}`;
+      byReason.set(reason, [...(byReason.get(reason) ?? []), feature]);
+    }
+    return [...byReason].map(([reason, names]) => {
+      return `${joinWords(names)} ${names.length === 1 ? 'is' : 'are'} not available on backend ${backend}: ${reason}`;
     });
   }
   if (error.code === 'SBX_BACKEND_UNAVAILABLE' && (error as BackendError).probes.length > 0) {

@@ -85,12 +85,16 @@ function mergeNetwork(draft: Draft, profile: SandboxSpec['network']): SandboxSpe
   };
 }
 
+/** Messages that need the name of what they speak of. */
+const predicate = /^(?:must|is|has|excludes|means)\b/;
+
 /** An issue in the words of the command line, where an option is behind it: `--bind /x:/y: does not exist`. */
 export function describeIssue({ path, message }: SpecIssue, draft: Draft, mountsOfProfile: number): string {
   const [head, index] = path;
   if (head === 'mounts' && typeof index === 'number') {
     const mount = draft.mounts[index - mountsOfProfile];
-    if (mount !== undefined) return `${mount.origin}: ${[...path.slice(2), ''].join(' ')}${message}`;
+    if (mount !== undefined)
+      return `${mount.origin}: ${predicate.test(message) ? [...path.slice(2), ''].join(' ') : ''}${message}`;
   }
   if (head === 'command') return `command: ${message}`;
   if (draft.profile !== undefined || (head === 'mounts' && typeof index === 'number'))

@@ -203,7 +203,14 @@ describe('a command that failed', () => {
   test('in a root directory has the files of that directory', () => {
     const spec: SandboxSpec = { root: '/rootfs' };
     expect(hint(['cat', '/etc/os'], { spec })).toBeUndefined();
-    expect(hint(['cat', '/etc/passwd'], { spec })).toBe('/etc/passwd is not in the sandbox; add --bind /etc/passwd');
+    expect(hint(['cat', '/srv/data'], { spec })).toBe('/srv/data is not in the sandbox; add --bind /srv/data');
+  });
+
+  test('in a root directory is not told to take the system of this host instead', () => {
+    const spec: SandboxSpec = { root: '/rootfs' };
+    expect(hint(['cat', '/etc/passwd'], { spec })).toBeUndefined();
+    expect(hint(['/bin/true'], { spec, failure: notFound })).toBeUndefined();
+    expect(hint(['node'], { spec, failure: notFound })).toBeUndefined();
   });
 
   test('and was given a URL is told that there is no network', () => {

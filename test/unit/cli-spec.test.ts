@@ -143,8 +143,11 @@ describe('an issue of the spec', () => {
   const { draft } = parse(['--bind', '/x:/y', '--cwd', 'rel', '--wall', '1s'], 'run');
 
   test('is told in the words of the option behind it', () => {
-    expect(describeIssue({ path: ['mounts', 0, 'source'], message: 'does not exist' }, draft, 0)).toBe(
-      '--bind /x:/y: source does not exist',
+    expect(describeIssue({ path: ['mounts', 0, 'source'], message: 'must not be empty' }, draft, 0)).toBe(
+      '--bind /x:/y: source must not be empty',
+    );
+    expect(describeIssue({ path: ['mounts', 0, 'source'], message: 'the source /x does not exist' }, draft, 0)).toBe(
+      '--bind /x:/y: the source /x does not exist',
     );
     expect(describeIssue({ path: ['cwd'], message: 'must be absolute' }, draft, 0)).toBe('--cwd: must be absolute');
     expect(describeIssue({ path: ['limits', 'wallMs'], message: 'must not be 0' }, draft, 0)).toBe(
