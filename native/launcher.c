@@ -28,6 +28,13 @@ static int refuse_usage(void) {
   return EXIT_USAGE;
 }
 
+static int refuse(enum step step, const char *syscall) {
+  struct failure failure;
+  failure_fill(&failure, step, NO_INDEX, errno, syscall, NULL);
+  status_failed(&failure);
+  return EXIT_USAGE;
+}
+
 static int refuse_plan(uint32_t index, const char *reason) {
   struct failure failure;
   failure_fill(&failure, STEP_PLAN, index, errno, NULL, NULL);
@@ -177,7 +184,9 @@ static bool keep_named_descriptors(const struct run *run) {
 // all there is; a parent that died before the call shows as a changed parent.
 static bool follow_parent(pid_t parent, bool has_channel) {
   if (prctl(PR_SET_PDEATHSIG, has_channel ? SIGCONT : SIGKILL, 0, 0, 0) < 0) return false;
-  return has_channel || getppid() == parent;
+  if (has_channel || getppid() == parent) return true;
+  errno = ESRCH;
+  return false;
 }
 
 struct arguments {
@@ -216,6 +225,8 @@ static int run_plan(const struct arguments *arguments, pid_t parent) {
   run.channel_fd = arguments->channel_fd;
   run.status_fd = arguments->status_fd;
   status_use(run.channel_fd >= 0 ? run.channel_fd : run.status_fd);
+  if (!open_standard()) return refuse(STEP_DESCRIPTORS, "open");
+  if (!reset_signals()) return refuse(STEP_SIGNALS, "sigaction");
   const char *reason;
   size_t length = 0;
   const uint8_t *bytes = arguments->plan_env != NULL
@@ -228,18 +239,19 @@ static int run_plan(const struct arguments *arguments, pid_t parent) {
   if (arguments->plan_fd > 2) (void)close(arguments->plan_fd);
   if (!keep_named_descriptors(&run)) return refuse_plan(NO_INDEX, "descriptors cannot be closed");
   if (!prepare_vectors(&run)) return refuse_plan(NO_INDEX, "no memory for the arguments");
-  if (!follow_parent(parent, run.channel_fd >= 0)) return EXIT_USAGE;
+  if (!follow_parent(parent, run.channel_fd >= 0)) return refuse(STEP_SIGNALS, "prctl(PR_SET_PDEATHSIG)");
   return supervise(&run);
 }
 
 int main(int count, char **values) {
   pid_t parent = getppid();
-  if (!open_standard() || !reset_signals()) return EXIT_USAGE;
   (void)umask(0);  // modes in a plan are exact
   if (count == 2 && strcmp(values[1], "--version") == 0) {
     return printf("{\"launcher\":\"sandboxlib\",\"protocol\":%d}\n", PLAN_PROTOCOL) < 0 || fflush(stdout) != 0 ? EXIT_USAGE : 0;
   }
-  if (count >= 2 && strcmp(values[1], "probe") == 0) return probe_main(count - 2, values + 2);
+  if (count >= 2 && strcmp(values[1], "probe") == 0) {
+    return open_standard() && reset_signals() ? probe_main(count - 2, values + 2) : EXIT_USAGE;
+  }
   struct arguments arguments;
   if (count < 2 || strcmp(values[1], "run") != 0 || !parse_arguments(count - 2, values + 2, &arguments)) return refuse_usage();
   return run_plan(&arguments, parent);

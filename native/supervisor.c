@@ -496,6 +496,15 @@ static bool open_relays(struct run *run) {
   return true;
 }
 
+// Before init got its word: it has done nothing yet, and nothing of what follows is set up.
+static int abandon(enum step step, const char *syscall) {
+  failure_fill(&self.failure, step, NO_INDEX, errno, syscall, NULL);
+  kill_init();
+  while (waitpid(self.init, NULL, 0) < 0 && errno == EINTR) continue;
+  status_failed(&self.failure);
+  return EXIT_SANDBOX_FAILED;
+}
+
 // Init waits for its id maps; until it gets the word it is only a process that waits.
 static void release_init(void) {
   if (!write_id_maps()) {
@@ -503,7 +512,11 @@ static void release_init(void) {
     kill_init();
     return;
   }
-  to_init(MESSAGE_GO, 0);
+  // Unless it is gone already, and told why, it would wait for ever.
+  if (message_send(self.socket_fd, MESSAGE_GO, 0) || errno == EPIPE) return;
+  failure_fill(&self.failure, STEP_INIT, NO_INDEX, errno, "send", NULL);
+  self.failed = true;
+  kill_init();
 }
 
 int supervise(struct run *run) {
@@ -524,13 +537,10 @@ int supervise(struct run *run) {
   self.socket_fd = ends[0];
   (void)close(ends[1]);
   close_command_ends(run);
-  if (!watch_signals() || !open_relays(run) || (run->plan.has_terminal && !terminal_make_raw())) {
-    failure_fill(&self.failure, STEP_RELAY, NO_INDEX, errno, "signalfd", NULL);
-    self.failed = true;
-    kill_init();
-  } else {
-    release_init();
-  }
+  if (!watch_signals()) return abandon(STEP_SIGNALS, "signalfd");
+  if (!open_relays(run)) return abandon(STEP_RELAY, "fcntl");
+  if (run->plan.has_terminal && !terminal_make_raw()) return abandon(STEP_TERMINAL, "tcsetattr");
+  release_init();
   while (!finished()) watch_round();
   return report_end();
 }
