@@ -8,9 +8,9 @@ import { encodePlan } from '../../src/backends/native/encode.ts';
 import { callSteps } from '../../src/backends/native/launch.ts';
 import { launcherPath } from '../../src/backends/native/locate.ts';
 import { planNative } from '../../src/backends/native/plan.ts';
+import { recognized } from '../../src/backends/native/recognized.ts';
 import { parseStatusLine, type StatusLine } from '../../src/backends/native/status.ts';
 import type { Step } from '../../src/backends/native/steps.ts';
-import { features } from '../../src/features/feature.ts';
 import { callerFacts } from '../../src/host/facts.ts';
 import type { NormalizedSpec } from '../../src/spec/types.ts';
 
@@ -100,7 +100,7 @@ export function defaultSteps(
     notes: [],
     ...overrides,
   };
-  const plan = planNative(spec, new Set(features), { ...callerFacts(), uid, gid: uid });
+  const plan = planNative(spec, recognized, { ...callerFacts(), uid, gid: uid });
   return callSteps(plan.detail, { command, killSignal: 'SIGTERM', gracePeriodMs: 2000 }, []);
 }
 
