@@ -1,0 +1,516 @@
+// Plans, good and bad: every kind of record, cut at every byte, too long, in the wrong place; every reason that plan.c can give.
+#include "check.h"
+#include "builder.h"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+static struct builder builder;
+
+// The plan stands right before a page that nobody may read: a byte read too many is a crash.
+static bool parse(const uint8_t *bytes, size_t length, struct plan *plan, uint32_t *index, const char **reason) {
+  static uint8_t *area;
+  size_t size = BUILDER_BYTES + 65536;
+  if (area == NULL) {
+    area = mmap(NULL, size + 65536, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (area == MAP_FAILED || mprotect(area + size, 65536, PROT_NONE) < 0) abort();
+  }
+  uint8_t *at = area + size - length;
+  if (length > 0) memcpy(at, bytes, length);
+  return plan_parse(at, length, plan, index, reason);
+}
+
+static bool is_refused(const char *wanted) {
+  struct plan plan;
+  uint32_t index;
+  const char *reason = NULL;
+  bool accepted = parse(builder.bytes, builder.used, &plan, &index, &reason);
+  bool right = !accepted && reason != NULL && strcmp(reason, wanted) == 0;
+  if (!right) (void)printf("# wanted \"%s\", got \"%s\"\n", wanted, accepted ? "accepted" : reason == NULL ? "no reason" : reason);
+  return right;
+}
+
+static bool is_accepted(struct plan *plan) {
+  uint32_t index;
+  const char *reason = NULL;
+  bool accepted = parse(builder.bytes, builder.used, plan, &index, &reason);
+  if (!accepted) (void)printf("# refused at %u: %s\n", index, reason == NULL ? "(no reason)" : reason);
+  return accepted;
+}
+
+static void good_plan_is_read(void) {
+  build_everything(&builder, NULL);
+  struct plan plan;
+  CHECK(is_accepted(&plan));
+  CHECK(plan.records == BUILDER_STEPS);
+  CHECK(plan.wall_milliseconds == 1000 && plan.output_bytes == 4096);
+  CHECK(plan.kill_signal == 15 && plan.grace_milliseconds == 2000);
+  CHECK(plan.has_terminal && plan.columns == 80 && plan.rows == 24);
+  CHECK(plan.has_root && plan.has_filter && plan.has_user && plan.descriptors == 1);
+  CHECK(plan.argument_count == 1 && plan.environment_count == 1);
+  CHECK(plan.become_uid == 0 && plan.become_gid == 0);
+}
+
+static void records_come_in_order(void) {
+  build_everything(&builder, NULL);
+  struct plan plan;
+  CHECK(is_accepted(&plan));
+  struct cursor cursor = plan_start(&plan);
+  struct record record;
+  size_t count = 0;
+  while (plan_next(&cursor, &record) && count < BUILDER_STEPS) {
+    CHECK(record.step == builder_steps[count]);
+    CHECK(record.index == count);
+    count++;
+  }
+  CHECK(count == BUILDER_STEPS);
+}
+
+static void every_cut_is_refused(void) {
+  build_everything(&builder, NULL);
+  size_t whole = builder.used;
+  for (size_t length = 0; length < whole; length++) {
+    struct plan plan;
+    uint32_t index;
+    const char *reason = NULL;
+    // As it is, and with a header that agrees with the cut.
+    CHECK(!parse(builder.bytes, length, &plan, &index, &reason) && reason != NULL);
+    if (length < PLAN_HEADER_BYTES) continue;
+    put_u32_at(&builder, 8, (uint32_t)length);
+    CHECK(!parse(builder.bytes, length, &plan, &index, &reason) && reason != NULL);
+    put_u32_at(&builder, 8, (uint32_t)whole);
+  }
+}
+
+// The payload of one record loses its last bytes, or gets more.
+static void each_record_has_its_length(void) {
+  size_t starts[BUILDER_STEPS];
+  static struct builder whole;
+  build_everything(&whole, starts);
+  for (size_t i = 0; i < BUILDER_STEPS; i++) {
+    size_t start = starts[i], end = i + 1 < BUILDER_STEPS ? starts[i + 1] : whole.used;
+    for (size_t length = 0; length <= end - start - 8 + 4; length++) {
+      if (length == end - start - 8) continue;
+      memset(&builder, 0, sizeof builder);
+      put_bytes(&builder, whole.bytes, start + 8);
+      for (size_t at = 0; at < length; at++) {
+        uint8_t byte = at < end - start - 8 ? whole.bytes[start + 8 + at] : 0;
+        put_bytes(&builder, &byte, 1);
+      }
+      put_bytes(&builder, whole.bytes + end, whole.used - end);
+      builder.records = BUILDER_STEPS;
+      end_plan(&builder);
+      put_u32_at(&builder, start + 4, (uint32_t)length);
+      struct plan plan;
+      uint32_t index = 0;
+      const char *reason = NULL;
+      bool accepted = parse(builder.bytes, builder.used, &plan, &index, &reason);
+      CHECK(!accepted && index == i);
+      if (accepted || index != i) (void)printf("# record %zu of type %d with %zu bytes\n", i, builder_steps[i], length);
+    }
+  }
+}
+
+// Every other byte value at every place: accepted or not, but never a crash, and what is accepted can be walked.
+static void every_byte_may_be_anything(void) {
+  build_everything(&builder, NULL);
+  for (size_t at = 0; at < builder.used; at++) {
+    uint8_t kept = builder.bytes[at];
+    for (unsigned value = 0; value < 256; value++) {
+      builder.bytes[at] = (uint8_t)value;
+      struct plan plan;
+      uint32_t index;
+      const char *reason = NULL;
+      if (!parse(builder.bytes, builder.used, &plan, &index, &reason)) {
+        if (reason == NULL) CHECK(reason != NULL);
+        continue;
+      }
+      struct cursor cursor = plan_start(&plan);
+      struct record record;
+      uint32_t count = 0;
+      while (plan_next(&cursor, &record)) count++;
+      if (count != plan.records) CHECK(count == plan.records);
+    }
+    builder.bytes[at] = kept;
+  }
+}
+
+static void header_is_checked(void) {
+  build_everything(&builder, NULL);
+  builder.bytes[0] = 'X';
+  CHECK(is_refused("not a plan"));
+  builder.bytes[0] = 'S';
+  put_u32_at(&builder, 4, 2);
+  CHECK(is_refused("a plan of another protocol: library and launcher are of different versions"));
+  put_u32_at(&builder, 4, PLAN_PROTOCOL);
+  put_u32_at(&builder, 8, 15);
+  CHECK(is_refused("length out of range"));
+  put_u32_at(&builder, 8, PLAN_BYTES_MAX + 1);
+  CHECK(is_refused("length out of range"));
+  put_u32_at(&builder, 8, (uint32_t)builder.used + 1);
+  CHECK(is_refused("length and size disagree"));
+  put_u32_at(&builder, 8, (uint32_t)builder.used);
+  put_u32_at(&builder, 12, 0);
+  CHECK(is_refused("number of records out of range"));
+  put_u32_at(&builder, 12, PLAN_RECORDS_MAX + 1);
+  CHECK(is_refused("number of records out of range"));
+  builder.used = 8;
+  CHECK(is_refused("shorter than its header"));
+}
+
+// A plan of the records given, each as add_record makes it.
+static void build(size_t count, const enum step *steps) {
+  start_plan(&builder);
+  for (size_t i = 0; i < count; i++) add_record(&builder, steps[i]);
+  end_plan(&builder);
+}
+#define BUILD(...) build(sizeof((enum step[]){__VA_ARGS__}) / sizeof(enum step), (enum step[]){__VA_ARGS__})
+
+static void order_is_checked(void) {
+  BUILD(STEP_MAP_IDS);
+  CHECK(is_refused("the first record is not namespaces"));
+  BUILD(STEP_NAMESPACES, STEP_NAMESPACES);
+  CHECK(is_refused("more than one namespaces record"));
+  BUILD(STEP_NAMESPACES, STEP_ROOT, STEP_LIMIT_WALL);
+  CHECK(is_refused("a record after those of a later phase"));
+  BUILD(STEP_NAMESPACES, STEP_ROOT, STEP_PIVOT, STEP_MOUNT);
+  CHECK(is_refused("a record after pivot"));
+  BUILD(STEP_NAMESPACES, STEP_ROOT, STEP_PIVOT, STEP_USER, STEP_EXEC, STEP_UMASK);
+  CHECK(is_refused("a record after exec"));
+  BUILD(STEP_NAMESPACES, STEP_ROOT, STEP_PIVOT, STEP_USER, STEP_EXEC, STEP_EXEC);
+  CHECK(is_refused("a record after exec"));
+  static const enum step needing[] = {STEP_MOUNT, STEP_READONLY, STEP_MASK, STEP_MKDIR, STEP_SYMLINK, STEP_FILE, STEP_SYSCTL, STEP_PIVOT};
+  for (size_t i = 0; i < sizeof needing / sizeof needing[0]; i++) {
+    BUILD(STEP_NAMESPACES, needing[i]);
+    CHECK(is_refused("a record that needs a root before the root"));
+  }
+  BUILD(STEP_NAMESPACES, STEP_ROOT, STEP_ROOT);
+  CHECK(is_refused("more than one root"));
+  BUILD(STEP_NAMESPACES, STEP_USER, STEP_EXEC);
+  CHECK(is_refused("no pivot"));
+  BUILD(STEP_NAMESPACES, STEP_ROOT, STEP_USER, STEP_EXEC);
+  CHECK(is_refused("no pivot"));
+  BUILD(STEP_NAMESPACES, STEP_ROOT, STEP_PIVOT, STEP_USER);
+  CHECK(is_refused("no exec"));
+  BUILD(STEP_NAMESPACES, STEP_ROOT, STEP_PIVOT, STEP_EXEC);
+  CHECK(is_refused("no user"));
+  BUILD(STEP_NAMESPACES, STEP_ROOT, STEP_PIVOT, STEP_USER, STEP_EXEC);
+  CHECK(is_refused("id mappings and user namespace disagree"));
+  BUILD(STEP_NAMESPACES, STEP_MAP_IDS, STEP_ROOT, STEP_PIVOT, STEP_USER, STEP_EXEC);
+  CHECK(is_refused("id mappings and user namespace disagree"));
+  BUILD(STEP_NAMESPACES, STEP_MAP_IDS, STEP_MAP_IDS);
+  CHECK(is_refused("ids mapped twice"));
+  BUILD(STEP_NAMESPACES, STEP_ROOT, STEP_SYSCTL);
+  CHECK(is_refused("sysctl before a fresh proc"));
+  BUILD(STEP_NAMESPACES, STEP_ROOT, STEP_PIVOT, STEP_USER, STEP_USER);
+  CHECK(is_refused("more than one user"));
+  BUILD(STEP_NAMESPACES, (enum step)19);
+  CHECK(is_refused("unknown type"));
+  BUILD(STEP_NAMESPACES, STEP_LOST);
+  CHECK(is_refused("unknown type"));
+}
+
+static void length_and_records_agree(void) {
+  build_everything(&builder, NULL);
+  put_u32(&builder, 0);
+  put_u32_at(&builder, 8, (uint32_t)builder.used);
+  CHECK(is_refused("length and records disagree"));
+  BUILD(STEP_NAMESPACES);
+  put_u32_at(&builder, 12, 2);
+  CHECK(is_refused("a record is cut off"));
+  BUILD(STEP_NAMESPACES);
+  put_u32_at(&builder, PLAN_HEADER_BYTES + 4, 5);
+  CHECK(is_refused("a record is cut off"));
+}
+
+// A plan whose last record is still open, for a payload of the test's own.
+static void open_record(enum step step, const enum step *before, size_t count) {
+  start_plan(&builder);
+  for (size_t i = 0; i < count; i++) add_record(&builder, before[i]);
+  start_record(&builder, step);
+}
+#define SUPERVISOR(kind) open_record(kind, (enum step[]){STEP_NAMESPACES}, 1)
+#define INIT(kind) open_record(kind, (enum step[]){STEP_NAMESPACES, STEP_ROOT}, 2)
+#define COMMAND(kind) open_record(kind, (enum step[]){STEP_NAMESPACES, STEP_ROOT, STEP_PIVOT}, 3)
+
+static bool close_and_refuse(const char *reason) {
+  end_record(&builder);
+  end_plan(&builder);
+  return is_refused(reason);
+}
+
+static void namespaces_are_checked(void) {
+  static const struct {
+    uint32_t flags;
+    const char *reason;
+  } cases[] = {{0x20020001u, "unknown namespace flags"},
+               {0x20020080u, "unknown namespace flags"},
+               {0x20020000u | 0x80000000u, "unknown namespace flags"},
+               {0, "a pid and a mount namespace are needed"},
+               {0x20000000u, "a pid and a mount namespace are needed"},
+               {0x00020000u, "a pid and a mount namespace are needed"}};
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    start_plan(&builder);
+    start_record(&builder, STEP_NAMESPACES);
+    put_u32(&builder, cases[i].flags);
+    CHECK(close_and_refuse(cases[i].reason));
+  }
+}
+
+static void put_mapping(uint32_t kind, uint32_t deny, const char *helper, uint32_t count) {
+  SUPERVISOR(STEP_MAP_IDS);
+  put_u32(&builder, kind);
+  put_u32(&builder, deny);
+  put_string(&builder, helper);
+  put_u32(&builder, count);
+}
+
+static void put_range(uint32_t inside, uint32_t outside, uint32_t size) {
+  put_u32(&builder, inside);
+  put_u32(&builder, outside);
+  put_u32(&builder, size);
+}
+
+static void id_maps_are_checked(void) {
+  put_mapping(2, 0, "", 0);
+  CHECK(close_and_refuse("unknown kind of ids"));
+  put_mapping(0, 2, "", 0);
+  CHECK(close_and_refuse("setgroups is neither 0 nor 1"));
+  put_mapping(0, 0, "newuidmap", 0);
+  CHECK(close_and_refuse("the helper's path is not absolute"));
+  put_mapping(0, 0, "", 0);
+  CHECK(close_and_refuse("number of id mappings out of range"));
+  put_mapping(0, 0, "", PLAN_MAPPINGS_MAX + 1);
+  CHECK(close_and_refuse("number of id mappings out of range"));
+  static const uint32_t ranges[][3] = {{0, 0, 0}, {UINT32_MAX, 0, 1}, {0, UINT32_MAX, 1}, {1, 0, UINT32_MAX}, {0, 1, UINT32_MAX}};
+  for (size_t i = 0; i < sizeof ranges / sizeof ranges[0]; i++) {
+    put_mapping(0, 0, "", 1);
+    put_range(ranges[i][0], ranges[i][1], ranges[i][2]);
+    CHECK(close_and_refuse("id mapping out of range"));
+  }
+  put_mapping(0, 0, "", 2);
+  put_range(0, 0, 1);
+  CHECK(close_and_refuse("id mapping out of range"));
+}
+
+static void supervisor_values_are_checked(void) {
+  SUPERVISOR(STEP_LIMIT_WALL), put_u64(&builder, 0);
+  CHECK(close_and_refuse("wall clock bound out of range"));
+  SUPERVISOR(STEP_LIMIT_WALL), put_u64(&builder, UINT64_MAX);
+  CHECK(close_and_refuse("wall clock bound out of range"));
+  SUPERVISOR(STEP_LIMIT_OUTPUT), put_u64(&builder, UINT64_MAX);
+  CHECK(close_and_refuse("output bound out of range"));
+  SUPERVISOR(STEP_TERMINATION), put_u32(&builder, 0), put_u32(&builder, 0);
+  CHECK(close_and_refuse("signal out of range"));
+  SUPERVISOR(STEP_TERMINATION), put_u32(&builder, 65), put_u32(&builder, 0);
+  CHECK(close_and_refuse("signal out of range"));
+  SUPERVISOR(STEP_TERMINAL), put_u32(&builder, 65536), put_u32(&builder, 1);
+  CHECK(close_and_refuse("terminal size out of range"));
+  static const uint32_t descriptors[][2] = {{0, 3}, {3, 2}, {2, 1}, {1, 3}, {2, 2}, {65536, 3}, {3, 65536}, {UINT32_MAX, 3}};
+  for (size_t i = 0; i < sizeof descriptors / sizeof descriptors[0]; i++) {
+    SUPERVISOR(STEP_DESCRIPTOR), put_u32(&builder, descriptors[i][0]), put_u32(&builder, descriptors[i][1]);
+    CHECK(close_and_refuse("descriptor out of range"));
+  }
+  start_plan(&builder);
+  add_record(&builder, STEP_NAMESPACES);
+  for (unsigned i = 0; i <= PLAN_DESCRIPTORS_MAX; i++) add_record(&builder, STEP_DESCRIPTOR);
+  end_plan(&builder);
+  CHECK(is_refused("too many descriptors"));
+}
+
+static void put_root(uint32_t kind, uint32_t flags, const char *source, uint32_t count) {
+  SUPERVISOR(STEP_ROOT);
+  put_u32(&builder, kind);
+  put_u32(&builder, flags);
+  put_string(&builder, source);
+  put_string(&builder, "");
+  put_u32(&builder, count);
+}
+
+static void put_mount(uint32_t kind, uint32_t flags, uint32_t source_kind, const char *source, const char *destination) {
+  INIT(STEP_MOUNT);
+  put_u32(&builder, kind);
+  put_u32(&builder, flags);
+  put_u32(&builder, source_kind);
+  put_string(&builder, source);
+  put_string(&builder, destination);
+  put_string(&builder, "");
+}
+
+static void init_values_are_checked(void) {
+  SUPERVISOR(STEP_HOSTNAME), put_string(&builder, "");
+  CHECK(close_and_refuse("hostname length out of range"));
+  SUPERVISOR(STEP_HOSTNAME), put_string(&builder, "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa");
+  CHECK(close_and_refuse("hostname length out of range"));
+  put_root(3, 0, "/", 0);
+  CHECK(close_and_refuse("unknown kind of root"));
+  put_root(PLAN_ROOT_BIND, 2, "/", 0);
+  CHECK(close_and_refuse("unknown flags of the root"));
+  put_root(PLAN_ROOT_BIND, 0, "srv", 0);
+  CHECK(close_and_refuse("the root's source is not absolute"));
+  put_root(PLAN_ROOT_OVERLAY, 0, "/srv", PLAN_RECORDS_MAX + 1);
+  CHECK(close_and_refuse("skeleton too large"));
+  put_root(PLAN_ROOT_OVERLAY, 0, "/srv", 1), put_u32(&builder, 2), put_string(&builder, "/a");
+  CHECK(close_and_refuse("unknown kind in the skeleton"));
+  put_root(PLAN_ROOT_OVERLAY, 0, "/srv", 1), put_u32(&builder, 0), put_string(&builder, "a");
+  CHECK(close_and_refuse("a path of the skeleton is not absolute"));
+  put_mount(PLAN_MOUNT_KINDS, 0, 0, "/a", "/b");
+  CHECK(close_and_refuse("unknown kind of mount"));
+  put_mount(0, PLAN_MOUNT_FLAGS + 1, 0, "/a", "/b");
+  CHECK(close_and_refuse("unknown mount flags"));
+  put_mount(0, 0, 3, "/a", "/b");
+  CHECK(close_and_refuse("unknown kind of source"));
+  put_mount(PLAN_MOUNT_BIND, 0, 0, "a", "/b");
+  CHECK(close_and_refuse("the source is not absolute"));
+  put_mount(PLAN_MOUNT_TMPFS, 0, 0, "", "b");
+  CHECK(close_and_refuse("the destination is not absolute"));
+  static const enum step paths[] = {STEP_READONLY, STEP_MASK};
+  for (size_t i = 0; i < 2; i++) {
+    INIT(paths[i]), put_string(&builder, "a");
+    CHECK(close_and_refuse("the path is not absolute"));
+  }
+  INIT(STEP_MKDIR), put_u32(&builder, 02000), put_string(&builder, "/a");
+  CHECK(close_and_refuse("mode out of range"));
+  INIT(STEP_MKDIR), put_u32(&builder, 0755), put_string(&builder, "a");
+  CHECK(close_and_refuse("the path is not absolute"));
+  INIT(STEP_SYMLINK), put_string(&builder, ""), put_string(&builder, "/a");
+  CHECK(close_and_refuse("the target is empty"));
+  INIT(STEP_SYMLINK), put_string(&builder, "a"), put_string(&builder, "a");
+  CHECK(close_and_refuse("the path is not absolute"));
+  INIT(STEP_FILE), put_u32(&builder, 04755), put_string(&builder, "/a"), put_u32(&builder, 0);
+  CHECK(close_and_refuse("mode out of range"));
+  static const char *const sysctls[] = {"kernel/hostname", "user/../kernel/x", "user/max_/../../kernel/x", ""};
+  for (size_t i = 0; i < sizeof sysctls / sizeof sysctls[0]; i++) {
+    open_record(STEP_SYSCTL, (enum step[]){STEP_NAMESPACES, STEP_ROOT, STEP_MOUNT}, 3);
+    put_string(&builder, sysctls[i]), put_string(&builder, "0");
+    CHECK(close_and_refuse("not a sysctl of the user namespace"));
+  }
+  open_record(STEP_SYSCTL, (enum step[]){STEP_NAMESPACES, STEP_ROOT, STEP_MOUNT}, 3);
+  put_u32_at(&builder, PLAN_HEADER_BYTES + 8, 0x20020000u);
+  put_string(&builder, "user/max_user_namespaces"), put_string(&builder, "0");
+  CHECK(close_and_refuse("sysctl without a user namespace"));
+}
+
+static void command_values_are_checked(void) {
+  COMMAND(STEP_RLIMIT), put_u32(&builder, 16), put_u64(&builder, 0), put_u64(&builder, 0);
+  CHECK(close_and_refuse("unknown resource"));
+  COMMAND(STEP_RLIMIT), put_u32(&builder, 0), put_u64(&builder, 2), put_u64(&builder, 1);
+  CHECK(close_and_refuse("soft limit above the hard one"));
+  COMMAND(STEP_UMASK), put_u32(&builder, 01000);
+  CHECK(close_and_refuse("umask out of range"));
+  COMMAND(STEP_USER), put_u32(&builder, UINT32_MAX), put_u32(&builder, 0), put_u32(&builder, 0), put_u32(&builder, 0);
+  CHECK(close_and_refuse("id out of range"));
+  COMMAND(STEP_USER), put_u32(&builder, 0), put_u32(&builder, UINT32_MAX), put_u32(&builder, 0), put_u32(&builder, 0);
+  CHECK(close_and_refuse("id out of range"));
+  COMMAND(STEP_USER), put_u32(&builder, 0), put_u32(&builder, 0), put_u32(&builder, 2), put_u32(&builder, 0);
+  CHECK(close_and_refuse("groups out of range"));
+  COMMAND(STEP_USER), put_u32(&builder, 0), put_u32(&builder, 0), put_u32(&builder, 1), put_u32(&builder, PLAN_GROUPS_MAX + 1);
+  CHECK(close_and_refuse("groups out of range"));
+  COMMAND(STEP_USER), put_u32(&builder, 0), put_u32(&builder, 0), put_u32(&builder, 0), put_u32(&builder, 1), put_u32(&builder, 5);
+  CHECK(close_and_refuse("groups that are not to be set"));
+  COMMAND(STEP_CWD), put_string(&builder, "tmp");
+  CHECK(close_and_refuse("the path is not absolute"));
+  COMMAND(STEP_SECCOMP), put_u32(&builder, 0);
+  CHECK(close_and_refuse("filter length out of range"));
+  COMMAND(STEP_SECCOMP), put_u32(&builder, PLAN_FILTER_MAX + 1);
+  CHECK(close_and_refuse("filter length out of range"));
+  COMMAND(STEP_EXEC), put_u32(&builder, 0), put_u32(&builder, 0);
+  CHECK(close_and_refuse("number of arguments out of range"));
+  COMMAND(STEP_EXEC), put_u32(&builder, UINT32_MAX), put_u32(&builder, 0);
+  CHECK(close_and_refuse("number of arguments out of range"));
+  COMMAND(STEP_EXEC), put_u32(&builder, 1), put_string(&builder, ""), put_u32(&builder, 0);
+  CHECK(close_and_refuse("the program's name is empty"));
+  COMMAND(STEP_EXEC), put_u32(&builder, 1), put_string(&builder, "a"), put_u32(&builder, UINT32_MAX);
+  CHECK(close_and_refuse("size of the environment out of range"));
+  COMMAND(STEP_EXEC), put_u32(&builder, 1), put_string(&builder, "a"), put_u32(&builder, 1), put_string(&builder, "=a");
+  CHECK(close_and_refuse("an environment entry is not NAME=value"));
+  COMMAND(STEP_EXEC), put_u32(&builder, 1), put_string(&builder, "a"), put_u32(&builder, 1), put_string(&builder, "HOME");
+  CHECK(close_and_refuse("an environment entry is not NAME=value"));
+}
+
+static void strings_are_checked(void) {
+  static const struct {
+    const char *bytes;
+    size_t count;
+  } cases[] = {{"\0\0\0\0", 4},                       // no room for the NUL
+               {"\1\0\0\0/", 5},                      // no NUL
+               {"\3\0\0\0/\0a", 7},                   // not at the end
+               {"\3\0\0\0/\0\0", 7},                  // two of them
+               {"\xff\xff\xff\xff/\0", 6},            // longer than the plan
+               {"\xff\xff\xff\x7f/\0", 6}};
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    COMMAND(STEP_CWD);
+    put_bytes(&builder, cases[i].bytes, cases[i].count);
+    end_record(&builder);
+    end_plan(&builder);
+    struct plan plan;
+    uint32_t index;
+    const char *reason = NULL;
+    CHECK(!parse(builder.bytes, builder.used, &plan, &index, &reason));
+    CHECK(index == 3);
+  }
+}
+
+static void readers_stay_failed(void) {
+  static const uint8_t bytes[] = {1, 0, 0, 0, 0, 2};
+  struct reader reader = {.at = bytes, .end = bytes + sizeof bytes};
+  CHECK(strcmp(read_string(&reader), "") == 0 && !reader.failed);
+  CHECK(read_u32(&reader) == 0 && reader.failed);
+  CHECK(read_bytes(&reader, 1) == NULL);
+  CHECK(read_u64(&reader) == 0);
+  CHECK(strcmp(read_string(&reader), "") == 0);
+  struct reader numbers = {.at = (const uint8_t *)"\1\2\3\4\5\6\7\x88", .end = NULL};
+  numbers.end = numbers.at + 8;
+  CHECK(read_u64(&numbers) == 0x8807060504030201u && !numbers.failed);
+}
+
+static void steps_have_names(void) {
+  CHECK(strcmp(step_name(STEP_NAMESPACES), "namespaces") == 0);
+  CHECK(strcmp(step_name(STEP_LOST), "lost") == 0);
+  CHECK(strcmp(step_name((enum step)99), "unknown") == 0);
+}
+
+// For the fuzzer: one plan with everything, and one for each record alone behind what it needs.
+static int write_corpus(const char *directory) {
+  for (size_t i = 0; i <= BUILDER_STEPS; i++) {
+    if (i == BUILDER_STEPS) {
+      build_everything(&builder, NULL);
+    } else {
+      start_plan(&builder);
+      add_record(&builder, STEP_NAMESPACES);
+      if (builder_steps[i] > STEP_ROOT) add_record(&builder, STEP_ROOT);
+      if (builder_steps[i] >= STEP_RLIMIT) add_record(&builder, STEP_PIVOT);
+      if (builder_steps[i] != STEP_NAMESPACES) add_record(&builder, builder_steps[i]);
+      end_plan(&builder);
+    }
+    char path[4096];
+    (void)snprintf(path, sizeof path, "%s/%zu", directory, i);
+    FILE *file = fopen(path, "w");
+    if (file == NULL || fwrite(builder.bytes, 1, builder.used, file) != builder.used || fclose(file) != 0) {
+      perror(path);
+      return 1;
+    }
+  }
+  return 0;
+}
+
+int main(int count, char **arguments) {
+  if (count == 3 && strcmp(arguments[1], "--corpus") == 0) return write_corpus(arguments[2]);
+  TEST(good_plan_is_read, "plan: one record of every kind is read");
+  TEST(records_come_in_order, "plan: records come in their order");
+  TEST(every_cut_is_refused, "plan: cut at any byte it is refused");
+  TEST(each_record_has_its_length, "plan: a record with a byte too few or too many is refused by its index");
+  TEST(every_byte_may_be_anything, "plan: no byte value anywhere does harm");
+  TEST(header_is_checked, "plan: the header is checked");
+  TEST(order_is_checked, "plan: the order of records is checked");
+  TEST(length_and_records_agree, "plan: length and records must agree");
+  TEST(namespaces_are_checked, "plan: namespaces are checked");
+  TEST(id_maps_are_checked, "plan: id maps are checked");
+  TEST(supervisor_values_are_checked, "plan: values for the supervisor are checked");
+  TEST(init_values_are_checked, "plan: values for init are checked");
+  TEST(command_values_are_checked, "plan: values for the command are checked");
+  TEST(strings_are_checked, "plan: strings end with their only NUL");
+  TEST(readers_stay_failed, "plan: a reader that failed stays failed");
+  TEST(steps_have_names, "plan: steps have names");
+  return tests_end();
+}
