@@ -1,5 +1,7 @@
 // `--help`, `help` and `--version`.
+
 import { readFileSync } from 'node:fs';
+import { packageRoot } from '../host/package-root.ts';
 import { sayUsage } from './failure.ts';
 import { groups, type Mode, type Option, servesMode, spelling, subcommands, valueSpelling } from './option.ts';
 import { options } from './options.ts';
@@ -26,7 +28,7 @@ export function helpCommand({ operands, problems }: Parsed): number {
 }
 
 export function printVersion(): number {
-  const manifest = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
+  const manifest = JSON.parse(readFileSync(`${packageRoot()}package.json`, 'utf8')) as {
     version: string;
   };
   writeAll(1, `run-sandbox ${manifest.version}\n`);

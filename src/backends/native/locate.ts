@@ -1,10 +1,7 @@
 // Finds the launcher in this package, or explains. Nothing is hashed here: this is on the way of every run.
 import { existsSync, readdirSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import { BackendError } from '../../errors/errors.ts';
-
-/** The same from `src/` and from `dist/`: both are three levels below the root of the package. */
-const prebuilds = fileURLToPath(new URL('../../../prebuilds/', import.meta.url));
+import { packageRoot } from '../../host/package-root.ts';
 
 /**
  * Absolute path of the launcher for this machine.
@@ -19,9 +16,10 @@ export function launcherPath(): string {
     return existing(override, 'SANDBOXLIB_LAUNCHER names it', 'unset SANDBOXLIB_LAUNCHER');
   if (process.platform !== 'linux' || !(process.arch === 'x64' || process.arch === 'arm64'))
     throw unsupportedPlatform();
+  const prebuilds = `${packageRoot()}prebuilds/`;
   return existing(
     `${prebuilds}linux-${process.arch}/launcher`,
-    `${prebuilds} holds ${contents()}`,
+    `${prebuilds} holds ${contents(prebuilds)}`,
     'reinstall the package, or in a checkout build it with "npm run build"; SANDBOXLIB_LAUNCHER may name one elsewhere',
   );
 }
@@ -35,7 +33,7 @@ function existing(file: string, found: string, remedy: string): string {
   );
 }
 
-function contents(): string {
+function contents(prebuilds: string): string {
   const names = existsSync(prebuilds) ? readdirSync(prebuilds).filter((name) => name.startsWith('linux-')) : [];
   return names.length === 0 ? 'no launcher' : names.sort().join(', ');
 }
