@@ -4,6 +4,9 @@ import { features } from '../features/feature.ts';
 import type { Availability, Explanation, Feature, Finding, HostReport } from '../index.ts';
 import type { Style } from './say.ts';
 
+/** A seccomp filter in base64 is tens of thousands of characters; `--json` has all of it. */
+const VALUE_CHARACTERS_MAX = 400;
+
 export type Paint = (style: Style, text: string) => string;
 
 /** What every run without options needs. */
@@ -151,18 +154,14 @@ function stepLine({ step, ...fields }: Record<string, unknown>): string {
 }
 
 function plainValue(value: unknown): string {
-  if (value instanceof Uint8Array) return `(${value.length} bytes)`;
-  if (typeof value === 'bigint') return `0x${value.toString(16)}`;
-  return typeof value === 'string' ? value : JSON.stringify(value);
+  const text = typeof value === 'string' ? value : JSON.stringify(value);
+  return text.length <= VALUE_CHARACTERS_MAX
+    ? text
+    : `${text.slice(0, VALUE_CHARACTERS_MAX)}... (${text.length} characters)`;
 }
 
 export function explanationJson(explanation: Explanation, command: readonly string[]): string {
-  return `${JSON.stringify({ command, ...explanation }, plainData, 2)}\n`;
-}
-
-function plainData(_key: string, value: unknown): unknown {
-  if (typeof value === 'bigint') return `0x${value.toString(16)}`;
-  return value instanceof Uint8Array ? Buffer.from(value).toString('base64') : value;
+  return `${JSON.stringify({ command, ...explanation }, undefined, 2)}\n`;
 }
 
 /** A line that a shell reads back as the same words. */

@@ -1,5 +1,6 @@
 // Steps to bytes, as `native/README.md` has them. The launcher checks everything again.
 import { InternalError } from '../../errors/errors.ts';
+import { type CapabilityName, capabilities } from '../../spec/capabilities.ts';
 import { mountFlags, mountKinds, namespaceFlags, PROTOCOL, recordTypes, rootKinds, type Step } from './steps.ts';
 
 const HEADER_BYTES = 16;
@@ -101,7 +102,7 @@ function encodeStep(w: Writer, step: Step): void {
     case 'file':
       w.u32(step.mode);
       w.string(step.path);
-      w.blob(step.content);
+      w.blob(Buffer.from(step.content, 'base64'));
       return;
     case 'sysctl':
       w.string(step.name);
@@ -123,12 +124,14 @@ function encodeStep(w: Writer, step: Step): void {
       for (const gid of step.additionalGids) w.u32(gid);
       return;
     case 'capabilities':
-      w.u64(step.keep);
+      w.u64(capabilityMask(step.keep));
       return;
-    case 'seccomp':
-      w.u32(step.filter.length / 8);
-      w.raw(step.filter);
+    case 'seccomp': {
+      const filter = filterBytes(step.filter);
+      w.u32(filter.length / 8);
+      w.raw(filter);
       return;
+    }
     case 'exec': {
       w.u32(step.argv.length);
       for (const argument of step.argv) w.string(argument);
@@ -138,6 +141,19 @@ function encodeStep(w: Writer, step: Step): void {
       return;
     }
   }
+}
+
+/** Bit n is capability n of capabilities(7). */
+function capabilityMask(names: readonly CapabilityName[]): bigint {
+  return names.reduce((mask, name) => mask | (1n << BigInt(capabilities[name])), 0n);
+}
+
+let lastFilter: { readonly base64: string; readonly bytes: Buffer } | undefined;
+
+/** Nearly every run installs the same filter: it is decoded once. */
+function filterBytes(base64: string): Buffer {
+  if (lastFilter?.base64 !== base64) lastFilter = { base64, bytes: Buffer.from(base64, 'base64') };
+  return lastFilter.bytes;
 }
 
 /** Grows as it is written to; a plan is a few kilobytes. */

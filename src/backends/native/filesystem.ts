@@ -217,7 +217,7 @@ function fresh(
 }
 
 function textFile(path: string, text: string): Step {
-  return { step: 'file', mode: 0o644, path, content: Buffer.from(text) };
+  return { step: 'file', mode: 0o644, path, content: Buffer.from(text).toString('base64') };
 }
 
 function tmpfsOptions(bytes: number, mode: number): string {

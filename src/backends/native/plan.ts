@@ -2,7 +2,7 @@
 import { FeatureError, InternalError, SpecError } from '../../errors/errors.ts';
 import type { Feature } from '../../features/feature.ts';
 import { defaultFilter } from '../../seccomp/default-filter.ts';
-import { capabilities } from '../../spec/capabilities.ts';
+import { type CapabilityName, isCapabilityName } from '../../spec/capabilities.ts';
 import type { IdMapping, NormalizedSpec } from '../../spec/types.ts';
 import type { BackendPlan, CallerFacts } from '../backend.ts';
 import { appliedFeatures } from './applied.ts';
@@ -46,13 +46,13 @@ export function planNative(
       setgroups: maySetGroups(spec, caller),
       additionalGids: maySetGroups(spec, caller) ? spec.user.additionalGids : [],
     },
-    { step: 'capabilities', keep: capabilityMask(spec.capabilities) },
+    { step: 'capabilities', keep: spec.capabilities.map(knownCapability) },
     { step: 'cwd', path: spec.cwd },
     ...(filter
       ? [
           {
             step: 'seccomp',
-            filter: defaultFilter({ architecture: caller.architecture, capabilities: spec.capabilities }),
+            filter: base64Of(defaultFilter({ architecture: caller.architecture, capabilities: spec.capabilities })),
           } as const,
         ]
       : []),
@@ -138,13 +138,20 @@ function rlimitSteps({ limits }: NormalizedSpec, granted: ReadonlySet<Feature>):
   return steps;
 }
 
-function capabilityMask(names: readonly string[]): bigint {
-  const numbers: Readonly<Record<string, number>> = capabilities;
-  return names.reduce((mask, name) => {
-    const number = numbers[name];
-    if (number === undefined) throw new InternalError(`no capability ${name}`);
-    return mask | (1n << BigInt(number));
-  }, 0n);
+function knownCapability(name: string): CapabilityName {
+  if (!isCapabilityName(name)) throw new InternalError(`no capability ${name}`);
+  return name;
+}
+
+const encoded = new WeakMap<Uint8Array, string>();
+
+/** The default filters are few and shared: each is written as text once. */
+function base64Of(filter: Uint8Array): string {
+  const known = encoded.get(filter);
+  if (known !== undefined) return known;
+  const text = Buffer.from(filter.buffer, filter.byteOffset, filter.byteLength).toString('base64');
+  encoded.set(filter, text);
+  return text;
 }
 
 /**

@@ -1,5 +1,6 @@
-// The steps of a plan, as data. `native/README.md` has them byte by byte; `native/plan.h` has the same names and numbers, and a test
-// compares the three. TypeScript decides, the launcher only performs.
+// The steps of a plan, as data that survives JSON. `native/README.md` has them byte by byte; `native/plan.h` has the same names and numbers, and
+// a test compares the three. TypeScript decides, the launcher only performs.
+import type { CapabilityName } from '../../spec/capabilities.ts';
 
 export const PROTOCOL = 1;
 
@@ -135,7 +136,8 @@ export type Step =
   | { readonly step: 'mask'; readonly path: string }
   | { readonly step: 'mkdir'; readonly mode: number; readonly path: string }
   | { readonly step: 'symlink'; readonly target: string; readonly path: string }
-  | { readonly step: 'file'; readonly mode: number; readonly path: string; readonly content: Uint8Array }
+  /** `content` is base64. */
+  | { readonly step: 'file'; readonly mode: number; readonly path: string; readonly content: string }
   /** Writes `value` to `/proc/sys/NAME` through the launcher's own descriptor of the fresh proc. */
   | { readonly step: 'sysctl'; readonly name: string; readonly value: string }
   | { readonly step: 'pivot' }
@@ -154,9 +156,8 @@ export type Step =
       readonly setgroups: boolean;
       readonly additionalGids: readonly number[];
     }
-  /** Bit n is capability n of capabilities(7). */
-  | { readonly step: 'capabilities'; readonly keep: bigint }
+  | { readonly step: 'capabilities'; readonly keep: readonly CapabilityName[] }
   | { readonly step: 'cwd'; readonly path: string }
-  /** `struct sock_filter`, 8 bytes each, in the byte order of the machine. */
-  | { readonly step: 'seccomp'; readonly filter: Uint8Array }
+  /** `struct sock_filter`, 8 bytes each, in the byte order of the machine; all of them in base64. */
+  | { readonly step: 'seccomp'; readonly filter: string }
   | { readonly step: 'exec'; readonly argv: readonly string[]; readonly env: Readonly<Record<string, string>> };
