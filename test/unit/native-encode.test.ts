@@ -1,0 +1,268 @@
+// Plans as bytes: a reader written from the page of the format alone gets back what was put in.
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { encodePlan } from '../../src/backends/native/encode.ts';
+import {
+  type MountFlag,
+  mountFlags,
+  mountKinds,
+  type NamespaceName,
+  namespaceFlags,
+  type RecordType,
+  recordTypes,
+  rootKinds,
+  type Step,
+} from '../../src/backends/native/steps.ts';
+import { type CapabilityName, capabilities, capabilityNames } from '../../src/spec/capabilities.ts';
+
+class Reader {
+  readonly #bytes: Buffer;
+  at = 0;
+  constructor(bytes: Uint8Array) {
+    this.#bytes = Buffer.from(bytes);
+  }
+  get rest(): number {
+    return this.#bytes.length - this.at;
+  }
+  raw(count: number): Buffer {
+    if (count > this.rest) throw new Error(`cut off: ${count} of ${this.rest} bytes`);
+    this.at += count;
+    return this.#bytes.subarray(this.at - count, this.at);
+  }
+  u16(): number {
+    return this.raw(2).readUInt16LE();
+  }
+  u32(): number {
+    return this.raw(4).readUInt32LE();
+  }
+  u64(): bigint {
+    return this.raw(8).readBigUInt64LE();
+  }
+  string(): string {
+    const bytes = this.raw(this.u32());
+    if (bytes.indexOf(0) !== bytes.length - 1) throw new Error('a NUL inside of a string, or none at its end');
+    return bytes.subarray(0, -1).toString('utf8');
+  }
+  list<T>(read: () => T): T[] {
+    return Array.from({ length: this.u32() }, read);
+  }
+}
+
+const nameOf = <T extends string>(numbers: Readonly<Record<T, number>>, value: number): T =>
+  (Object.keys(numbers) as T[]).find((name) => numbers[name] === value) ?? (`unknown ${value}` as T);
+const namesOf = <T extends string>(flags: Readonly<Record<T, number>>, value: number): T[] =>
+  (Object.keys(flags) as T[]).filter((name) => (value & flags[name]) !== 0);
+const keptOf = (mask: bigint): CapabilityName[] =>
+  capabilityNames.filter((name) => (mask & (1n << BigInt(capabilities[name]))) !== 0n);
+const NO_BOUND = 0xffff_ffff_ffff_ffffn;
+const bounded = (value: bigint): number | undefined => (value === NO_BOUND ? undefined : Number(value));
+
+function decode(bytes: Uint8Array): Step[] {
+  const reader = new Reader(bytes);
+  expect(reader.raw(4).toString('latin1')).toBe('SBXP');
+  expect([reader.u32(), reader.u32()]).toEqual([1, bytes.length]);
+  const steps = reader.list(() => {
+    const type = nameOf(recordTypes, reader.u16());
+    expect(reader.u16()).toBe(0);
+    const payload = new Reader(reader.raw(reader.u32()));
+    const step = decodeStep(type, payload);
+    expect(payload.rest).toBe(0);
+    return step;
+  });
+  expect(reader.rest).toBe(0);
+  return steps;
+}
+
+function decodeStep(step: RecordType, r: Reader): Step {
+  switch (step) {
+    case 'namespaces':
+      return { step, namespaces: namesOf(namespaceFlags, r.u32()) };
+    case 'map-ids': {
+      const kind = r.u32() === 0 ? 'uid' : 'gid';
+      const denySetgroups = r.u32() === 1;
+      const helper = r.string();
+      const mappings = r.list(() => ({ inside: r.u32(), outside: r.u32(), size: r.u32() }));
+      return { step, kind, denySetgroups, mappings, helper: helper === '' ? undefined : helper };
+    }
+    case 'limit-wall':
+      return { step, milliseconds: Number(r.u64()) };
+    case 'limit-output':
+      return { step, bytes: Number(r.u64()) };
+    case 'termination':
+      return { step, signal: r.u32(), gracePeriodMs: r.u32() };
+    case 'terminal':
+      return { step, columns: r.u32(), rows: r.u32() };
+    case 'descriptor':
+      return { step, from: r.u32(), to: r.u32() };
+    case 'hostname':
+      return { step, hostname: r.string() };
+    case 'loopback':
+    case 'pivot':
+      return { step };
+    case 'root': {
+      const kind = nameOf(rootKinds, r.u32());
+      const readonly = r.u32() === 1;
+      const source = r.string();
+      const options = r.string();
+      const skeleton = r.list(() => {
+        const file = r.u32() === 1;
+        return { path: r.string(), kind: file ? ('file' as const) : ('directory' as const) };
+      });
+      return { step, kind, readonly, source, options, skeleton };
+    }
+    case 'mount': {
+      const kind = nameOf(mountKinds, r.u32());
+      const flags = namesOf(mountFlags, r.u32());
+      const sourceKind = (['any', 'directory', 'file'] as const)[r.u32()] ?? 'any';
+      return { step, kind, flags, sourceKind, source: r.string(), destination: r.string(), options: r.string() };
+    }
+    case 'readonly':
+    case 'mask':
+    case 'cwd':
+      return { step, path: r.string() };
+    case 'mkdir':
+      return { step, mode: r.u32(), path: r.string() };
+    case 'symlink':
+      return { step, target: r.string(), path: r.string() };
+    case 'file':
+      return { step, mode: r.u32(), path: r.string(), content: r.raw(r.u32()).toString('base64') };
+    case 'sysctl':
+      return { step, name: r.string(), value: r.string() };
+    case 'rlimit':
+      return { step, resource: r.u32(), soft: bounded(r.u64()), hard: bounded(r.u64()) };
+    case 'umask':
+      return { step, umask: r.u32() };
+    case 'user': {
+      const [uid, gid, setgroups] = [r.u32(), r.u32(), r.u32() === 1];
+      return { step, uid, gid, setgroups, additionalGids: r.list(() => r.u32()) };
+    }
+    case 'capabilities':
+      return { step, keep: keptOf(r.u64()) };
+    case 'seccomp':
+      return { step, filter: r.raw(r.u32() * 8).toString('base64') };
+    case 'exec': {
+      const argv = r.list(() => r.string());
+      const env = r
+        .list(() => r.string())
+        .map((entry) => [entry.slice(0, entry.indexOf('=')), entry.slice(entry.indexOf('=') + 1)]);
+      return { step, argv, env: Object.fromEntries(env) as Record<string, string> };
+    }
+  }
+}
+
+const u32 = fc.nat({ max: 0xffff_ffff });
+const bound = fc.option(fc.maxSafeNat(), { nil: undefined });
+/** Whatever Node can hold without loss in UTF-8, but no NUL. */
+const text = fc.string({ unit: 'grapheme' }).filter((value) => !value.includes('\0'));
+const name = text.filter(
+  (value) => value !== '' && !value.includes('=') && !/^\d+$/.test(value) && value !== '__proto__',
+);
+const bytes = fc.uint8Array({ maxLength: 300 });
+const base64 = (value: Uint8Array): string => Buffer.from(value).toString('base64');
+const some = <T extends string>(numbers: Readonly<Record<T, number>>) => fc.subarray(Object.keys(numbers) as T[]);
+const one = <T extends string>(numbers: Readonly<Record<T, number>>) =>
+  fc.constantFrom(...(Object.keys(numbers) as T[]));
+const is = fc.constant;
+
+const arbitrarySteps: { readonly [Name in RecordType]: fc.Arbitrary<Step> } = {
+  namespaces: fc.record({ step: is('namespaces'), namespaces: some<NamespaceName>(namespaceFlags) }),
+  'map-ids': fc.record({
+    step: is('map-ids'),
+    kind: fc.constantFrom('uid', 'gid'),
+    denySetgroups: fc.boolean(),
+    mappings: fc.array(fc.record({ inside: u32, outside: u32, size: u32 })),
+    helper: fc.option(
+      text.filter((value) => value !== ''),
+      { nil: undefined },
+    ),
+  }),
+  'limit-wall': fc.record({ step: is('limit-wall'), milliseconds: fc.maxSafeNat() }),
+  'limit-output': fc.record({ step: is('limit-output'), bytes: fc.maxSafeNat() }),
+  termination: fc.record({ step: is('termination'), signal: u32, gracePeriodMs: u32 }),
+  terminal: fc.record({ step: is('terminal'), columns: u32, rows: u32 }),
+  descriptor: fc.record({ step: is('descriptor'), from: u32, to: u32 }),
+  hostname: fc.record({ step: is('hostname'), hostname: text }),
+  loopback: is({ step: 'loopback' }),
+  root: fc.record({
+    step: is('root'),
+    kind: one(rootKinds),
+    readonly: fc.boolean(),
+    source: text,
+    options: text,
+    skeleton: fc.array(fc.record({ path: text, kind: fc.constantFrom('directory', 'file') })),
+  }),
+  mount: fc.record({
+    step: is('mount'),
+    kind: one(mountKinds),
+    flags: some<MountFlag>(mountFlags),
+    sourceKind: fc.constantFrom('any', 'directory', 'file'),
+    source: text,
+    destination: text,
+    options: text,
+  }),
+  readonly: fc.record({ step: is('readonly'), path: text }),
+  mask: fc.record({ step: is('mask'), path: text }),
+  mkdir: fc.record({ step: is('mkdir'), mode: u32, path: text }),
+  symlink: fc.record({ step: is('symlink'), target: text, path: text }),
+  file: fc.record({ step: is('file'), mode: u32, path: text, content: bytes.map(base64) }),
+  sysctl: fc.record({ step: is('sysctl'), name: text, value: text }),
+  pivot: is({ step: 'pivot' }),
+  rlimit: fc.record({ step: is('rlimit'), resource: u32, soft: bound, hard: bound }),
+  umask: fc.record({ step: is('umask'), umask: u32 }),
+  user: fc.record({ step: is('user'), uid: u32, gid: u32, setgroups: fc.boolean(), additionalGids: fc.array(u32) }),
+  capabilities: fc.record({ step: is('capabilities'), keep: fc.subarray([...capabilityNames]) }),
+  cwd: fc.record({ step: is('cwd'), path: text }),
+  seccomp: fc.record({
+    step: is('seccomp'),
+    filter: bytes.map((value) => base64(value.subarray(0, value.length & ~7))),
+  }),
+  exec: fc.record({
+    step: is('exec'),
+    argv: fc.array(text),
+    env: fc.dictionary(name, text, { noNullPrototype: true }),
+  }),
+};
+
+describe('encodePlan', () => {
+  it.each(Object.entries(arbitrarySteps))('%s comes back as it went in', (_name, step) => {
+    fc.assert(
+      fc.property(step, (value) => {
+        expect(decode(encodePlan([value]))).toEqual([value]);
+      }),
+    );
+  });
+
+  it('many steps come back in their order', () => {
+    const plan = fc.array(fc.oneof(...Object.values(arbitrarySteps)), { maxLength: 40 });
+    fc.assert(
+      fc.property(plan, (steps) => {
+        expect(decode(encodePlan(steps))).toEqual(steps);
+      }),
+    );
+  });
+
+  it('a plan larger than its first buffer is whole', () => {
+    const steps: Step[] = [
+      { step: 'file', mode: 0o644, path: '/large', content: base64(new Uint8Array(100_000).fill(7)) },
+      { step: 'exec', argv: Array.from({ length: 5000 }, (_, index) => `argument ${index}`), env: {} },
+    ];
+    expect(decode(encodePlan(steps))).toEqual(steps);
+  });
+
+  it('plans do not share memory', () => {
+    const first = encodePlan([{ step: 'cwd', path: '/first' }]);
+    const copy = Buffer.from(first);
+    encodePlan([{ step: 'cwd', path: '/other' }]);
+    expect(copy.equals(first)).toBe(true);
+  });
+
+  it('a string with a NUL byte is a defect of ours', () => {
+    expect(() => encodePlan([{ step: 'cwd', path: '/tmp\0/etc' }])).toThrow(/NUL/);
+  });
+
+  it('a fraction of a millisecond of wall time is rounded up', () => {
+    expect(decode(encodePlan([{ step: 'limit-wall', milliseconds: 0.25 }]))).toEqual([
+      { step: 'limit-wall', milliseconds: 1 },
+    ]);
+  });
+});
