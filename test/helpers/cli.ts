@@ -78,7 +78,10 @@ export class Terminal {
   #answers = '';
   #over = false;
 
-  constructor(command: readonly string[], { rows = 24, columns = 80, cwd = '/' } = {}) {
+  constructor(
+    command: readonly string[],
+    { rows = 24, columns = 80, cwd = '/' }: { rows?: number; columns?: number; cwd?: string } = {},
+  ) {
     const script = fileURLToPath(new URL('on-terminal.py', import.meta.url));
     this.#child = spawn('python3', [script, String(rows), String(columns), ...command], {
       cwd,
