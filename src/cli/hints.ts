@@ -40,7 +40,12 @@ export function hintFor(
   host: HintHost,
 ): string | undefined {
   if (failure.kind === 'exited') {
-    return hintForArguments(spec, argv, host) ?? hintForNetwork(spec, argv) ?? hintForOwner(spec, host);
+    return (
+      hintForArguments(spec, argv, host) ??
+      hintForProject(spec, argv, host) ??
+      hintForNetwork(spec, argv) ??
+      hintForOwner(spec, host)
+    );
   }
   if (!isSandboxError(failure.error) || failure.error.code !== 'SBX_LAUNCH_FAILED') return undefined;
   const { step, reason, interpreter } = failure.error as LaunchError;
@@ -97,6 +102,20 @@ function hintForArguments(spec: NormalizedSpec, argv: readonly string[], host: H
     }
   }
   return undefined;
+}
+
+/** Programs that look for a project where they are started, without any argument that names it. */
+const projectTools: ReadonlySet<string> = new Set([
+  ...['make', 'ninja', 'cmake', 'meson', 'bazel', 'scons', 'rake', 'just'],
+  ...['npm', 'npx', 'yarn', 'pnpm', 'bun', 'deno', 'tsc', 'vitest', 'jest', 'eslint'],
+  ...['cargo', 'go', 'mvn', 'gradle', 'dotnet', 'composer', 'bundle', 'mix', 'stack', 'cabal'],
+  ...['pytest', 'tox', 'nox', 'poetry', 'uv', 'ruff', 'mypy', 'git', 'pre-commit'],
+]);
+
+function hintForProject(spec: NormalizedSpec, argv: readonly string[], host: HintHost): string | undefined {
+  const program = argv[0]?.split('/').pop() ?? '';
+  if (spec.cwdGiven || !projectTools.has(program) || isVisible(host.cwd, spec, host)) return undefined;
+  return 'the current directory is not in the sandbox; add -w to work in it';
 }
 
 /** `--file=x` may mean the file x. */

@@ -170,6 +170,14 @@ describe('a command that failed', () => {
     expect(hint(['cat', argument])).toBeUndefined();
   });
 
+  test('and looks for a project where it starts is told to take the current directory along', () => {
+    expect(hint(['npm', 'test'])).toBe('the current directory is not in the sandbox; add -w to work in it');
+    expect(hint(['/usr/bin/make'])).toBe('the current directory is not in the sandbox; add -w to work in it');
+    expect(hint(['npm', 'test'], { spec: { workspace: '.' } })).toBeUndefined();
+    expect(hint(['npm', 'test'], { cwd: '/usr/lib' })).toBeUndefined();
+    expect(hint(['false'])).toBeUndefined();
+  });
+
   test('in a workspace has its files', () => {
     expect(hint(['cat', 'src/main', '/home/alice/proj/build.sh'], { spec: { workspace: '.' } })).toBeUndefined();
   });
