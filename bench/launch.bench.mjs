@@ -23,7 +23,15 @@ function plain(file, args) {
 
 /** bubblewrap, asked for the same mounts and symlinks, in the same order. */
 function sameForBubblewrap() {
-  const args = ['--unshare-all', '--die-with-parent', '--new-session', '--clearenv', '--setenv', 'PATH', '/usr/bin:/bin'];
+  const args = [
+    '--unshare-all',
+    '--die-with-parent',
+    '--new-session',
+    '--clearenv',
+    '--setenv',
+    'PATH',
+    '/usr/bin:/bin',
+  ];
   for (const step of steps) {
     const path = step.destination ?? step.path;
     if (path === undefined || path.startsWith('/dev')) continue;
@@ -64,6 +72,8 @@ const base = median(times.get('plain spawn'));
 console.log(`/bin/true from Node ${process.version}, ${rounds} rounds, ${steps.length} steps in the plan`);
 for (const [name, values] of times) {
   const value = median(values);
-  console.log(`${name.padEnd(36)} ${value.toFixed(2).padStart(8)} ms  ${(value / base).toFixed(2).padStart(6)} of plain spawn`);
+  console.log(
+    `${name.padEnd(36)} ${value.toFixed(2).padStart(8)} ms  ${(value / base).toFixed(2).padStart(6)} of plain spawn`,
+  );
 }
 await sandbox.dispose();

@@ -45,7 +45,10 @@ export function formatPath(path: readonly (string | number)[]): string {
 export class SpecError extends SandboxError {
   readonly issues: readonly SpecIssue[];
   constructor(issues: readonly SpecIssue[]) {
-    super('SBX_SPEC_INVALID', `invalid sandbox spec: ${issues.map((i) => `${formatPath(i.path)}: ${i.message}`).join('; ')}`);
+    super(
+      'SBX_SPEC_INVALID',
+      `invalid sandbox spec: ${issues.map((i) => `${formatPath(i.path)}: ${i.message}`).join('; ')}`,
+    );
     this.issues = issues;
   }
 }
@@ -61,7 +64,9 @@ export class FeatureError extends SandboxError {
   readonly backend: string;
   readonly missing: readonly MissingFeature[];
   constructor(backend: string, missing: readonly MissingFeature[], options: { cause?: unknown } = {}) {
-    const text = missing.map((m) => `${m.feature}: ${m.because}${m.remedy === undefined ? '' : ` (${m.remedy})`}`).join('; ');
+    const text = missing
+      .map((m) => `${m.feature}: ${m.because}${m.remedy === undefined ? '' : ` (${m.remedy})`}`)
+      .join('; ');
     super('SBX_FEATURE_UNAVAILABLE', `not available on backend ${backend}: ${text}`, options);
     this.backend = backend;
     this.missing = missing;
@@ -77,7 +82,9 @@ export interface CandidateReason {
 export class BackendError extends SandboxError {
   readonly probes: readonly CandidateReason[];
   constructor(message: string, probes: readonly CandidateReason[], remedy?: string) {
-    super('SBX_BACKEND_UNAVAILABLE', [message, ...probes.map((p) => `${p.backend}: ${p.because}`)].join('; '), { remedy });
+    super('SBX_BACKEND_UNAVAILABLE', [message, ...probes.map((p) => `${p.backend}: ${p.because}`)].join('; '), {
+      remedy,
+    });
     this.probes = probes;
   }
 }

@@ -123,7 +123,7 @@ describe.skipIf(reasonToSkip !== undefined)(
         ],
         'wz',
       ],
-      ['a program that asks for the names of hosts', 'getent', ['hosts', 'localhost'], undefined],
+      ['a program that asks for the addresses of hosts', 'getent', ['ahosts', '127.0.0.1'], undefined],
     ])('%s works', (_what, file, args, expected) => {
       if (run('-', 'exec', file, ...args).status !== 0)
         throw new Error(`${file} does not work here without a filter either`);
