@@ -1,10 +1,9 @@
 // The same sandbox in the words of bubblewrap(1): for people who know that tool, and to show what it leaves out.
 import type { CallerFacts, TopLevelEntry } from '../backends/backend.ts';
+import { HOST_FILES_OF_NETWORK, SCRATCH_BYTES, TMPFS_BYTES } from '../backends/native/filesystem.ts';
+import { directoriesAbove } from '../spec/paths.ts';
 import type { NormalizedMount, NormalizedSpec } from '../spec/types.ts';
 import type { BwrapEquivalent } from './types.ts';
-
-/** Files of /etc that say how the host's network is reached. */
-const networkFiles: ReadonlySet<string> = new Set(['hosts', 'resolv.conf']);
 
 /** Pure. The command itself follows `argv`. */
 export function bwrapEquivalent(spec: NormalizedSpec, caller: CallerFacts): BwrapEquivalent {
@@ -19,29 +18,51 @@ export function bwrapEquivalent(spec: NormalizedSpec, caller: CallerFacts): Bwra
     argv: [
       'bwrap',
       ...namespaceArgs(spec),
-      ...rootArgs(spec, caller),
-      ...[
-        '--proc',
-        '/proc',
-        '--dev',
-        '/dev',
-        '--perms',
-        '1777',
-        '--tmpfs',
-        '/tmp',
-        '--perms',
-        '0700',
-        '--tmpfs',
-        spec.home,
-      ],
-      ...spec.mounts.flatMap(mountArgs),
+      ...withParents(places(spec, caller)),
       ...(spec.root.kind === 'host' && spec.root.readonly ? ['--remount-ro', '/'] : []),
       ...environmentArgs(spec),
       ...['--cap-drop', 'ALL', ...spec.capabilities.flatMap((name) => ['--cap-add', name])],
       ...['--chdir', spec.cwd, '--'],
     ],
-    lacks: lacking(spec),
+    lacks: lacking(spec, caller),
   };
+}
+
+/** Something that is made at a path inside. */
+interface Place {
+  readonly path: string;
+  readonly args: readonly string[];
+  /** Whether it is an empty directory, in which more can be made. */
+  readonly empty?: boolean;
+}
+
+/** In the order in which they are made: the root, what every sandbox has, the mounts of the spec. */
+function places(spec: NormalizedSpec, caller: CallerFacts): Place[] {
+  return [
+    ...rootPlaces(spec, caller),
+    { path: '/proc', args: ['--proc', '/proc'] },
+    devPlace('/dev'),
+    tmpfsPlace('/tmp', { mode: 0o1777, sizeBytes: SCRATCH_BYTES }),
+    tmpfsPlace(spec.home, { mode: 0o700, sizeBytes: SCRATCH_BYTES }),
+    ...spec.mounts.map(mountPlace),
+  ];
+}
+
+/** bwrap makes missing directories itself, but closes them to others where what is mounted in them is closed, or is a file. */
+function withParents(all: readonly Place[]): string[] {
+  const made = new Map<string, Place>([['/', { path: '/', args: [], empty: true }]]);
+  const args: string[] = [];
+  for (const place of all) {
+    for (const path of [...directoriesAbove(place.path)].reverse()) {
+      const around = [...directoriesAbove(`${path}/`), '/'].map((above) => made.get(above)).find((found) => found);
+      if (around?.empty !== true || around.path === path) continue;
+      args.push('--dir', path);
+      made.set(path, { path, args: [], empty: true });
+    }
+    args.push(...place.args);
+    made.set(place.path, place);
+  }
+  return args;
 }
 
 function namespaceArgs({ network, hostname, user, terminal }: NormalizedSpec): string[] {
@@ -55,58 +76,85 @@ function namespaceArgs({ network, hostname, user, terminal }: NormalizedSpec): s
   ];
 }
 
-function rootArgs({ root, network }: NormalizedSpec, caller: CallerFacts): string[] {
+function rootPlaces({ root, network }: NormalizedSpec, caller: CallerFacts): Place[] {
   if (root.kind === 'directory') {
     const path = root.path ?? '/';
-    const writable = root.writablePaths.flatMap((inside) => ['--bind', `${path === '/' ? '' : path}${inside}`, inside]);
-    return [root.readonly ? '--ro-bind' : '--bind', path, '/', ...writable];
+    return [
+      { path: '/', args: [root.readonly ? '--ro-bind' : '--bind', path, '/'] },
+      ...root.writablePaths.map((inside) => bindPlace(`${path === '/' ? '' : path}${inside}`, inside, false)),
+    ];
   }
-  const etc = caller.etcEntries.filter(({ name }) => network === 'host' || !networkFiles.has(name));
+  const etc = caller.etcEntries.filter(({ name }) => network === 'host' || !HOST_FILES_OF_NETWORK.has(name));
   return [
-    ...caller.topLevel.flatMap((entry) => hostEntry('/', entry)),
-    ...etc.flatMap((entry) => hostEntry('/etc/', entry)),
-    ...root.writablePaths.flatMap((path) => ['--bind', path, path]),
+    ...caller.topLevel.map((entry) => hostPlace('/', entry)),
+    ...etc.map((entry) => hostPlace('/etc/', entry)),
+    ...root.writablePaths.map((path) => bindPlace(path, path, false)),
   ];
 }
 
-function hostEntry(parent: string, { kind, name, target }: TopLevelEntry): string[] {
+function hostPlace(parent: string, { kind, name, target }: TopLevelEntry): Place {
   const path = `${parent}${name}`;
-  return kind === 'symlink' ? ['--symlink', target ?? '', path] : ['--ro-bind', path, path];
+  return kind === 'symlink' ? { path, args: ['--symlink', target ?? '', path] } : bindPlace(path, path, true);
 }
 
-function mountArgs({ type, source, destination, readonly, sizeBytes, mode }: NormalizedMount): string[] {
+function mountPlace({ type, source, destination, readonly, sizeBytes, mode }: NormalizedMount): Place {
   switch (type) {
     case 'bind':
-      return [readonly ? '--ro-bind' : '--bind', source ?? '', destination];
-    case 'tmpfs':
-      return [
-        ...(mode === undefined ? [] : ['--perms', mode.toString(8).padStart(4, '0')]),
-        ...(sizeBytes === undefined ? [] : ['--size', String(sizeBytes)]),
-        ...['--tmpfs', destination],
-        ...(readonly ? ['--remount-ro', destination] : []),
-      ];
+      return bindPlace(source ?? '', destination, readonly);
+    case 'tmpfs': {
+      const place = tmpfsPlace(destination, { mode, sizeBytes });
+      return readonly ? { path: destination, args: [...place.args, '--remount-ro', destination] } : place;
+    }
     case 'proc':
+      return { path: destination, args: ['--proc', destination] };
     case 'dev':
-      return [`--${type}`, destination];
+      return devPlace(destination);
   }
+}
+
+function bindPlace(source: string, path: string, readonly: boolean): Place {
+  return { path, args: [readonly ? '--ro-bind' : '--bind', source, path] };
+}
+
+function tmpfsPlace(path: string, { mode, sizeBytes }: Pick<NormalizedMount, 'mode' | 'sizeBytes'>): Place {
+  const perms = mode === undefined ? [] : ['--perms', mode.toString(8).padStart(4, '0')];
+  const size = sizeBytes === undefined ? [] : ['--size', String(sizeBytes)];
+  return { path, args: [...perms, ...size, '--tmpfs', path], empty: true };
+}
+
+/** bwrap's own /dev is writable, and has no message queues; its shm is a part of it. */
+function devPlace(path: string): Place {
+  const { args } = tmpfsPlace(`${path}/shm`, { mode: 0o1777, sizeBytes: TMPFS_BYTES });
+  return { path, args: ['--dev', path, ...args, '--mqueue', `${path}/mqueue`, '--remount-ro', path] };
 }
 
 function environmentArgs({ env }: NormalizedSpec): string[] {
   return ['--clearenv', ...Object.entries(env).flatMap(([name, value]) => ['--setenv', name, value])];
 }
 
-function lacking(spec: NormalizedSpec): string[] {
-  const { limits, user, idMappings } = spec;
+function lacking(spec: NormalizedSpec, caller: CallerFacts): string[] {
+  const { limits, user, idMappings, root } = spec;
   const lacks: string[] = [];
   const bounds = Object.entries(limits).filter(([, bound]) => bound !== undefined);
   if (bounds.length > 0) lacks.push(`limits: ${bounds.map(([name, bound]) => `${name} ${bound}`).join(', ')}`);
   if (spec.seccomp !== 'unconfined') lacks.push('the seccomp filter: --seccomp takes one that is compiled already');
+  if (root.kind === 'host') {
+    const names = spec.network === 'host' ? '/etc/hostname' : '/etc/hostname and /etc/hosts';
+    lacks.push(`${names} of its own: --ro-bind-data takes them from a descriptor`);
+  }
   lacks.push(`umask ${spec.umask.toString(8).padStart(4, '0')}: it is inherited`);
   const ids = [...idMappings.uid, ...idMappings.gid];
-  if (idMappings.needsHelper || ids.some(({ size }) => size > 1)) lacks.push('id mappings of more than one id');
+  if (idMappings.needsHelper || ids.some(({ size }) => size > 1)) {
+    lacks.push('id mappings of more than one id: files of other ids belong to 65534 there');
+  }
   if (user.additionalGids.length > 0) lacks.push(`additional groups ${user.additionalGids.join(', ')}`);
+  if (caller.uid === 0) lacks.push("giving up the caller's supplementary groups");
   if (spec.terminal !== undefined) lacks.push('a pseudo-terminal of its own');
-  lacks.push('what /proc is masked and read-only for, a bound on its /tmp and $HOME, and descriptors closed beyond 2');
+  lacks.push('an environment without PWD');
+  lacks.push(
+    "what is masked and read-only in /proc, and a bound on the number of files in the sandbox's own directories",
+  );
+  lacks.push('a session keyring of its own, and descriptors closed beyond 2');
   lacks.push('the outcome: which limit was met, what was used');
   return lacks;
 }

@@ -28,7 +28,8 @@ const maskedPaths = [
 /** OCI readonlyPaths. A command that is root on the host could write kernel settings here without any capability. */
 const readonlyPaths = ['bus', 'fs', 'irq', 'sys'];
 const devices = ['full', 'null', 'random', 'tty', 'urandom', 'zero'];
-const HOST_FILES_OF_NETWORK = new Set(['hosts', 'resolv.conf']);
+/** Files of /etc that say how the host's network is reached. */
+export const HOST_FILES_OF_NETWORK: ReadonlySet<string> = new Set(['hosts', 'resolv.conf']);
 const TTY_GID = 5;
 
 export function filesystemSteps(spec: NormalizedSpec, caller: CallerFacts, limitNamespaces: boolean): Step[] {

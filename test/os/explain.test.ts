@@ -1,0 +1,4 @@
+// As whoever runs the tests.
+import { explainCases } from './explain-cases.ts';
+
+explainCases();
