@@ -124,7 +124,7 @@ function isShown(path: string, etcNames: ReadonlySet<string>, topLevelNames: Rea
 }
 
 /** Whether `relativePath` or a directory above it is one of `names`. */
-export function liesIn(names: ReadonlySet<string>, relativePath: string): boolean {
+function liesIn(names: ReadonlySet<string>, relativePath: string): boolean {
   for (let end = relativePath.length; end > 0; end = relativePath.lastIndexOf('/', end - 1))
     if (names.has(relativePath.slice(0, end))) return true;
   return false;

@@ -1,24 +1,11 @@
 // What a plan may depend on, read once per process. Every run waits for this: some dozens of system calls and no more.
 import type { CallerFacts, TopLevelEntry } from '../backends/backend.ts';
 import { InternalError } from '../errors/errors.ts';
+import { isInHostView, systemDirectories } from '../spec/host-view.ts';
 import { type Caller, thisProcess } from './caller.ts';
-import { liesIn, readEntry, readEtcEntries } from './etc.ts';
+import { readEntry, readEtcEntries } from './etc.ts';
 import { type HostFiles, hostFiles } from './files.ts';
 import { findHelper, parseIdMap } from './userns.ts';
-
-/** Where programs and libraries are. Of Nix and Guix only the stores: what lies beside them is state of the machine and of its users. */
-const systemDirectories = [
-  'usr',
-  'bin',
-  'sbin',
-  'lib',
-  'lib32',
-  'lib64',
-  'libx32',
-  'opt', // toolchains, JDKs, SDKs of other makers
-  'nix/store',
-  'gnu/store',
-];
 
 let remembered: CallerFacts | undefined;
 
@@ -55,11 +42,9 @@ export function readCallerFacts(files: HostFiles, caller: Caller): CallerFacts {
 }
 
 function readTopLevel(files: HostFiles): TopLevelEntry[] {
-  const known = new Set(systemDirectories);
-  const shown = (path: string): boolean => liesIn(known, path.slice(1));
   const entries: TopLevelEntry[] = [];
-  for (const name of systemDirectories) {
-    const entry = readEntry(files, '/', name, shown);
+  for (const directory of systemDirectories) {
+    const entry = readEntry(files, '/', directory.slice(1), isInHostView);
     if (entry !== undefined && entry.kind !== 'file') entries.push(entry);
   }
   return entries;
