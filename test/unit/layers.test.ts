@@ -1,0 +1,93 @@
+// Who may know whom in src/. A dependency that goes up makes the parts below unusable alone, and slow to load.
+import { readdirSync, readFileSync } from 'node:fs';
+import { join, posix } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, test } from 'vitest';
+import { backendNames } from '../../src/backends/backend.ts';
+
+/** From the top. Each imports from those below it; `host` is for who plans and who asks, never for `spec`. */
+const layers = ['cli', 'index.ts', 'run', 'backends', 'host', 'features', 'seccomp', 'spec', 'errors'];
+/** Everybody may name the types of these. */
+const contracts = ['backends/backend.ts', 'features/feature.ts'];
+/** Only these load the schema library, which costs more than a whole sandbox. */
+const schemas = /^spec\/(schema(-\w+)?|json-schema)\.ts$/;
+
+interface Import {
+  readonly from: string;
+  /** Relative to src/, or the name of a package. */
+  readonly to: string;
+  readonly typeOnly: boolean;
+  readonly dynamic: boolean;
+}
+
+const source = fileURLToPath(new URL('../../src', import.meta.url));
+const files = readdirSync(source, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.ts'));
+const code = new Map(files.map((name) => [name, readFileSync(join(source, name), 'utf8')]));
+const imports = files.flatMap(importsOf);
+const words = ({ from, to }: Import): string => `${from} imports ${to}`;
+
+function importsOf(from: string): Import[] {
+  const statements = /^(?:import|export)\s+(type\s)?(?:[^;'"]*?\sfrom\s+)?'([^']+)'|\bimport\('([^']+)'\)/gm;
+  return [...(code.get(from) ?? '').matchAll(statements)].map(([, type, named, dynamic]) => {
+    const target = named ?? dynamic ?? '';
+    const to = target.startsWith('.') ? posix.join(posix.dirname(from), target) : target;
+    return { from, to, typeOnly: type !== undefined, dynamic: dynamic !== undefined };
+  });
+}
+
+const layerOf = (path: string): number => layers.indexOf(path.split('/')[0] ?? '');
+const backendOf = (path: string): string | undefined =>
+  backendNames.find((name) => new RegExp(`^backends/${name}[-./]`).test(path));
+
+describe('in src/', () => {
+  test('every import is found', () => {
+    const text = [...code.values()].join('\n');
+    expect(imports.length).toBe(text.match(/^(import\b|export\b[^;]*\bfrom ')|\bimport\('/gm)?.length);
+    expect(imports.length).toBeGreaterThan(300);
+  });
+
+  test('every file is in a layer', () => {
+    expect(files.filter((name) => layerOf(name) === -1)).toEqual([]);
+  });
+
+  test('imports go down, but for the types of the contracts', () => {
+    const up = imports.filter(({ from, to }) => layerOf(to) !== -1 && layerOf(to) < layerOf(from));
+    expect(up.filter(({ to, typeOnly }) => !typeOnly || !contracts.includes(to)).map(words)).toEqual([]);
+  });
+
+  test('a backend imports no other backend', () => {
+    const between = imports.filter(({ from, to }) => backendOf(from) !== undefined && backendOf(to) !== undefined);
+    expect(between.length).toBeGreaterThan(10);
+    expect(between.filter(({ from, to }) => backendOf(from) !== backendOf(to)).map(words)).toEqual([]);
+  });
+
+  test('only the registry loads a backend, when it is to run something', () => {
+    const loads = imports.filter(({ to }) => /^backends\/(\w+\/index|none)\.ts$/.test(to));
+    expect(loads.map(words)).toEqual([
+      'backends/registry.ts imports backends/native/index.ts',
+      'backends/registry.ts imports backends/none.ts',
+    ]);
+  });
+
+  test('only schemas load zod, and nobody loads schemas before a spec needs them', () => {
+    const zod = imports.filter(({ to }) => to === 'zod');
+    expect(zod.filter(({ from }) => !schemas.test(from)).map(words)).toEqual([]);
+    expect(zod.length).toBeGreaterThan(0);
+    const loaders = imports.filter(({ from, to }) => zod.some((user) => user.from === to) && !schemas.test(from));
+    expect(loaders.filter(({ typeOnly, dynamic }) => !typeOnly && !dynamic).map(words)).toEqual([]);
+  });
+
+  test('zod is the only package', () => {
+    const packages = imports.map(({ to }) => to).filter((to) => layerOf(to) === -1 && !to.startsWith('node:'));
+    expect([...new Set(packages)]).toEqual(['zod']);
+  });
+
+  test('only host/ and spec/host.ts read /proc and /sys', () => {
+    const readers = files.filter((name) => {
+      const statements = (code.get(name) ?? '').replace(/^\s*(\/\/|\*|\/\*).*$/gm, '');
+      return /from 'node:fs(\/promises)?'/.test(statements) && /['"`]\/(proc|sys)\//.test(statements);
+    });
+    expect(readers).toContain('spec/host.ts');
+    expect(readers.filter((name) => !name.startsWith('host/') && name !== 'spec/host.ts')).toEqual([]);
+  });
+});
