@@ -18,8 +18,13 @@ export const testPackages = {
   uidmap: 'newuidmap and newgidmap: ranges of subordinate ids',
   clang: 'sanitizers and the fuzzer for native/',
   'libclang-rt-14-dev': 'the run-time part of those',
+  'clang-tidy': 'analyses native/',
+  cppcheck: 'analyses native/, with another idea of what is wrong',
+  // Not gcc-multilib, which cannot be installed beside a cross compiler.
+  'gcc-12-multilib': '32-bit programs, which must not pass by the seccomp filter',
   'gcc-aarch64-linux-gnu': 'the launcher for arm64',
   'libc6-dev-arm64-cross': 'the libc of that',
+  'groff-base': 'formats the manual page, and says what is wrong with it',
   iproute2: 'tests look at interfaces and routes from inside',
   procps: 'tests look at processes and sysctls from inside',
   python3: 'a larger program that must run inside, and a language with its own idea of ioctl and sockets',

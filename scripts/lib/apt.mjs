@@ -1,5 +1,5 @@
 // Debian packages that set-up needs, installed where that is possible: as root, on a system with apt.
-import { execute, isRoot, step, which } from './steps.mjs';
+import { execute, isRoot, SetupError, step, which } from './steps.mjs';
 
 export function canInstall() {
   return isRoot && which('apt-get') !== undefined && which('dpkg-query') !== undefined;
@@ -9,6 +9,7 @@ export function canInstall() {
  * Installs what is missing of `names`; a no-op when nothing is.
  *
  * @param {readonly string[]} names
+ * @throws {SetupError} when one of them cannot be installed; the others are.
  */
 export async function installPackages(names) {
   const missing = [];
@@ -18,12 +19,18 @@ export async function installPackages(names) {
     try {
       await aptGet('install', ...missing);
     } catch {
-      // The usual reason is a machine whose package lists were never fetched or are too old; when it is another one, the second
-      // attempt says so.
+      // The usual reason is a machine whose package lists were never fetched or are too old; when it is another one, it is said below.
       await aptGet('update');
-      await aptGet('install', ...missing);
+      await installOneByOne(missing);
     }
   });
+}
+
+/** Another release of Debian may lack one of them; the rest must not be lost with it. */
+async function installOneByOne(names) {
+  const failures = [];
+  for (const name of names) await aptGet('install', name).catch((error) => failures.push(error.message));
+  if (failures.length > 0) throw new SetupError(failures.join('\n'));
 }
 
 /** @param {string} name */

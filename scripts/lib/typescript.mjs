@@ -9,7 +9,9 @@ const command = inProject('dist', 'cli', 'main.js');
 
 /** @returns {string | undefined} the hash to build for; undefined when dist/ is current */
 export function staleTypeScript() {
-  const configuration = ['package-lock.json', 'tsconfig.json', 'tsconfig.build.json'].map((name) => inProject(name));
+  const configuration = ['package-lock.json', 'tsconfig.json', 'tsconfig.build.json', 'scripts/lib/typescript.mjs'].map(
+    (name) => inProject(name),
+  );
   const hash = hashInputs([...configuration, ...filesBelow(inProject('src'))]);
   return isCurrent('dist', hash, [command, inProject('dist', 'index.js')]) ? undefined : hash;
 }
