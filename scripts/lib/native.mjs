@@ -11,7 +11,7 @@ import { execute, SetupError, step } from './steps.mjs';
 export const warningFlags = [
   ...['-Wall', '-Wextra', '-Wconversion', '-Wshadow', '-Wundef', '-Wstrict-prototypes', '-Wmissing-prototypes'],
   ...['-Wold-style-definition', '-Wwrite-strings', '-Wpointer-arith', '-Wcast-align', '-Wcast-qual', '-Wvla'],
-  ...['-Wformat=2', '-Wimplicit-fallthrough', '-Wswitch-enum', '-Wnull-dereference'],
+  ...['-Wformat=2', '-Wimplicit-fallthrough', '-Wnull-dereference'],
 ];
 export const languageFlags = ['-std=c11', '-D_GNU_SOURCE'];
 const codeFlags = [

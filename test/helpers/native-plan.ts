@@ -1,6 +1,16 @@
 // Plans and runs of the launcher by itself, without the library around: what the tests of native/ start from.
 import { spawnSync } from 'node:child_process';
-import { chmodSync, closeSync, copyFileSync, mkdirSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  closeSync,
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -56,8 +66,20 @@ export function makeBench(...programs: readonly string[]): Bench {
 }
 
 function compile(source: string, output: string): void {
-  const flags = ['-std=c11', '-D_GNU_SOURCE', '-O1', '-static', '-Wall', '-Wextra', '-Werror', '-Wconversion'];
-  const { status, stderr, error } = spawnSync('cc', [...flags, '-o', output, source], { encoding: 'utf8' });
+  compileWith(['-O1', '-static', '-Wall', '-Wextra', '-Werror', '-Wconversion'], output, source);
+}
+
+/** Replaces the bench's launcher by one that watches itself; ends with a report on stderr and another status where it finds a defect. */
+export function sanitizeLauncher(bench: Bench): void {
+  const sources = readdirSync(inNative('..')).filter((name) => name.endsWith('.c'));
+  const flags = ['-O1', '-g', '-fsanitize=address,undefined', '-fno-sanitize-recover=all'];
+  rmSync(bench.launcher);
+  compileWith(flags, bench.launcher, ...sources.map((name) => inNative(`../${name}`)));
+}
+
+function compileWith(flags: readonly string[], output: string, ...sources: readonly string[]): void {
+  const args = ['-std=c11', '-D_GNU_SOURCE', ...flags, '-o', output, ...sources];
+  const { status, stderr, error } = spawnSync('cc', args, { encoding: 'utf8' });
   if (error !== undefined) throw error;
   if (status !== 0) throw new Error(stderr);
 }
