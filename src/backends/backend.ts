@@ -133,5 +133,8 @@ export interface Backend<Detail = unknown> {
   plan(spec: NormalizedSpec, granted: ReadonlySet<Feature>, caller: CallerFacts): BackendPlan<Detail>;
   launch(plan: BackendPlan<Detail>, request: LaunchRequest): LaunchedProcess;
   /** For `wrap()`; absent where a backend needs a running library. */
-  wrap?(plan: BackendPlan<Detail>, request: Pick<LaunchRequest, 'command' | 'killSignal' | 'gracePeriodMs'>): WrappedLaunch;
+  wrap?(
+    plan: BackendPlan<Detail>,
+    request: Pick<LaunchRequest, 'command' | 'killSignal' | 'gracePeriodMs'>,
+  ): WrappedLaunch;
 }

@@ -129,7 +129,7 @@ function checkOne(mount: PlacedMount, covers: Covers, missing: Missing, context:
   } else if (place.kind !== 'absent') {
     checkKind(mount, place.kind, 'in the root', context);
   } else if (root.kind === 'directory') {
-    missing.set(place.path, mount.sourceKind ?? 'directory');
+    missing.set(place.path, mount.type === 'bind' && mount.sourceKind !== 'directory' ? 'file' : 'directory');
   } else {
     context.report(
       mount.at,

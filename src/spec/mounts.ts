@@ -136,7 +136,7 @@ export function collect<T>(attempt: () => T, report: Reporter): T | undefined {
 
 interface Source {
   readonly path: string;
-  readonly kind: 'directory' | 'file';
+  readonly kind: 'directory' | 'file' | 'device';
 }
 
 function resolveSource(
@@ -155,10 +155,11 @@ function resolveSource(
   const path = host.realpath(absolute);
   const found = host.stat(path ?? absolute);
   if (path !== undefined && (found.kind === 'directory' || found.kind === 'file')) return { path, kind: found.kind };
+  if (path !== undefined && found.kind === 'character device') return { path, kind: 'device' };
   const missing = found.kind === 'nothing' && (found.errno === 'ENOENT' || found.errno === 'ENOTDIR');
   if (missing && optional) return 'skipped';
   const description = describeLookup(text, absolute, found);
-  const hint = found.kind === 'nothing' ? '' : '; only files and directories can be bound';
+  const hint = found.kind === 'nothing' ? '' : '; only files, directories and character devices can be bound';
   report(at, `the ${at[0] === 'workspace' ? 'workspace' : 'source'} ${description}${hint}`);
   return undefined;
 }

@@ -31,7 +31,10 @@ export interface RootSpec {
 /** One mount, made in the order of the list, over the root. */
 export interface MountSpec {
   readonly type: 'bind' | 'tmpfs' | 'overlay' | 'proc' | 'dev' | 'image';
-  /** For `bind`: an existing file or directory of this host; a relative path starts at the current directory. A symlink is followed. */
+  /**
+   * For `bind`: an existing file, directory or character device of this host; a relative path starts at the current directory. A symlink is
+   * followed. What a device lets a program do is between the two: read-only mounts do not bear on it.
+   */
   readonly source?: string;
   /** Absolute path inside the sandbox. Missing mount points are made where that leaves nothing on the host. */
   readonly destination: string;
@@ -232,7 +235,7 @@ export interface NormalizedMount {
   readonly type: 'bind' | 'tmpfs' | 'proc' | 'dev';
   /** Absolute; only for `bind`. */
   readonly source: string | undefined;
-  readonly sourceKind: 'directory' | 'file' | undefined;
+  readonly sourceKind: 'directory' | 'file' | 'device' | undefined;
   readonly destination: string;
   readonly readonly: boolean;
   readonly sizeBytes: number | undefined;

@@ -49,6 +49,13 @@ function hostViewCases({ bench, promise }: Suite): void {
     expect(await bench.answer(['cwd'])).toBe(home);
   });
 
+  promise(['mount.dev', 'mount.bind'], 'a device is there where it was granted, and /dev stays read-only', async () => {
+    const spec: SandboxSpec = { mounts: [{ type: 'bind', source: '/dev/full', destination: '/dev/granted' }] };
+    expect(await bench.refusal(['write', '/dev/granted', 'x'], spec)).toBe('errno ENOSPC');
+    expect(await bench.refusal(['write', '/dev/other', 'x'], spec)).toBe('errno EROFS');
+    expect(await bench.refusal(['stat', '/dev/granted'])).toBe('errno ENOENT');
+  });
+
   promise(['mount.dev'], '/dev has the harmless devices and nothing else', async () => {
     for (const name of ['null', 'zero', 'full', 'random', 'urandom', 'tty']) {
       expect(await bench.answer(['stat', `/dev/${name}`]), name).toMatch(/^other 0666 /);

@@ -132,7 +132,7 @@ test('a --cwd that only the host has is named', () => {
 describe('a command that failed', () => {
   test.each([
     ['/home/alice/.ssh/id', '/home/alice/.ssh/id is not in the sandbox; add --bind /home/alice/.ssh/id'],
-    ['/dev/kvm', '/dev/kvm is not in the sandbox; add --bind /dev/kvm:/dev/kvm:rw'],
+    ['/dev/kvm', '/dev/kvm is not in the sandbox; add --bind /dev/kvm'],
     ['/tmp/input', '/tmp/input is not in the sandbox; add --bind /tmp/input'],
     ['/etc/shadow', '/etc/shadow is not in the sandbox; add --bind /etc/shadow'],
     ['--file=/srv/data', '/srv/data is not in the sandbox; add --bind /srv/data'],

@@ -254,10 +254,10 @@ describe('mounts', () => {
     expect(notes).toEqual(['mounts[0] is skipped: /none does not exist']);
   });
 
-  test('a source that is neither a file nor a directory is refused by its kind', () => {
+  test('a source that is no file, directory or character device is refused by its kind', () => {
     expect(issuesOf({ mounts: ['fifo:/a', 'socket:/b'] })).toEqual([
       expect.stringMatching(
-        /fifo \(it stands for \/home\/alice\/fifo\) is a FIFO; only files and directories can be bound$/,
+        /fifo \(it stands for \/home\/alice\/fifo\) is a FIFO; only files, directories and character devices can be bound$/,
       ),
       expect.stringContaining('is a socket'),
     ]);

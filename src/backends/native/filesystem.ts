@@ -40,6 +40,7 @@ export function filesystemSteps(spec: NormalizedSpec, caller: CallerFacts, limit
     ...devSteps('/dev', context),
     ...scratchSteps(spec),
     ...spec.mounts.flatMap((mount) => mountSteps(mount, context)),
+    ...readonlyDevSteps(spec),
     ...(spec.root.kind === 'host' && spec.root.readonly ? [{ step: 'readonly', path: '/' } as const] : []),
     { step: 'pivot' },
   ];
@@ -149,9 +150,15 @@ function devSteps(destination: string, { spec }: Context): Step[] {
     link('pts/ptmx', 'ptmx'),
     fresh('tmpfs', `${destination}/shm`, ['nosuid', 'nodev', 'noexec'], tmpfsOptions(TMPFS_BYTES, 0o1777)),
     fresh('mqueue', `${destination}/mqueue`, ['nosuid', 'nodev', 'noexec'], ''),
-    { step: 'readonly', path: destination },
     ...(destination === '/dev' ? maskSteps('/proc') : []),
   ];
+}
+
+/** Late, because a granted device may still need its mount point there. */
+function readonlyDevSteps(spec: NormalizedSpec): Step[] {
+  const own = spec.mounts.some(({ destination, type }) => destination === '/dev' && type !== 'dev') ? [] : ['/dev'];
+  const more = spec.mounts.filter(({ type, destination }) => type === 'dev' && destination !== '/dev');
+  return [...own, ...more.map(({ destination }) => destination)].map((path) => ({ step: 'readonly', path }));
 }
 
 function scratchSteps(spec: NormalizedSpec): Step[] {
@@ -166,7 +173,11 @@ function mountSteps(mount: NormalizedMount, context: Context): Step[] {
   const readonly: MountFlag[] = mount.readonly ? ['readonly'] : [];
   switch (mount.type) {
     case 'bind':
-      return [bind(mount.source ?? '', mount.destination, mount.sourceKind ?? 'any', readonly)];
+      return [
+        mount.sourceKind === 'device'
+          ? device(mount.source ?? '', mount.destination)
+          : bind(mount.source ?? '', mount.destination, mount.sourceKind ?? 'any', readonly),
+      ];
     case 'tmpfs': {
       const { uid, gid } = context.spec.user;
       const options = tmpfsOptions(mount.sizeBytes ?? TMPFS_BYTES, mount.mode ?? 0o755);
