@@ -1,5 +1,5 @@
 // JSON lines for programs: what happens, on a descriptor of their choice. Readers ignore members that they do not know.
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { isNodesOwn, openedFile } from '../host/descriptors.ts';
 import type { RunEvent, RunResult } from '../run/types.ts';
 import { writeAll } from './say.ts';
 
@@ -51,36 +51,6 @@ export class StatusWriter {
 export function checkDescriptor(fd: number): string | undefined {
   const opened = openedFile(fd);
   const remedy = `open it as in: run-sandbox --status-fd ${fd} ... ${fd}>FILE`;
-  if (opened === undefined || isOwn(fd, opened)) return `descriptor ${fd} is not open here; ${remedy}`;
+  if (opened === undefined || isNodesOwn(fd, opened)) return `descriptor ${fd} is not open here; ${remedy}`;
   return opened.writable ? undefined : `descriptor ${fd} is not open for writing; ${remedy}`;
-}
-
-interface OpenedFile {
-  /** As in /proc/self/fd: a path, `pipe:[4711]`, `anon_inode:[eventpoll]`. */
-  readonly target: string;
-  readonly readable: boolean;
-  readonly writable: boolean;
-}
-
-/** proc_pid_fdinfo(5). The access mode is the last two bits of the flags: 0 read, 1 write, 2 both. */
-function openedFile(fd: number): OpenedFile | undefined {
-  try {
-    const target = readlinkSync(`/proc/self/fd/${fd}`);
-    const flags = /^flags:\s*(\d+)$/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8'))?.[1] ?? '0';
-    const mode = Number.parseInt(flags, 8) & 3;
-    return { target, readable: mode !== 1, writable: mode !== 0 };
-  } catch {
-    return undefined;
-  }
-}
-
-/** Node's own descriptors take the numbers that the caller left free: event queues, and pipes of which it has both ends. */
-function isOwn(fd: number, { target }: OpenedFile): boolean {
-  if (target.startsWith('anon_inode:')) return true;
-  if (!target.startsWith('pipe:')) return false;
-  return readdirSync('/proc/self/fd')
-    .map(Number)
-    .filter((other) => other > 2 && other !== fd)
-    .map(openedFile)
-    .some((other) => other?.target === target && other.readable);
 }
