@@ -39,6 +39,15 @@ const layerOf = (path: string): number => layers.indexOf(path.split('/')[0] ?? '
 const backendOf = (path: string): string | undefined =>
   backendNames.find((name) => new RegExp(`^backends/${name}[-./]`).test(path));
 
+/** What importing `entry` brings in before anything runs. */
+function loadedBy(entry: string, loaded = new Set<string>()): Set<string> {
+  if (loaded.has(entry)) return loaded;
+  loaded.add(entry);
+  for (const { from, to, typeOnly, dynamic } of imports)
+    if (from === entry && !typeOnly && !dynamic) loadedBy(to, loaded);
+  return loaded;
+}
+
 describe('in src/', () => {
   test('every import is found', () => {
     const text = [...code.values()].join('\n');
@@ -69,12 +78,18 @@ describe('in src/', () => {
     ]);
   });
 
-  test('only schemas load zod, and nobody loads schemas before a spec needs them', () => {
-    const zod = imports.filter(({ to }) => to === 'zod');
-    expect(zod.filter(({ from }) => !schemas.test(from)).map(words)).toEqual([]);
+  test('only schemas load zod, and a run without a spec of its own loads none of them', () => {
+    const zod = imports.filter(({ to }) => to === 'zod').map(({ from }) => from);
+    expect(zod.filter((from) => !schemas.test(from))).toEqual([]);
     expect(zod.length).toBeGreaterThan(0);
-    const loaders = imports.filter(({ from, to }) => zod.some((user) => user.from === to) && !schemas.test(from));
-    expect(loaders.filter(({ typeOnly, dynamic }) => !typeOnly && !dynamic).map(words)).toEqual([]);
+    for (const entry of ['index.ts', 'cli/main.ts', 'cli/run.ts', 'backends/native/index.ts']) {
+      const loaded = loadedBy(entry);
+      expect(loaded.size).toBeGreaterThan(5);
+      expect(
+        zod.filter((name) => loaded.has(name)),
+        `what ${entry} loads`,
+      ).toEqual([]);
+    }
   });
 
   test('zod is the only package', () => {
