@@ -94,6 +94,14 @@ static void block_sigchld(void) {
   if (sigprocmask(SIG_SETMASK, &set, NULL) < 0) fail(STEP_INIT, NO_INDEX, "sigprocmask", NULL);
 }
 
+// Who asks for the end before the command was started gets the end, and no command. Any other message stays for watch().
+static void end_if_asked(int socket_fd) {
+  struct message message;
+  ssize_t got = recv(socket_fd, &message, sizeof message, MSG_PEEK | MSG_DONTWAIT);
+  bool asked = got == (ssize_t)sizeof message && message.kind == MESSAGE_SIGNAL_ALL && message.value != SIGSTOP;
+  if (asked || got == 0) _exit(125);
+}
+
 // CLONE_VFORK: init goes on when the command was executed, or is gone. Memory is not shared.
 static pid_t start_command(const struct run *run, int socket_fd) {
   int terminal = open_terminal(run, socket_fd);
@@ -175,6 +183,7 @@ _Noreturn void init_main(const struct run *run, int socket_fd) {
   struct record record;
   while (plan_next(&cursor, &record)) perform(&record);
   block_sigchld();
+  end_if_asked(socket_fd);
   pid_t command = start_command(run, socket_fd);
   give_up_privileges(socket_fd);
   if (!message_send(socket_fd, MESSAGE_STARTED, 0)) _exit(125);

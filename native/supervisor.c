@@ -173,8 +173,9 @@ static void set_cause(enum end_cause cause, int by) {
   self.ending.by = by;
 }
 
+// A request that comes before the command waits in init's socket: init looks there last thing before it starts one.
 static void end_with(int signal, uint32_t grace_milliseconds) {
-  if (!self.started || signal == SIGKILL) {
+  if (signal == SIGKILL) {
     kill_init();
     return;
   }
