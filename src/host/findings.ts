@@ -3,7 +3,7 @@ import { containerRules } from './findings/container.ts';
 import { kernelRules } from './findings/kernel.ts';
 import { limitRules } from './findings/limits.ts';
 import type { Diagnosable } from './findings/rule.ts';
-import { userNamespaceRules } from './findings/user-namespaces.ts';
+import { refusedForNoKnownReason, userNamespaceRules } from './findings/user-namespaces.ts';
 import type { Finding } from './types.ts';
 
 export type { Diagnosable } from './findings/rule.ts';
@@ -13,5 +13,8 @@ const order = { error: 0, warning: 1, info: 2 } as const;
 
 /** Worst first; within one severity in the order in which a person should try them. */
 export function diagnose(input: Diagnosable): Finding[] {
-  return rules.flatMap((rule) => rule(input)).sort((a, b) => order[a.severity] - order[b.severity]);
+  const found = rules.flatMap((rule) => rule(input));
+  const explained = found.some(({ severity }) => severity === 'error');
+  const all = explained ? found : [...found, ...refusedForNoKnownReason(input)];
+  return all.sort((a, b) => order[a.severity] - order[b.severity]);
 }

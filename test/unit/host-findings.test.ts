@@ -235,6 +235,15 @@ describe('kernels', () => {
   });
 });
 
+test('user namespaces that are refused for no reason to be seen are an error too, and only then', () => {
+  const trial = refused('namespace.user', 'EPERM', 'clone');
+  expect(find(fakeHosts.plain, [trial])).toMatchObject([
+    { id: 'userns-refused', severity: 'error', cause: expect.stringContaining('with EPERM') },
+  ]);
+  expect(ids(find(fakeHosts.plain, [works]))).toEqual([]);
+  expect(ids(find(fakeHosts.debian10, [trial]))).not.toContain('userns-refused');
+});
+
 test('the worst comes first', () => {
   const order = ['error', 'warning', 'info'];
   for (const tree of Object.values(fakeHosts)) {

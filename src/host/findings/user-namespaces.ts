@@ -124,6 +124,24 @@ function withoutCapabilities(input: Diagnosable): Finding[] {
   ];
 }
 
+/** Preconditions: no other rule has an error to tell. */
+export function refusedForNoKnownReason(input: Diagnosable): Finding[] {
+  const trial = failed(input, 'namespace.user');
+  if (trial === undefined) return [];
+  const filtered = input.host.container.seccomp === 'filter';
+  return [
+    {
+      id: 'userns-refused',
+      ...lostWithoutUserNamespace,
+      cause: `something refuses user namespaces${trial.errno === undefined ? '' : ` with ${trial.errno}`}, and no switch of this host says so${filtered ? '; this process runs under a seccomp filter' : ''}`,
+      remedy: [
+        'start this process without the seccomp filter or profile that its surroundings put on it: grep Seccomp /proc/self/status',
+        'or look for what a security module denied: sudo journalctl -k | grep -iE "apparmor|avc|selinux"',
+      ].join('\n'),
+    },
+  ];
+}
+
 function noSubordinateIds({ host }: Diagnosable): Finding[] {
   const { user } = host;
   if (isPrivileged(host) || (user.subuid.length > 0 && user.subgid.length > 0)) return [];
