@@ -1,0 +1,4 @@
+// As whoever runs the tests.
+import { hostCases } from './host-cases.ts';
+
+hostCases();
