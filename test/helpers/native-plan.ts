@@ -14,6 +14,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import type { CallerFacts } from '../../src/backends/backend.ts';
 import { encodePlan } from '../../src/backends/native/encode.ts';
 import { callSteps } from '../../src/backends/native/launch.ts';
 import { launcherPath } from '../../src/backends/native/locate.ts';
@@ -86,10 +87,11 @@ function compileWith(flags: readonly string[], output: string, ...sources: reado
 
 /** The default sandbox for a caller, with the bench's programs in it. */
 export function defaultSteps(
-  bench: Bench,
+  bench: Pick<Bench, 'directory'>,
   uid: number,
   command: readonly [string, ...string[]],
   overrides: Partial<NormalizedSpec> = {},
+  facts: Partial<CallerFacts> = {},
 ): Step[] {
   const whole = uid === 0;
   const ids = [whole ? { containerID: 0, hostID: 0, size: 4294967295 } : { containerID: uid, hostID: uid, size: 1 }];
@@ -125,12 +127,12 @@ export function defaultSteps(
     notes: [],
     ...overrides,
   };
-  const plan = planNative(spec, recognized, { ...callerFacts(), uid, gid: uid });
+  const plan = planNative(spec, recognized, { ...callerFacts(), uid, gid: uid, ...facts });
   return callSteps(plan.detail, { command, killSignal: 'SIGTERM', gracePeriodMs: 2000 }, []);
 }
 
 /** The witness as the command; see native/test/witness.c. */
-export function witnessCommand(bench: Bench, uid: number): [string, ...string[]] {
+export function witnessCommand(bench: Pick<Bench, 'directory'>, uid: number): [string, ...string[]] {
   return [`${PROGRAMS}/witness`, String(uid), bench.directory];
 }
 
