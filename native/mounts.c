@@ -123,13 +123,12 @@ static bool is_directory(const struct mount_step *at, int descriptor) {
 
 // The mount point, made where the plan says so. -1: absent, and the plan allows that.
 static int open_target(const struct mount_step *at, uint32_t flags, bool directory) {
-  int target = path_open(new_root, at->path);
+  int target;
+  if (!(flags & PLAN_MOUNT_CREATE)) target = path_open(new_root, at->path);
+  else if (directory) target = path_make_directory(new_root, at->path, 0755);
+  else target = path_make_file(new_root, at->path, 0644);
   if (target < 0 && errno == ENOENT && (flags & PLAN_MOUNT_IF_EXISTS)) return -1;
-  if (target < 0 && errno == ENOENT && (flags & PLAN_MOUNT_CREATE)) {
-    target = directory ? path_make_directory(new_root, at->path, 0755) : path_make_file(new_root, at->path, 0644);
-    if (target < 0) fail_mount(at, directory ? "mkdirat" : "openat");
-  }
-  if (target < 0) fail_mount(at, "openat2");
+  if (target < 0) fail_mount(at, (flags & PLAN_MOUNT_CREATE) ? "mkdirat" : "openat2");
   if (is_directory(at, target) != directory) {
     errno = directory ? ENOTDIR : EISDIR;
     fail_mount(at, "move_mount");

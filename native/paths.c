@@ -156,19 +156,37 @@ static int make_directories(int root, const char *path, size_t length, mode_t mo
   return current;
 }
 
+// The directory that is to hold the last component, when it is there already, which it nearly always is.
+static int open_existing_parent(int root, const char *path, const char **name) {
+  char parent[PATH_MAX];
+  const char *slash = strrchr(path, '/');
+  *name = slash == NULL ? path : slash + 1;
+  size_t length = (size_t)(*name - path);
+  bool plain = (*name)[0] != '\0' && strcmp(*name, ".") != 0 && strcmp(*name, "..") != 0;
+  if (!plain || length >= sizeof parent) {
+    errno = plain ? ENAMETOOLONG : EINVAL;
+    return -1;
+  }
+  memcpy(parent, path, length);
+  parent[length] = '\0';
+  return path_open(root, length == 0 ? "/" : parent);
+}
+
 int path_make_directory(int root, const char *path, mode_t mode) {
   int found = path_open(root, path);
   if (found >= 0 || errno != ENOENT) return found;
-  return make_directories(root, path, strlen(path), mode);
+  const char *name;
+  int parent = open_existing_parent(root, path, &name);
+  // Parents are to be made too, or the path has a form that only the slow way takes.
+  if (parent < 0) return make_directories(root, path, strlen(path), mode);
+  found = mkdirat(parent, name, mode) < 0 ? -1 : openat(parent, name, O_PATH | O_NOFOLLOW | O_DIRECTORY | O_CLOEXEC);
+  close_keeping_errno(parent);
+  return found;
 }
 
 int path_open_parent(int root, const char *path, const char **name) {
-  const char *slash = strrchr(path, '/');
-  *name = slash == NULL ? path : slash + 1;
-  if ((*name)[0] == '\0' || strcmp(*name, ".") == 0 || strcmp(*name, "..") == 0) {
-    errno = EINVAL;
-    return -1;
-  }
+  int found = open_existing_parent(root, path, name);
+  if (found >= 0 || errno != ENOENT) return found;
   return make_directories(root, path, (size_t)(*name - path), 0755);
 }
 
@@ -178,11 +196,8 @@ int path_make_file(int root, const char *path, mode_t mode) {
   const char *name;
   int parent = path_open_parent(root, path, &name);
   if (parent < 0) return -1;
-  int file = openat(parent, name, O_CREAT | O_EXCL | O_NOFOLLOW | O_WRONLY | O_CLOEXEC, mode);
-  if (file >= 0) {
-    (void)close(file);
-    file = openat(parent, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-  }
+  // mknod(2) makes a regular file without opening it.
+  int file = mknodat(parent, name, S_IFREG | mode, 0) < 0 ? -1 : openat(parent, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
   close_keeping_errno(parent);
   return file;
 }
