@@ -206,7 +206,7 @@ export interface SandboxSpec {
   readonly network?: 'none' | 'host' | NetworkPolicy;
   /** Upper bounds; what is left out has none, but for `coreBytes`. */
   readonly limits?: Limits;
-  /** @defaultValue `'default'`: the profile of `docs/security.md`. `'strict'` and objects are not served yet. */
+  /** @defaultValue `'default'`: the profile of `docs/seccomp.md`. `'strict'` and objects are not served yet. */
   readonly seccomp?: 'default' | 'strict' | 'unconfined' | OciSeccomp;
   /**
    * Capabilities that the command keeps, within its own user namespace: `'CAP_CHOWN'`, ... (capabilities(7)).
