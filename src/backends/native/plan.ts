@@ -21,10 +21,11 @@ const RLIMIT = { cpuMs: 0, fileBytes: 1, stackBytes: 3, coreBytes: 4, openFiles:
 const OPEN_FILES_SOFT = 1024;
 
 export function planNative(
-  spec: NormalizedSpec,
+  wanted: NormalizedSpec,
   granted: ReadonlySet<Feature>,
   caller: CallerFacts,
 ): BackendPlan<NativePlan> {
+  const spec = granted.has('idMappings.ranges') ? wanted : withoutRanges(wanted, caller);
   refuseHostPrivilege(spec, caller);
   refuseGroups(spec, caller);
   const filter = spec.seccomp === 'default' && granted.has('seccomp.default');
@@ -62,6 +63,22 @@ export function planNative(
     applied: appliedFeatures(spec, granted),
     notes: notesOf(spec, caller),
     detail: { steps, env: spec.env },
+  };
+}
+
+/** What an ordinary user can map by itself: one id, its own. */
+function withoutRanges(spec: NormalizedSpec, caller: CallerFacts): NormalizedSpec {
+  if (!spec.idMappings.needsHelper) return spec;
+  const { user } = spec;
+  return {
+    ...spec,
+    user: { ...user, additionalGids: [] },
+    idMappings: {
+      uid: [{ containerID: user.uid, hostID: caller.uid, size: 1 }],
+      gid: [{ containerID: user.gid, hostID: caller.gid, size: 1 }],
+      needsHelper: false,
+    },
+    notes: [...spec.notes, `only uid ${user.uid} and gid ${user.gid} are mapped, because ranges are not available`],
   };
 }
 
