@@ -19,6 +19,7 @@
 
 #include "paths.h"
 #include "report.h"
+#include "submounts.h"
 #include "sys.h"
 
 // The new root is mounted over "/", where nothing else of the old root is hidden by it: lookups start at the old root, below what covers it.
@@ -73,11 +74,17 @@ static unsigned long flags_in_place(int descriptor) {
   return result;
 }
 
-static void legacy_remount(const struct mount_step *at, int mount_fd, uint32_t flags) {
+static bool remount_one(int mount_fd, void *flags) {
   char path[32];
   descriptor_path(path, mount_fd);
-  unsigned long wanted = MS_REMOUNT | MS_BIND | legacy_flags_of(flags) | flags_in_place(mount_fd);
-  if (mount(NULL, path, NULL, wanted, NULL) < 0) fail_mount(at, "mount");
+  unsigned long wanted = MS_REMOUNT | MS_BIND | legacy_flags_of(*(const uint32_t *)flags) | flags_in_place(mount_fd);
+  return mount(NULL, path, NULL, wanted, NULL) == 0;
+}
+
+// mount(2) changes one mount at a time; the ones below are looked up.
+static void legacy_remount(const struct mount_step *at, int mount_fd, uint32_t flags, bool recursive) {
+  if (!remount_one(mount_fd, &flags)) fail_mount(at, "mount");
+  if (recursive && !submounts_each(mount_fd, new_root, remount_one, &flags)) fail_mount(at, "mount");
 }
 
 // Asked with nothing to change, which the kernel answers before it looks at the path.
@@ -87,12 +94,11 @@ static bool kernel_has_mount_setattr(void) {
   return known == 1;
 }
 
-// mount_setattr(2), or for kernels before 5.12 a remount of this one mount. A recursive request that cannot be made recursively is refused by
-// the caller, who then did not bind recursively.
+// mount_setattr(2), or remounts for kernels before 5.12.
 static void set_attributes(const struct mount_step *at, int mount_fd, uint32_t flags, bool recursive) {
   struct sbx_mount_attr attributes = {.attr_set = attributes_of(flags), .propagation = MS_PRIVATE};
   unsigned how = AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0U);
-  if (!kernel_has_mount_setattr()) legacy_remount(at, mount_fd, flags);
+  if (!kernel_has_mount_setattr()) legacy_remount(at, mount_fd, flags, recursive);
   else if (sys_mount_setattr(mount_fd, "", how, &attributes) < 0) fail_mount(at, "mount_setattr");
 }
 
@@ -150,13 +156,11 @@ static int detached_bind(const struct mount_step *at, int source, uint32_t flags
   return tree;
 }
 
-// mount(2) cannot make submounts read-only in one go, so a read-only bind leaves them out here; where they are locked to their parent the
-// kernel refuses that (EINVAL), and so do we.
 static void legacy_bind(const struct mount_step *at, int source, int target, uint32_t flags) {
   char from[32], to[32];
   descriptor_path(from, source);
   descriptor_path(to, target);
-  bool recursive = (flags & PLAN_MOUNT_RECURSIVE) != 0 && (flags & PLAN_MOUNT_READONLY) == 0;
+  bool recursive = (flags & PLAN_MOUNT_RECURSIVE) != 0;
   if (mount(from, to, NULL, MS_BIND | (recursive ? MS_REC : 0UL), NULL) < 0) fail_mount(at, "mount");
   int mounted = path_open(new_root, at->path);
   if (mounted < 0) fail_mount(at, "openat2");
@@ -164,7 +168,7 @@ static void legacy_bind(const struct mount_step *at, int source, int target, uin
     errno = ESTALE;  // somebody moved the mount point meanwhile
     fail_mount(at, "mount");
   }
-  legacy_remount(at, mounted, flags);
+  legacy_remount(at, mounted, flags, recursive);
   (void)close(mounted);
 }
 
@@ -249,9 +253,9 @@ static void root_by_bind(const struct mount_step *at, int base, int source, uint
   char from[32], to[32];
   descriptor_path(from, source);
   descriptor_path(to, base);
-  if (mount(from, to, NULL, MS_BIND | ((flags & PLAN_MOUNT_READONLY) ? 0UL : MS_REC), NULL) < 0) fail_mount(at, "mount");
+  if (mount(from, to, NULL, MS_BIND | MS_REC, NULL) < 0) fail_mount(at, "mount");
   new_root = open_root(at, COVERING_ROOT);
-  legacy_remount(at, new_root, flags);
+  legacy_remount(at, new_root, flags, true);
 }
 
 static void make_skeleton(const struct mount_step *at, int scratch, struct reader *r) {

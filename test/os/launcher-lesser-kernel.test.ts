@@ -1,6 +1,8 @@
 // Older kernels lack system calls that the launcher likes best, and surroundings deny some. The promises stay the same; where they cannot be kept the
 // launcher refuses by the name of a step.
+import { mkdirSync } from 'node:fs';
 import { constants } from 'node:os';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
   type Bench,
@@ -80,5 +82,36 @@ describe.each(callers())('as $name', ({ uid }) => {
     const { code, stdout, lines } = run(uid, ['seccomp', 'prctl@0=22']);
     expect(lines).toEqual([expect.objectContaining({ event: 'failed', step: 'seccomp' })]);
     expect({ code, stdout }).toEqual({ code: 125, stdout: '' });
+  });
+});
+
+describe('with mounts below what is bound', () => {
+  requires('root', 'command:unshare');
+
+  it.each([
+    ['read-only', true, 'ro,nosuid,nodev'],
+    ['writable', false, 'rw,nosuid,nodev'],
+  ])('all of a %s tree get the same flags, with or without mount_setattr', (_title, readonly, flags) => {
+    const source = join(bench.directory, `tree-${readonly}`);
+    mkdirSync(join(source, 'sub', 'a b'), { recursive: true });
+    const bind = { type: 'bind', source, destination: '/tree', readonly, sourceKind: 'directory' } as const;
+    const steps = defaultSteps(bench, 0, ['/bin/grep', ' /tree', '/proc/self/mountinfo'], {
+      mounts: [{ ...bind, sizeBytes: undefined, mode: undefined, origin: 'mounts[0]' }],
+    });
+    // In a mount namespace of its own, which ends with the launcher.
+    const script =
+      'cd "$0" && mount -t tmpfs none sub && mkdir "sub/a b" && mount -t tmpfs none "sub/a b" && exec "$@"';
+    const prefix = ['unshare', '--mount', 'sh', '-c', script, source];
+    for (const calls of [[], newMountApi]) {
+      const rehearsal = calls.length === 0 ? [] : [bench.program('without_syscall'), ...calls, '--'];
+      const { code, stdout, lines } = runSteps(bench, 0, steps, [...prefix, ...rehearsal]);
+      expect({ code, last: lines.at(-1) }).toMatchObject({ code: 0, last: { event: 'ended' } });
+      const mounts = stdout
+        .trimEnd()
+        .split('\n')
+        .map((line) => line.split(' ').slice(4, 6));
+      expect(mounts.map(([path]) => path)).toEqual(['/tree', '/tree/sub', '/tree/sub/a\\040b']);
+      for (const [, options = ''] of mounts) expect(options.startsWith(`${flags},`)).toBe(true);
+    }
   });
 });
