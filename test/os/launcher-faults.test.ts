@@ -33,6 +33,7 @@ const harmless: Record<string, string> = {
   'supervisor sendto': 'a status line; nothing of the sandbox depends on it',
   'supervisor write': 'the same, where the status goes into no socket',
   'init read': 'of a signal, which is asked for again',
+  'init recvfrom': 'a look at an order before the command starts; it stays, and is read once the command runs',
 };
 
 /** Before there is a place to tell it: the start of the C library, and the launcher's own command line, which is answered with its usage. */
