@@ -98,7 +98,19 @@ function without(tree: FakeTree, ...names: readonly string[]): FakeTree {
   return Object.fromEntries(Object.entries(tree).filter(([name]) => !names.includes(name)));
 }
 
-export const fakeHosts = {
+export const fakeHosts: Record<
+  | 'plain'
+  | 'ubuntu2404'
+  | 'debian10'
+  | 'noUserNamespaces'
+  | 'dockerDefault'
+  | 'rootlessPodman'
+  | 'missingSubuid'
+  | 'notDelegated'
+  | 'hybrid'
+  | 'bootedImage',
+  FakeTree
+> = {
   /** Nothing is in the way. */
   plain: common,
   ubuntu2404: {
