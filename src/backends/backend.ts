@@ -34,9 +34,6 @@ export interface BackendPlan<Detail = unknown> {
 export interface CallerFacts {
   readonly uid: number;
   readonly gid: number;
-  /** Id ranges of the caller's own user namespace, as in /proc/self/uid_map: inside start, size. */
-  readonly uidRanges: readonly { readonly start: number; readonly size: number }[];
-  readonly gidRanges: readonly { readonly start: number; readonly size: number }[];
   readonly architecture: 'x64' | 'arm64';
   /** Absolute paths of newuidmap(1) and newgidmap(1) where installed. */
   readonly newuidmap: string | undefined;

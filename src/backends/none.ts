@@ -225,8 +225,11 @@ function nodeStdio(request: LaunchRequest, merged: boolean): StdioOptions {
 
 function extraStreams(child: ChildProcess, request: LaunchRequest): ReadonlyMap<number, Readable & Writable> {
   const streams = new Map<number, Readable & Writable>();
+  // There are none where the descriptors of this process did not suffice for them.
+  const all = (child.stdio as readonly unknown[] | undefined) ?? [];
   request.stdio.forEach((entry, number) => {
-    if (number > 2 && entry === 'pipe') streams.set(number, child.stdio[number] as Readable & Writable);
+    if (number > 2 && entry === 'pipe' && all[number] !== undefined)
+      streams.set(number, all[number] as Readable & Writable);
   });
   return streams;
 }

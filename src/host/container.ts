@@ -4,6 +4,7 @@ import { type MountLine, parseMountinfo } from './mountinfo.ts';
 import type { ContainerFacts } from './types.ts';
 
 const CAP_SYS_ADMIN = 21n; // capabilities(7)
+const CAP_SETFCAP = 31n;
 
 export function readContainer(files: HostFiles): ContainerFacts {
   const mounts = parseMountinfo(files.readFile('/proc/self/mountinfo'));
@@ -18,10 +19,15 @@ export function readContainer(files: HostFiles): ContainerFacts {
     kind: inside ? (marks[0]?.kind ?? 'other') : undefined,
     evidence: evidence.map((item) => item.evidence),
     maskedProc,
-    sysAdmin: ((parseHex(status.get('CapEff')) >> CAP_SYS_ADMIN) & 1n) === 1n,
+    sysAdmin: hasCapability(status, CAP_SYS_ADMIN),
+    setfcap: hasCapability(status, CAP_SETFCAP),
     seccomp: seccompModes[status.get('Seccomp') ?? ''],
     noNewPrivileges: status.get('NoNewPrivs') === '1',
   };
+}
+
+function hasCapability(status: ReadonlyMap<string, string>, bit: bigint): boolean {
+  return ((parseHex(status.get('CapEff')) >> bit) & 1n) === 1n;
 }
 
 const seccompModes: Readonly<Record<string, ContainerFacts['seccomp']>> = { 0: 'disabled', 1: 'strict', 2: 'filter' };

@@ -5,7 +5,7 @@ import { isInHostView, systemDirectories } from '../spec/host-view.ts';
 import { type Caller, thisProcess } from './caller.ts';
 import { readEntry, readEtcEntries } from './etc.ts';
 import { type HostFiles, hostFiles } from './files.ts';
-import { findHelper, parseIdMap } from './userns.ts';
+import { findHelper } from './userns.ts';
 
 let remembered: CallerFacts | undefined;
 
@@ -22,8 +22,6 @@ export function readCallerFacts(files: HostFiles, caller: Caller): CallerFacts {
   return {
     uid: caller.uid,
     gid: caller.gid,
-    uidRanges: rangesInside(files, '/proc/self/uid_map'),
-    gidRanges: rangesInside(files, '/proc/self/gid_map'),
     get architecture() {
       return supportedArchitecture(caller.architecture);
     },
@@ -48,10 +46,6 @@ function readTopLevel(files: HostFiles): TopLevelEntry[] {
     if (entry !== undefined && entry.kind !== 'file') entries.push(entry);
   }
   return entries;
-}
-
-function rangesInside(files: HostFiles, path: string): { start: number; size: number }[] {
-  return parseIdMap(files.readFile(path)).map(({ inside, size }) => ({ start: inside, size }));
 }
 
 /** Only the native backend asks, and it is not usable where no launcher is built. */

@@ -85,6 +85,8 @@ export interface ContainerFacts {
   readonly maskedProc: readonly string[];
   /** Effective CAP_SYS_ADMIN, in the caller's own user namespace. */
   readonly sysAdmin: boolean;
+  /** Effective CAP_SETFCAP: without it uid 0 may not map itself into a new user namespace (Linux 5.12, user_namespaces(7)). */
+  readonly setfcap: boolean;
   readonly seccomp: 'disabled' | 'strict' | 'filter' | undefined;
   readonly noNewPrivileges: boolean;
 }

@@ -5,6 +5,7 @@ import {
   fstatSync,
   lstatSync,
   openSync,
+  readFileSync,
   readlinkSync,
   readSync,
   realpathSync,
@@ -12,6 +13,7 @@ import {
   statSync,
 } from 'node:fs';
 import { userInfo } from 'node:os';
+import { type CapabilityName, capabilities } from './capabilities.ts';
 
 export type FileKind = 'directory' | 'file' | 'symlink' | 'FIFO' | 'socket' | 'character device' | 'block device';
 
@@ -36,6 +38,8 @@ export interface SpecHost {
   /** Home directory of the caller. */
   readonly home: string | undefined;
   /** Ids of the caller's own user namespace, as in /proc/self/uid_map and gid_map. */
+  /** Root with CAP_SETUID and CAP_SETGID: a container may have taken them from it, and then it has one id like anybody else. */
+  readonly mayMapIds: boolean;
   readonly uidRanges: readonly IdRange[];
   readonly gidRanges: readonly IdRange[];
   /** Follows symlinks. */
@@ -61,6 +65,7 @@ class NodeSpecHost implements SpecHost {
   #account:
     | { readonly uid: number; readonly username: string | undefined; readonly home: string | undefined }
     | undefined;
+  #mayMapIds: boolean | undefined;
   #uidRanges: readonly IdRange[] | undefined;
   #gidRanges: readonly IdRange[] | undefined;
 
@@ -92,6 +97,11 @@ class NodeSpecHost implements SpecHost {
     const { uid } = this;
     if (this.#account?.uid !== uid) this.#account = { uid, ...readAccount() };
     return this.#account;
+  }
+
+  get mayMapIds(): boolean {
+    this.#mayMapIds ??= this.uid === 0 && hasCapabilities(['CAP_SETUID', 'CAP_SETGID']);
+    return this.#mayMapIds;
   }
 
   get uidRanges(): readonly IdRange[] {
@@ -126,6 +136,15 @@ class NodeSpecHost implements SpecHost {
       (errno) => ({ because: errno }),
     );
   }
+}
+
+/** Effective ones of this process, proc_pid_status(5). */
+function hasCapabilities(names: readonly CapabilityName[]): boolean {
+  const effective = /^CapEff:\s*([0-9a-f]+)$/m.exec(
+    orNothing(() => readFileSync('/proc/self/status', 'utf8')) ?? '',
+  )?.[1];
+  if (effective === undefined) return false;
+  return names.every((name) => ((BigInt(`0x${effective}`) >> BigInt(capabilities[name])) & 1n) === 1n);
 }
 
 function readRegularFile(path: string, maxBytes: number): FileText {

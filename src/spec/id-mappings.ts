@@ -66,7 +66,12 @@ export function resolveIdMappings(
     );
   }
   return {
-    idMappings: { uid: uid.mappings, gid: gid.mappings, needsHelper: uid.needsHelper || gid.needsHelper },
+    idMappings: {
+      uid: uid.mappings,
+      gid: gid.mappings,
+      privileged: host.mayMapIds,
+      needsHelper: uid.needsHelper || gid.needsHelper,
+    },
     user: {
       uid: user.uid,
       gid: user.gid,
@@ -87,7 +92,7 @@ function resolveKind(
   host: SpecHost,
   report: Reporter,
 ): Resolved {
-  const privileged = host.uid === 0;
+  const privileged = host.mayMapIds;
   if (given === 'subordinate') {
     return { mappings: subordinate(kind, host, report), needsHelper: !privileged };
   }
@@ -163,7 +168,7 @@ function checkMappings(mappings: readonly IdMapping[], kind: Kind, report: Repor
 
 /** Whether the caller may map these ids at all: the kernel and newuidmap(1) only say EPERM. */
 function checkAllowed(mappings: readonly IdMapping[], kind: Kind, host: SpecHost, report: Reporter): void {
-  const privileged = host.uid === 0;
+  const privileged = host.mayMapIds;
   let allowed: readonly IdRange[] | undefined;
   for (const [index, { hostID, size }] of mappings.entries()) {
     if (!privileged && hostID === kind.own && size === 1) continue;

@@ -276,6 +276,8 @@ export interface NormalizedSpec {
   readonly idMappings: {
     readonly uid: readonly IdMapping[];
     readonly gid: readonly IdMapping[];
+    /** The caller is root and may map any id of its own user namespace, and set groups there: it has CAP_SETUID and CAP_SETGID. */
+    readonly privileged: boolean;
     /** Ranges that only the set-user-ID helpers newuidmap(1) and newgidmap(1) may write for this caller. */
     readonly needsHelper: boolean;
   };

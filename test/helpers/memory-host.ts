@@ -31,6 +31,7 @@ export interface MemoryHostOptions {
   readonly username?: string | undefined;
   readonly home?: string;
   readonly ranges?: readonly IdRange[];
+  readonly mayMapIds?: boolean;
 }
 
 /** An ordinary Debian host, as far as it is looked at. */
@@ -71,6 +72,7 @@ export class MemoryHost implements SpecHost {
   readonly gid: number;
   readonly username: string | undefined;
   readonly home: string | undefined;
+  readonly mayMapIds: boolean;
   readonly uidRanges: readonly IdRange[];
   readonly gidRanges: readonly IdRange[];
   readonly looked: string[] = [];
@@ -84,6 +86,7 @@ export class MemoryHost implements SpecHost {
     this.gid = options.gid ?? 1000;
     this.username = 'username' in options ? options.username : 'alice';
     this.home = options.home ?? '/home/alice';
+    this.mayMapIds = options.mayMapIds ?? this.uid === 0;
     this.uidRanges = options.ranges ?? [{ start: 0, size: 4_294_967_295 }];
     this.gidRanges = this.uidRanges;
   }

@@ -118,7 +118,7 @@ export function defaultSteps(
     hostname: 'sandbox',
     umask: 0o022,
     user: { uid, gid: uid, additionalGids: [], name: 'user' },
-    idMappings: { uid: ids, gid: ids, needsHelper: false },
+    idMappings: { uid: ids, gid: ids, privileged: uid === 0, needsHelper: false },
     network: 'none',
     limits: { coreBytes: 0 },
     seccomp: 'default',

@@ -138,16 +138,6 @@ describe('/etc', () => {
 });
 
 describe('caller', () => {
-  test('ranges are those inside its own user namespace', () => {
-    const map = '         0       1000          1\n         1     100000      65536\n';
-    const facts = read({ '/proc/self/uid_map': map, '/proc/self/gid_map': '0 0 4294967295\n' });
-    expect(facts.uidRanges).toEqual([
-      { start: 0, size: 1 },
-      { start: 1, size: 65536 },
-    ]);
-    expect(facts.gidRanges).toEqual([{ start: 0, size: 4294967295 }]);
-  });
-
   test('the helpers are looked for only when asked for', () => {
     const files = fakeHost({ '/usr/bin/newuidmap': { text: '', mode: 0o4755 } });
     const asked: string[] = [];

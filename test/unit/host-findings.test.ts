@@ -57,6 +57,14 @@ describe('user namespaces', () => {
     expect(forRoot.features).toContain('namespace.pid');
   });
 
+  test('root without CAP_SETFCAP is told that it may not map itself, and no security module is blamed', () => {
+    const bare = { ...fakeHosts.plain, '/proc/self/status': 'CapEff:\t0000000000000000\nSeccomp:\t0\n' };
+    const found = ids(find(bare, [refused('namespace.user', 'EPERM', 'map-ids')], root));
+    expect(found).toContain('root-without-setfcap');
+    expect(found).not.toContain('userns-without-capabilities');
+    expect(ids(find(bare, [refused('namespace.user', 'EPERM', 'map-ids')]))).not.toContain('root-without-setfcap');
+  });
+
   test('a bound that is reached is told from a bound of 0', () => {
     const trial = refused('namespace.user', 'ENOSPC', 'clone');
     expect(ids(find(fakeHosts.plain, [trial]))).toContain('userns-exhausted');

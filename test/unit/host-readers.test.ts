@@ -179,6 +179,7 @@ describe('container', () => {
       kind: 'docker',
       maskedProc: ['/proc/kcore', '/proc/sys'],
       sysAdmin: false,
+      setfcap: true,
       seccomp: 'filter',
       noNewPrivileges: false,
     });

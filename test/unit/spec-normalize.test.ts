@@ -51,6 +51,7 @@ describe('the default', () => {
       idMappings: {
         uid: [{ containerID: 1000, hostID: 1000, size: 1 }],
         gid: [{ containerID: 1000, hostID: 1000, size: 1 }],
+        privileged: false,
         needsHelper: false,
       },
       network: 'none',
@@ -612,6 +613,16 @@ describe('user', () => {
 });
 
 describe('id mappings', () => {
+  test('root that a container has taken CAP_SETUID from maps its one id, as anybody does', () => {
+    const { idMappings } = normalized({}, { ...asRoot, mayMapIds: false });
+    expect(idMappings).toEqual({
+      uid: [{ containerID: 0, hostID: 0, size: 1 }],
+      gid: [{ containerID: 0, hostID: 0, size: 1 }],
+      privileged: false,
+      needsHelper: false,
+    });
+  });
+
   test('an ordinary user may be anybody inside', () => {
     const { idMappings } = normalized({ user: { uid: 0, gid: 7 } });
     expect(idMappings.uid).toEqual([{ containerID: 0, hostID: 1000, size: 1 }]);
@@ -641,6 +652,7 @@ describe('id mappings', () => {
         { containerID: 1000, hostID: 1000, size: 1 },
         { containerID: 1001, hostID: 201_000, size: 64_536 },
       ],
+      privileged: false,
       needsHelper: true,
     });
     expect(normalized({ ...both, user: { uid: 0, gid: 0 } }).idMappings.uid).toEqual([

@@ -19,13 +19,31 @@ export function launchNative(launcher: string, plan: BackendPlan<NativePlan>, re
   const extra = extraDescriptors(request);
   const merged = request.stdio[2] === 'stdout' ? [{ from: 1, to: 2 }] : [];
   const bytes = encodePlan(callSteps(plan.detail, request, [...merged, ...extra]));
-  const child = spawn(launcher, ['run', '--channel-fd', String(CHANNEL_FD)], {
-    stdio: [...[0, 1, 2].map((fd) => standardEntry(request, fd)), 'pipe', ...extra.map(({ entry }) => entry)],
-    // The launcher needs nothing of the caller's environment, and init's memory must not hold it.
-    env: {},
-    cwd: '/',
-  });
+  const child = spawnLauncher(launcher, [
+    ...[0, 1, 2].map((fd) => standardEntry(request, fd)),
+    'pipe',
+    ...extra.map(({ entry }) => entry),
+  ]);
   return new NativeProcess(child, launcher, bytes, request, extra);
+}
+
+/** Some errors of spawn are thrown, others are events. */
+function spawnLauncher(launcher: string, stdio: SpawnEntry[]): ChildProcess {
+  // The launcher needs nothing of the caller's environment, and init's memory must not hold it.
+  try {
+    return spawn(launcher, ['run', '--channel-fd', String(CHANNEL_FD)], { stdio, env: {}, cwd: '/' });
+  } catch (error) {
+    throw spawnError(launcher, error as NodeJS.ErrnoException);
+  }
+}
+
+function spawnError(launcher: string, cause: NodeJS.ErrnoException): LaunchError {
+  const full = cause.code === 'EMFILE' || cause.code === 'ENFILE';
+  return new LaunchError(
+    `cannot start the launcher ${launcher}: ${cause.code ?? cause.message}`,
+    { step: 'spawn', syscall: 'spawn', errno: cause.code, path: launcher },
+    { cause, remedy: full ? 'run fewer at once, or raise the number of descriptors: ulimit -n' : undefined },
+  );
 }
 
 type SpawnEntry = 'pipe' | 'ignore' | 'inherit' | number;
@@ -87,7 +105,8 @@ class NativeProcess implements LaunchedProcess {
   readonly started: Promise<void>;
   readonly ended: Promise<LaunchEnd>;
   readonly #child: ChildProcess;
-  readonly #channel: Duplex & { ref?(): unknown; unref?(): unknown };
+  /** None where there were no descriptors left for it: then there is no launcher either. */
+  readonly #channel: (Duplex & { ref?(): unknown; unref?(): unknown }) | undefined;
   readonly #request: LaunchRequest;
   #over = false;
 
@@ -104,11 +123,13 @@ class NativeProcess implements LaunchedProcess {
     this.stdin = child.stdin ?? undefined;
     this.stdout = child.stdout ?? undefined;
     this.stderr = child.stderr ?? undefined;
-    const streams = child.stdio as readonly unknown[];
+    const streams = (child.stdio as readonly unknown[] | undefined) ?? [];
     this.extra = new Map(
-      extra.filter(({ entry }) => entry === 'pipe').map(({ from, to }) => [to, streams[from] as Duplex]),
+      extra
+        .filter(({ entry, from }) => entry === 'pipe' && streams[from] !== undefined)
+        .map(({ from, to }) => [to, streams[from] as Duplex]),
     );
-    this.#channel = streams[CHANNEL_FD] as Duplex;
+    this.#channel = streams[CHANNEL_FD] as Duplex | undefined;
     const outcome = follow(child, this.#channel, launcher);
     this.started = outcome.started;
     this.ended = outcome.ended.finally(() => {
@@ -117,7 +138,7 @@ class NativeProcess implements LaunchedProcess {
     // Whoever awaits them sees the rejection; nobody has to.
     this.started.catch(ignore);
     this.ended.catch(ignore);
-    this.#channel.write(plan);
+    this.#channel?.write(plan);
   }
 
   terminate(
@@ -145,16 +166,16 @@ class NativeProcess implements LaunchedProcess {
 
   ref(): void {
     this.#child.ref();
-    this.#channel.ref?.();
+    this.#channel?.ref?.();
   }
 
   unref(): void {
     this.#child.unref();
-    this.#channel.unref?.();
+    this.#channel?.unref?.();
   }
 
   #send(type: number, a: number, b: number): void {
-    if (this.#over || !this.#channel.writable) return;
+    if (this.#over || this.#channel?.writable !== true) return;
     const record = Buffer.alloc(12);
     record.writeUInt32LE(type, 0);
     record.writeUInt32LE(a, 4);
@@ -168,7 +189,7 @@ function ignore(): void {}
 /** Two promises out of three sources: status lines, the end of the launcher, a spawn that failed. */
 function follow(
   child: ChildProcess,
-  channel: Duplex,
+  channel: Duplex | undefined,
   launcher: string,
 ): { started: Promise<void>; ended: Promise<LaunchEnd> } {
   const started = withResolvers<void>();
@@ -194,7 +215,7 @@ function follow(
     if (line.event === 'started') started.resolve();
     else last = line;
   });
-  channel.on('data', (chunk: Buffer) => {
+  channel?.on('data', (chunk: Buffer) => {
     try {
       read(chunk);
     } catch (error) {
@@ -202,19 +223,13 @@ function follow(
       channel.destroy();
     }
   });
-  channel.on('close', settle);
+  channel?.on('close', settle);
   // ECONNRESET, EPIPE: the launcher is gone, which its exit tells better.
-  channel.on('error', ignore);
+  channel?.on('error', ignore);
   child.on('exit', settle);
   child.on('error', (cause: NodeJS.ErrnoException) => {
-    channel.destroy();
-    fail(
-      new LaunchError(
-        `cannot start the launcher ${launcher}: ${cause.code ?? cause.message}`,
-        { step: 'spawn', syscall: 'spawn', errno: cause.code, path: launcher },
-        { cause },
-      ),
-    );
+    channel?.destroy();
+    fail(spawnError(launcher, cause));
   });
   return { started: started.promise, ended: ended.promise };
 }

@@ -27,7 +27,7 @@ export function planNative(
 ): BackendPlan<NativePlan> {
   const spec = granted.has('idMappings.ranges') ? wanted : withoutRanges(wanted, caller);
   refuseHostPrivilege(spec, caller);
-  refuseGroups(spec, caller);
+  refuseGroups(spec);
   const filter = spec.seccomp === 'default' && granted.has('seccomp.default');
   const steps: Step[] = [
     { step: 'namespaces', namespaces: namespacesOf(spec, granted) },
@@ -44,8 +44,8 @@ export function planNative(
       step: 'user',
       uid: spec.user.uid,
       gid: spec.user.gid,
-      setgroups: maySetGroups(spec, caller),
-      additionalGids: maySetGroups(spec, caller) ? spec.user.additionalGids : [],
+      setgroups: maySetGroups(spec),
+      additionalGids: maySetGroups(spec) ? spec.user.additionalGids : [],
     },
     { step: 'capabilities', keep: spec.capabilities.map(knownCapability) },
     { step: 'cwd', path: spec.cwd },
@@ -76,6 +76,7 @@ function withoutRanges(spec: NormalizedSpec, caller: CallerFacts): NormalizedSpe
     idMappings: {
       uid: [{ containerID: user.uid, hostID: caller.uid, size: 1 }],
       gid: [{ containerID: user.gid, hostID: caller.gid, size: 1 }],
+      privileged: false,
       needsHelper: false,
     },
     notes: [...spec.notes, `only uid ${user.uid} and gid ${user.gid} are mapped, because ranges are not available`],
@@ -105,7 +106,7 @@ function idMapSteps(spec: NormalizedSpec, caller: CallerFacts): Step[] {
     {
       step: 'map-ids',
       kind: 'gid',
-      denySetgroups: !maySetGroups(spec, caller),
+      denySetgroups: !maySetGroups(spec),
       mappings: gid.map(planMapping),
       helper: needsHelper ? caller.newgidmap : undefined,
     },
@@ -117,8 +118,8 @@ function planMapping({ containerID, hostID, size }: IdMapping): { inside: number
 }
 
 /** user_namespaces(7): an ordinary user who writes a gid map alone must give up setgroups(2) first. */
-function maySetGroups(spec: NormalizedSpec, caller: CallerFacts): boolean {
-  return caller.uid === 0 || spec.idMappings.needsHelper;
+function maySetGroups(spec: NormalizedSpec): boolean {
+  return spec.idMappings.privileged || spec.idMappings.needsHelper;
 }
 
 function supervisorSteps(spec: NormalizedSpec, granted: ReadonlySet<Feature>): Step[] {
@@ -189,8 +190,8 @@ function refuseHostPrivilege(spec: NormalizedSpec, caller: CallerFacts): void {
   ]);
 }
 
-function refuseGroups(spec: NormalizedSpec, caller: CallerFacts): void {
-  if (spec.user.additionalGids.length === 0 || maySetGroups(spec, caller)) return;
+function refuseGroups(spec: NormalizedSpec): void {
+  if (spec.user.additionalGids.length === 0 || maySetGroups(spec)) return;
   throw new SpecError([
     {
       path: ['user', 'additionalGids'],
@@ -207,7 +208,7 @@ function notesOf(spec: NormalizedSpec, caller: CallerFacts): string[] {
       "the command is uid 0 of this host, without any capability: it owns root's files, where the sandbox shows them",
     );
   }
-  if (!maySetGroups(spec, caller)) {
+  if (!maySetGroups(spec)) {
     notes.push(
       "the command keeps the caller's supplementary groups, which an ordinary user cannot give up in a user namespace",
     );

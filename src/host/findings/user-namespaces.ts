@@ -15,6 +15,7 @@ export const userNamespaceRules: readonly Rule[] = [
   noneAllowed,
   allInUse,
   restrictedByAppArmor,
+  rootMayNotMapItself,
   withoutCapabilities,
   noSubordinateIds,
   helpersMissing,
@@ -109,9 +110,26 @@ function quoteGlob(path: string): string {
   return path.replace(/[\\"*?[\]{}^@]/g, '\\$&');
 }
 
+function rootMayNotMapItself(input: Diagnosable): Finding[] {
+  if (!cannotMapItself(input)) return [];
+  return [
+    {
+      id: 'root-without-setfcap',
+      ...lostWithoutUserNamespace,
+      cause: 'this process is uid 0 without CAP_SETFCAP, and may not map itself into a new user namespace (Linux 5.12)',
+      remedy: 'run it as another uid than 0, or give it that capability: docker run --cap-add SETFCAP ...',
+    },
+  ];
+}
+
+function cannotMapItself({ host, facilities }: Diagnosable): boolean {
+  const trial = facilities.find(({ facility }) => facility === 'namespace.user');
+  return host.user.uid === 0 && !host.container.setfcap && trial?.ok === false && trial.step === 'map-ids';
+}
+
 function withoutCapabilities(input: Diagnosable): Finding[] {
   const trial = failed(input, 'namespace.user');
-  if (trial?.step !== 'capability' && trial?.step !== 'map-ids') return [];
+  if ((trial?.step !== 'capability' && trial?.step !== 'map-ids') || cannotMapItself(input)) return [];
   if (input.host.lsm.apparmor.restrictsUserNamespaces) return [];
   return [
     {
