@@ -66,7 +66,7 @@ static bool write_one(pid_t child, const char *file, unsigned id) {
 static bool fail_map(struct probe_result *result, const char *file) {
   if (errno == ENOENT) return probe_fail(result, "map-ids", "/proc does not show %s of the child", file);
   if (errno == EPERM || errno == EACCES)
-    return probe_fail(result, "map-ids", "writing %s is refused: a security module takes the rights over the namespace away",
+    return probe_fail(result, "map-ids", "writing %s is refused: this process has no rights over a user namespace of its own",
                       file);
   return probe_fail(result, "map-ids", "cannot write %s", file);
 }
