@@ -243,6 +243,17 @@ static int run_plan(const struct arguments *arguments, pid_t parent) {
   return supervise(&run);
 }
 
+// An order that crosses the last status line must find somebody: a caller that writes to a closed socket loses what it has not read yet. So this
+// end is closed after the caller's, which closes when it has read everything, or when it is gone.
+static void outlast_caller(int channel_fd) {
+  char dropped[512];
+  if (shutdown(channel_fd, SHUT_WR) < 0) return;
+  for (;;) {
+    ssize_t got = recv(channel_fd, dropped, sizeof dropped, 0);
+    if (got == 0 || (got < 0 && errno != EINTR)) return;
+  }
+}
+
 int main(int count, char **values) {
   pid_t parent = getppid();
   (void)umask(0);  // modes in a plan are exact
@@ -254,5 +265,7 @@ int main(int count, char **values) {
   }
   struct arguments arguments;
   if (count < 2 || strcmp(values[1], "run") != 0 || !parse_arguments(count - 2, values + 2, &arguments)) return refuse_usage();
-  return run_plan(&arguments, parent);
+  int status = run_plan(&arguments, parent);
+  if (arguments.channel_fd >= 0) outlast_caller(arguments.channel_fd);
+  return status;
 }

@@ -201,7 +201,8 @@ function follow(
     ended.reject(error);
   };
   const settle = (): void => {
-    if (--waitingFor > 0) return;
+    // After its last line the launcher only waits for us to close the channel: everything in the sandbox is gone.
+    if (--waitingFor > 0 && last === undefined) return;
     if (last?.event === 'ended') {
       started.resolve();
       ended.resolve(launchEnd(last));
