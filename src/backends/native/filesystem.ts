@@ -1,4 +1,5 @@
 // The file system of a sandbox, as steps: the root, what every sandbox has in it, then the mounts of the spec. Pure.
+import { components } from '../../spec/paths.ts';
 import type { NormalizedMount, NormalizedSpec } from '../../spec/types.ts';
 import type { CallerFacts, TopLevelEntry } from '../backend.ts';
 import type { MountFlag, Step } from './steps.ts';
@@ -31,6 +32,8 @@ const devices = ['full', 'null', 'random', 'tty', 'urandom', 'zero'];
 /** Files of /etc that say how the host's network is reached. */
 export const HOST_FILES_OF_NETWORK: ReadonlySet<string> = new Set(['hosts', 'resolv.conf']);
 const TTY_GID = 5;
+/** Of the host view, for what every sandbox has in it. */
+const ROOT_INODES = 2048;
 
 export function filesystemSteps(spec: NormalizedSpec, caller: CallerFacts, limitNamespaces: boolean): Step[] {
   const context: Context = { spec, caller, limitNamespaces };
@@ -66,7 +69,7 @@ function hostViewSteps({ spec, caller }: Context): Step[] {
       kind: 'tmpfs',
       readonly: false,
       source: '',
-      options: 'size=1m,nr_inodes=2048,mode=0755',
+      options: `size=1m,nr_inodes=${ROOT_INODES + mountPointsOf(spec)},mode=0755`,
       skeleton: [],
     },
     ...caller.topLevel.map((entry) => hostEntry('/', entry)),
@@ -76,6 +79,11 @@ function hostViewSteps({ spec, caller }: Context): Step[] {
     ...(network ? [] : [textFile('/etc/hosts', `127.0.0.1 localhost ${spec.hostname}\n::1 localhost\n`)]),
     ...spec.root.writablePaths.map((path) => bind(path, path, 'any', [])),
   ];
+}
+
+/** How many files and directories the mounts of the spec need at most. */
+function mountPointsOf({ mounts }: NormalizedSpec): number {
+  return mounts.reduce((count, { destination }) => count + components(destination).length, 0);
 }
 
 function hostEntry(parent: string, entry: TopLevelEntry): Step {
