@@ -23,11 +23,13 @@ import { nearest } from './nearest.ts';
 import { type SchemaIssue, toSpecIssues } from './schema-issues.ts';
 import type { SandboxSpec } from './types.ts';
 import { checkBytes, checkMilliseconds } from './units.ts';
+import { describeValue, kindOfObject } from './words.ts';
 
 /** @throws {SpecError} with every issue. What is returned is a copy, without members that are `undefined`. */
 export function validateSpec(value: unknown): SandboxSpec {
   const result = sandboxSpec.safeParse(value);
   const issues = [
+    ...strangeObjects(value, []),
     ...(result.success ? [] : toSpecIssues(result.error.issues as readonly SchemaIssue[], value, knownKeys)),
     ...prototypeIssues(value),
   ];
@@ -223,6 +225,20 @@ function prototypeIssues(value: unknown): SpecIssue[] {
       return isRecord(record) && Object.hasOwn(record, '__proto__');
     })
     .map((path) => ({ path: [...path, '__proto__'], message: "'__proto__' cannot be a name here" }));
+}
+
+/** Deeper than anything that means something, and far from what the stack takes. */
+const DEPTH_MAX = 64;
+
+/** zod takes a Map or a Promise for an object without keys. @throws {SpecError} where something contains itself. */
+function strangeObjects(value: unknown, path: readonly (string | number)[]): SpecIssue[] {
+  if (!isRecord(value)) return [];
+  if (path.length > DEPTH_MAX) {
+    throw new SpecError([{ path: path.slice(0, 1), message: 'is nested too deeply, or contains itself' }]);
+  }
+  if (Array.isArray(value)) return value.flatMap((member, index) => strangeObjects(member, [...path, index]));
+  if (kindOfObject(value) !== 'Object') return [{ path, message: `must be plain data, not ${describeValue(value)}` }];
+  return Object.entries(value).flatMap(([key, member]) => strangeObjects(member, [...path, key]));
 }
 
 function withoutUndefined(value: unknown): unknown {
