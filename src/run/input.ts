@@ -31,7 +31,14 @@ export function feed(stdin: Writable, input: InputData, onSourceError: (error: u
     stdin.end(input);
     return () => {};
   }
-  const iterator = iterate(input);
+  let iterator: AsyncIterator<string | Uint8Array>;
+  try {
+    iterator = iterate(input);
+  } catch (error) {
+    stdin.destroy();
+    onSourceError(error);
+    return () => {};
+  }
   let stopped = false;
   const stop = (): void => {
     if (stopped) return;

@@ -97,7 +97,10 @@ async function loadSchema(): Promise<(value: unknown) => SandboxSpec> {
 
 function isEmpty(spec: unknown): boolean {
   if (spec === undefined) return true;
-  return typeof spec === 'object' && spec !== null && !Array.isArray(spec) && Object.keys(spec).length === 0;
+  if (typeof spec !== 'object' || spec === null) return false;
+  const prototype: unknown = Object.getPrototypeOf(spec);
+  // What is inherited counts, and a Map with keys is no empty object.
+  return (prototype === Object.prototype || prototype === null) && Reflect.ownKeys(spec).length === 0;
 }
 
 function negotiateAndPlan(spec: SandboxSpec, options: CallOptions): Soon<Prepared> {

@@ -5,7 +5,7 @@ import type { SpecIssue } from '../errors/errors.ts';
 import { type Feature, features } from '../features/feature.ts';
 import { nearest } from '../spec/nearest.ts';
 import { checkMilliseconds, parseMilliseconds } from '../spec/units.ts';
-import { describeValue } from '../spec/words.ts';
+import { describeValue, kindOfObject } from '../spec/words.ts';
 import type { InputData, InputSource, OutputTarget, RunEvent, RunOptions } from './types.ts';
 
 export type OptionName = keyof RunOptions;
@@ -73,15 +73,17 @@ const defaults: CallOptions = {
  */
 export function checkOptions(options: unknown, allowed: readonly OptionName[], issues: SpecIssue[]): CallOptions {
   if (options === undefined) return defaults;
-  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
-    issues.push({ path: ['options'], message: 'must be an object' });
+  if (!isRecord(options)) {
+    issues.push({ path: ['options'], message: `must be an object, not ${describeValue(options)}` });
     return defaults;
   }
   const report = (path: readonly (string | number)[], message: string): void => {
     issues.push({ path: ['options', ...path], message });
   };
   const given: Record<string, unknown> = {};
-  for (const [name, value] of Object.entries(options)) {
+  // With those that are inherited: defaults of the caller's own may be a prototype.
+  for (const name in options) {
+    const value = options[name];
     if (!(allowed as readonly string[]).includes(name)) report([name], unknownOption(name, allowed));
     else if (value !== undefined) given[name] = value;
   }
@@ -111,13 +113,16 @@ const checks: { readonly [Name in OptionName]: (value: unknown, report: Report) 
   stderr: (value, report) => (value === 'stdout' ? value : checkTargets(value, report)),
   input(value, report) {
     if (typeof value === 'string' || value instanceof Uint8Array) return value;
-    if (isObject(value) && (Symbol.asyncIterator in value || 'getReader' in value)) return value;
+    if (isObject(value) && (isIterable(value) || typeof value['getReader'] === 'function')) {
+      if (value['locked'] === true) report([], 'is a web stream that another reader has locked');
+      return value;
+    }
     report([], 'must be a string, a Uint8Array, a Readable, a web ReadableStream or an async iterable');
     return undefined;
   },
   descriptors(value, report) {
     const found = new Map<number, number | 'pipe'>();
-    if (!isObject(value) || Array.isArray(value)) report([], 'must be an object of descriptor numbers');
+    if (!isRecord(value)) report([], 'must be an object of descriptor numbers');
     else {
       for (const [key, source] of Object.entries(value)) {
         const number = Number(key);
@@ -218,6 +223,11 @@ function quote(value: unknown): string {
   return typeof value === 'string' ? `'${value}'` : describeValue(value);
 }
 
+/** No array, Map, Date, Promise or the like: of those nothing would be read. */
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return isObject(value) && kindOfObject(value) === 'Object';
+}
+
 function isObject(value: unknown): value is Record<PropertyKey, unknown> {
   return typeof value === 'object' && value !== null;
 }
@@ -235,9 +245,17 @@ function isFileUrl(value: unknown): boolean {
 }
 
 function isReadable(value: unknown): boolean {
-  return isObject(value) && typeof value['pipe'] === 'function' && typeof value['read'] === 'function';
+  return hasMethods(value, 'pipe', 'read', 'on') && isIterable(value);
 }
 
 function isWritable(value: unknown): boolean {
-  return isObject(value) && typeof value['write'] === 'function' && typeof value['end'] === 'function';
+  return hasMethods(value, 'write', 'end', 'on');
+}
+
+function hasMethods(value: unknown, ...names: readonly string[]): value is Record<PropertyKey, unknown> {
+  return isObject(value) && names.every((name) => typeof value[name] === 'function');
+}
+
+function isIterable(value: Record<PropertyKey, unknown>): boolean {
+  return typeof value[Symbol.asyncIterator] === 'function';
 }

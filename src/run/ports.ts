@@ -159,6 +159,15 @@ export class Sinks {
     }
   }
 
+  get size(): number {
+    return this.#entries.size;
+  }
+
+  /** Nobody waits for them any more, and they get nothing more. */
+  abandon(): void {
+    for (const state of this.#entries.values()) state.abandon();
+  }
+
   /** Ends those that end with the run; resolves when all have taken what they got. */
   async finish(): Promise<void> {
     await Promise.all([...this.#entries.values()].map((state) => state.finish()));
@@ -168,6 +177,7 @@ export class Sinks {
 interface SinkState {
   readonly ports: OutputPort[];
   finish(): Promise<void>;
+  abandon(): void;
 }
 
 function follow(stream: Writable, end: boolean, onError: (error: unknown) => void): SinkState {
@@ -199,6 +209,10 @@ function follow(stream: Writable, end: boolean, onError: (error: unknown) => voi
   };
   return {
     ports,
+    abandon: () => {
+      for (const port of ports) port.detach(stream);
+      settle();
+    },
     finish: async () => {
       if (end && !stream.destroyed) stream.end();
       else settle();

@@ -1,5 +1,6 @@
 // A run in progress. It exists before the command does, and its streams may be used at once.
 import { Duplex, PassThrough, type Readable, type Writable } from 'node:stream';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { LaunchEnd, LaunchedProcess } from '../backends/backend.ts';
 import { SandboxError, SpecError } from '../errors/errors.ts';
 import { followAbort } from './abort.ts';
@@ -164,7 +165,16 @@ export class Process implements SandboxProcess {
       routes.close();
     }
     this.#launched = launched;
-    this.#connect(launched, routes);
+    try {
+      this.#connect(launched, routes);
+    } catch (error) {
+      launched.kill();
+      launched.ended.then(
+        () => this.#fail(error),
+        () => this.#fail(error),
+      );
+      return;
+    }
     for (const action of this.#whenLaunched.splice(0)) action(launched);
     launched.started.then(
       () => {
@@ -204,9 +214,24 @@ export class Process implements SandboxProcess {
 
   async #finish(prepared: Prepared, end: LaunchEnd): Promise<void> {
     this.#stopFeeding();
-    await Promise.all([this.#stdout.finished, this.#stderr.finished]);
-    await this.#sinks.finish();
+    await this.#deliver();
     this.#conclude(prepared, end, prepared.enforcement);
+  }
+
+  /** Waits until all output is where it belongs; who ended the run waits for a stuck destination no longer than for a stuck command. */
+  async #deliver(): Promise<void> {
+    const atEnd = Promise.all([this.#stdout.finished, this.#stderr.finished]);
+    const delivered = atEnd.then(() => this.#sinks.finish());
+    if (this.#sinks.size > 0) {
+      const patience = new AbortController();
+      const stuck = this.#termination.ordered.then(() =>
+        delay(this.#call.options.gracePeriodMs, undefined, { signal: patience.signal }),
+      );
+      // `delay` rejects when it is not needed any more.
+      stuck.then(() => this.#sinks.abandon()).catch(() => {});
+      await Promise.race([delivered, stuck]).finally(() => patience.abort());
+    }
+    await delivered;
   }
 
   #conclude(prepared: Prepared, end: LaunchEnd, enforcement: RunResult['enforcement']): void {

@@ -1,5 +1,5 @@
 // Node's words for stdio, turned into what a backend needs: a descriptor where there is one, a pipe otherwise.
-import { closeSync, createWriteStream, openSync } from 'node:fs';
+import { closeSync, createWriteStream, fstatSync, openSync } from 'node:fs';
 import type { Readable, Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import type { LaunchRequest } from '../backends/backend.ts';
@@ -40,6 +40,7 @@ export function routeStdio(call: CallOptions): StdioRoutes {
   const [stdoutEntry, stdout] = routeOutput(call.stdout, 1, files);
   const [stderrEntry, stderr] =
     call.stderr === 'stdout' ? (['stdout', []] as const) : routeOutput(call.stderr, 2, files);
+  for (const [number, source] of call.descriptors) files.check(source, `descriptors.${number}`);
   files.throwIssues();
   const entries: StdioEntry[] = [stdin, stdoutEntry, stderrEntry];
   for (const [number, source] of call.descriptors) entries[number] = source;
@@ -58,6 +59,7 @@ export function refuseUnwritableStdin({ options, issues }: { options: CallOption
 function routeInput(call: CallOptions, files: Files): [StdioEntry, InputData | undefined] {
   if (call.input !== undefined) return ['pipe', call.input];
   const source: InputSource = call.stdin;
+  files.check(source, 'stdin');
   if (typeof source === 'string' || typeof source === 'number') return [source, undefined];
   if (source instanceof URL) return [files.open(source, 'r', 'stdin'), undefined];
   const descriptor = descriptorOf(source);
@@ -66,6 +68,7 @@ function routeInput(call: CallOptions, files: Files): [StdioEntry, InputData | u
 
 function routeOutput(targets: readonly OutputTarget[], own: 1 | 2, files: Files): [StdioEntry, readonly Sink[]] {
   const wanted = targets.filter((target) => target !== 'ignore');
+  for (const target of wanted) files.check(target, own === 1 ? 'stdout' : 'stderr');
   const [only] = wanted;
   if (only === undefined) return ['ignore', []];
   if (wanted.length === 1) {
@@ -106,6 +109,18 @@ class Files {
     if (descriptor === undefined) return -1;
     this.#opened.push(descriptor);
     return descriptor;
+  }
+
+  /** A number that is not open would soon be some descriptor of Node's own. */
+  check(target: unknown, option: string): void {
+    if (typeof target !== 'number') return;
+    try {
+      fstatSync(target);
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      const why = code === 'EBADF' ? 'is not open in this process' : `cannot be used (${code})`;
+      this.#issues.push({ path: ['options', option], message: `descriptor ${target} ${why}` });
+    }
   }
 
   /** A stream that owns its descriptor. */

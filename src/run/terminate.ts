@@ -16,6 +16,11 @@ export class Termination {
   #over = false;
   #order: EndOrder | undefined;
   #atOnce = false;
+  #tellOrdered: () => void = () => {};
+  /** Resolves with the first order. */
+  readonly ordered: Promise<void> = new Promise((resolve) => {
+    this.#tellOrdered = resolve;
+  });
 
   constructor(killSignal: NodeJS.Signals, gracePeriodMs: number) {
     this.#killSignal = killSignal;
@@ -31,6 +36,7 @@ export class Termination {
   end(order: EndOrder, atOnce = false): void {
     if (this.#over) return;
     this.#order ??= order;
+    this.#tellOrdered();
     this.#atOnce ||= atOnce;
     this.#perform();
   }

@@ -12,9 +12,10 @@ function issuesOf(options: unknown, allowed = runOptionNames): SpecIssue[] {
 
 describe('options that are wrong', () => {
   test.each<[unknown, readonly (string | number)[], string]>([
-    [5, ['options'], 'must be an object'],
-    [null, ['options'], 'must be an object'],
-    [[], ['options'], 'must be an object'],
+    [5, ['options'], 'must be an object, not a number'],
+    [null, ['options'], 'must be an object, not null'],
+    [[], ['options'], 'must be an object, not an array'],
+    [new Map(), ['options'], 'must be an object, not a Map'],
     [{ stdot: 'pipe' }, ['options', 'stdot'], "is no option; did you mean 'stdout'?"],
     [{ timeout: 5 }, ['options', 'timeout'], 'is no option'],
     [

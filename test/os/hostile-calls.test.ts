@@ -1,0 +1,313 @@
+// Calls that are wrong, unlucky or many: each gets an error of ours or works, nothing goes unhandled, and nothing stays open.
+import { spawnSync } from 'node:child_process';
+import { closeSync, mkdtempSync, openSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { PassThrough, Readable, Writable } from 'node:stream';
+import { pathToFileURL } from 'node:url';
+import { Worker } from 'node:worker_threads';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { type RunOptions, type RunResult, run, type SandboxSpec, spawn } from '../../src/index.ts';
+import { buildCli } from '../helpers/cli.ts';
+import { requires } from '../helpers/requires.ts';
+
+requires('linux', 'userns');
+
+const index = new URL('../../dist/index.js', import.meta.url).href;
+let directory: string;
+beforeAll(() => {
+  buildCli();
+  directory = mkdtempSync(join(tmpdir(), 'hostile-'));
+});
+afterAll(() => rmSync(directory, { recursive: true, force: true }));
+
+/** As a caller without types may write it. */
+const call = (command: unknown, spec?: unknown, options?: unknown): Promise<RunResult> =>
+  run(command as string[], spec as SandboxSpec, options as RunOptions);
+
+function closedDescriptor(): number {
+  const descriptor = openSync('/dev/null', 'r+');
+  closeSync(descriptor);
+  return descriptor;
+}
+
+const strange: readonly unknown[] = [
+  ...[null, 0, 1.5, Number.NaN, true, '', Symbol('s'), 10n, [], [[]], () => {}],
+  ...[new Date(), new Map([['hostname', 'x']]), new Set(), /x/, Promise.resolve({}), new Uint8Array(2)],
+];
+
+describe('values of the wrong kind', () => {
+  test.each(strange.map((value) => ({ value })))('$value is no command, no spec and no options', async ({ value }) => {
+    const calls = [call(value), call([value]), call(['true'], value), call(['true'], {}, value)];
+    for (const outcome of await Promise.allSettled(calls)) {
+      expect(outcome).toMatchObject({ status: 'rejected', reason: { code: 'SBX_SPEC_INVALID' } });
+    }
+  });
+
+  test('objects that are no plain data are refused wherever they are', async () => {
+    await expect(call(['true'], { limits: new Map([['wallMs', 1]]) })).rejects.toMatchObject({
+      issues: [{ path: ['limits'], message: 'must be plain data, not a Map' }],
+    });
+    await expect(call(['true'], Promise.resolve({ network: 'none' }))).rejects.toMatchObject({
+      issues: [{ path: [], message: 'must be plain data, not a Promise' }],
+    });
+  });
+
+  test('what contains itself is refused', async () => {
+    const landlock: Record<string, unknown> = {};
+    landlock['self'] = landlock;
+    const spec: Record<string, unknown> = { hostname: 'x' };
+    spec['env'] = spec;
+    for (const circular of [{ landlock }, spec]) {
+      await expect(call(['true'], circular)).rejects.toMatchObject({ code: 'SBX_SPEC_INVALID' });
+    }
+  });
+
+  test('classes, prototypes, getters, null prototypes and frozen objects mean what they say', async () => {
+    class Spec {
+      hostname = 'box';
+    }
+    const specs = [
+      new Spec(),
+      Object.create({ hostname: 'box' }) as object,
+      Object.assign(Object.create(null), { hostname: 'box' }) as object,
+      Object.defineProperty({}, 'hostname', { value: 'box' }),
+      Object.freeze({ hostname: 'box', mounts: Object.freeze([]) }),
+      {
+        get hostname() {
+          return 'box';
+        },
+      },
+    ];
+    for (const spec of specs) expect((await call(['hostname'], spec)).stdout).toBe('box\n');
+    const options = Object.freeze(Object.create({ stripFinalNewline: true })) as object;
+    expect((await call(['hostname'], {}, options)).stdout).toBe('sandbox');
+  });
+
+  test("an exception of the caller's own getter is the caller's", async () => {
+    const failing = {
+      get hostname(): string {
+        throw new Error('out of order');
+      },
+    };
+    await expect(call(['true'], failing)).rejects.toThrow('out of order');
+  });
+
+  test('a spec that is changed after the call changes nothing', async () => {
+    const spec = { hostname: 'before', env: { WORD: 'before' } };
+    const command = ['sh', '-c', 'hostname; echo $WORD'];
+    const running = run(command, spec);
+    spec.hostname = 'after';
+    spec.env.WORD = 'after';
+    command[2] = 'echo after';
+    expect((await running).stdout).toBe('before\nbefore\n');
+  });
+});
+
+describe('descriptors and files', () => {
+  test('a descriptor that is not open is refused by its number, wherever it is named', async () => {
+    const fd = closedDescriptor();
+    const named: Record<string, RunOptions> = {
+      stdin: { stdin: fd },
+      stdout: { stdout: fd },
+      stderr: { stderr: ['pipe', fd] },
+      'descriptors.5': { descriptors: { 5: fd } },
+    };
+    for (const [option, options] of Object.entries(named)) {
+      await expect(run(['true'], {}, options)).rejects.toMatchObject({
+        issues: [{ path: ['options', option], message: `descriptor ${fd} is not open in this process` }],
+      });
+    }
+    await expect(run(['true'], {}, { stdout: 1e10 })).rejects.toMatchObject({ code: 'SBX_SPEC_INVALID' });
+  });
+
+  test('a URL that cannot be opened is refused with the reason, and all of them at once', async () => {
+    const stdout = pathToFileURL(directory);
+    const stdin = pathToFileURL(join(directory, 'missing'));
+    await expect(run(['true'], {}, { stdin, stdout, stderr: ['pipe', stdout] })).rejects.toMatchObject({
+      issues: [
+        { path: ['options', 'stdin'], message: expect.stringMatching(/ cannot be opened for reading: ENOENT$/) },
+        { path: ['options', 'stdout'], message: expect.stringMatching(/ cannot be opened for writing: EISDIR$/) },
+        { path: ['options', 'stderr'], message: expect.stringMatching(/ cannot be opened for writing: EISDIR$/) },
+      ],
+    });
+  });
+});
+
+describe('streams', () => {
+  const broken = (why: string): Readable =>
+    new Readable({
+      read() {
+        this.destroy(new Error(why));
+      },
+    });
+
+  test.each([
+    ['a stream that fails', () => broken('boom'), 'boom'],
+    ['a stream that was destroyed', () => new Readable({ read() {} }).destroy(), 'Premature close'],
+    [
+      'a generator that throws',
+      async function* () {
+        yield 'a';
+        throw new Error('boom');
+      },
+      'boom',
+    ],
+    ['chunks that are neither text nor bytes', () => Readable.from([{}]), 'input must give strings or Uint8Arrays'],
+    [
+      'an iterable that gives no iterator',
+      () => ({
+        [Symbol.asyncIterator]() {
+          throw new Error('boom');
+        },
+      }),
+      'boom',
+    ],
+  ])('input from %s fails the run', async (_, make, why) => {
+    await expect(call(['cat'], {}, { input: make() })).rejects.toMatchObject({
+      code: 'SBX_STREAM_FAILED',
+      message: expect.stringContaining(why),
+    });
+  });
+
+  test('what only looks like a stream is refused', async () => {
+    const locked = new ReadableStream();
+    locked.getReader();
+    for (const options of [
+      { input: { [Symbol.asyncIterator]: 3 } },
+      { input: { getReader: 3 } },
+      { input: locked },
+      { stdin: { pipe() {}, read() {} } },
+      { stdout: { write() {}, end() {} } },
+    ]) {
+      await expect(call(['true'], {}, options)).rejects.toMatchObject({ code: 'SBX_SPEC_INVALID' });
+    }
+  });
+
+  test('a destination that fails, or is closed, fails the run', async () => {
+    const full = new Writable({ write: (_chunk, _encoding, done) => done(new Error('full')) });
+    await expect(run(['echo', 'x'], {}, { stdout: full })).rejects.toMatchObject({
+      code: 'SBX_STREAM_FAILED',
+      message: expect.stringContaining('full'),
+    });
+    const closed = new PassThrough();
+    closed.destroy();
+    await expect(run(['echo', 'x'], {}, { stdout: closed })).rejects.toMatchObject({ code: 'SBX_STREAM_FAILED' });
+  });
+
+  test('an abort ends also a run whose destination takes nothing', async () => {
+    const stuck = new Writable({ write() {} });
+    const options: RunOptions = { stdout: ['pipe', stuck], signal: AbortSignal.timeout(200), gracePeriodMs: 100 };
+    const { stdout } = await run(['head', '-c', '1000000', '/dev/zero'], {}, options);
+    expect(typeof stdout).toBe('string');
+  });
+});
+
+describe('orders', () => {
+  test('one that crosses the end of the command is no failure', async () => {
+    const kinds = new Set<string>();
+    for (let round = 0; round < 150; round++) {
+      await using process = spawn(['true']);
+      await process.started;
+      // The event loop is blocked, and so does not know yet that the command has ended.
+      const end = performance.now() + (round % 5);
+      while (performance.now() < end);
+      process.terminate('late');
+      kinds.add((await process).outcome.kind);
+    }
+    expect([...kinds].filter((kind) => kind !== 'exited' && kind !== 'cancelled')).toEqual([]);
+  });
+
+  test('an exception of onEvent is the result, whenever it comes', async () => {
+    for (const kind of ['planned', 'started', 'ended']) {
+      const onEvent = (event: { kind: string }): void => {
+        if (event.kind === kind) throw new Error(`at ${kind}`);
+      };
+      await expect(run(['true'], {}, { onEvent })).rejects.toThrow(`at ${kind}`);
+    }
+  });
+});
+
+describe('many', () => {
+  /** Of a Node process of its own: its limit of descriptors is for it alone. */
+  function inNode(script: string, descriptors = 20_000): string {
+    const shell = `ulimit -n ${descriptors} && exec "$0" --input-type=module -e "$1"`;
+    const { status, stdout, stderr } = spawnSync('sh', ['-c', shell, process.execPath, script], { encoding: 'utf8' });
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+    return stdout.trim();
+  }
+  const tally = `
+    const tally = (all) => {
+      const seen = {};
+      for (const { value, reason } of all) {
+        const key = value === undefined ? reason.code + ' ' + reason.errno + ' ' + reason.remedy : value.outcome.kind + ' ' + value.stdout.trim();
+        seen[key] = (seen[key] ?? 0) + 1;
+      }
+      return seen;
+    };
+  `;
+
+  test('three hundred runs at once all work', () => {
+    const script = `${tally}
+      import { run } from ${JSON.stringify(index)};
+      const all = await Promise.allSettled(Array.from({ length: 300 }, () => run(['echo', 'x'])));
+      console.log(JSON.stringify(tally(all)));
+    `;
+    expect(JSON.parse(inNode(script))).toEqual({ 'exited x': 300 });
+  });
+
+  test('runs that find no descriptor left are told so, and the others work', () => {
+    const script = `${tally}
+      import { run } from ${JSON.stringify(index)};
+      await run(['true']);
+      const all = await Promise.allSettled(Array.from({ length: 100 }, () => run(['echo', 'x'])));
+      console.log(JSON.stringify(tally(all)));
+    `;
+    const seen = JSON.parse(inNode(script, 100)) as Record<string, number>;
+    const told = 'SBX_LAUNCH_FAILED EMFILE run fewer at once, or raise the number of descriptors: ulimit -n';
+    expect(Object.keys(seen).sort()).toEqual([told, 'exited x']);
+  });
+
+  test('after two hundred runs, good and bad, as many descriptors are open as before', async () => {
+    const descriptors = (): number => readdirSync('/proc/self/fd').length;
+    const round = async (): Promise<void> => {
+      const outcomes = await Promise.allSettled([
+        run(['echo', 'x']),
+        run(['no-such-program']),
+        run(['true'], { cwd: '/nowhere' }),
+        run(['true'], { hostname: '' }),
+        run(['true'], { limits: { pids: 1 } }),
+        run(['cat'], {}, { input: Readable.from(['x']) }),
+        call(['cat'], {}, { input: Readable.from([{}]) }),
+        run(['sleep', '9'], {}, { signal: AbortSignal.timeout(5), gracePeriodMs: 0 }),
+        run(['echo', 'x'], {}, { stdout: ['pipe', new URL('file:///dev/null')] }),
+        run(['echo', 'x'], {}, { stdout: new URL('file:///dev/null'), stderr: pathToFileURL(directory) }),
+        run(['echo', 'x'], {}, { stdout: new URL('file:///dev/null'), descriptors: { 9: 12_345 } }),
+        run(['true'], {}, { descriptors: { 3: 'pipe' } }),
+        run(['true'], { terminal: true }),
+      ]);
+      expect(outcomes.filter(({ status }) => status === 'fulfilled')).toHaveLength(6);
+    };
+    await round();
+    const before = descriptors();
+    for (let done = 13; done < 213; done += 13) await round();
+    await expect.poll(descriptors).toBeLessThanOrEqual(before);
+  });
+
+  test('each Worker runs sandboxes of its own', async () => {
+    const script = `
+      const { parentPort } = require('node:worker_threads');
+      import(${JSON.stringify(index)})
+        .then(({ run }) => Promise.all([run(['hostname'], { hostname: 'worker' }), run(['echo', 'x'])]))
+        .then((results) => parentPort.postMessage(results.map(({ stdout }) => stdout)));
+    `;
+    const answers = Array.from({ length: 4 }, () => {
+      const worker = new Worker(script, { eval: true });
+      return new Promise((resolve, reject) => {
+        worker.once('message', resolve);
+        worker.once('error', reject);
+      });
+    });
+    expect(await Promise.all(answers)).toEqual(Array.from({ length: 4 }, () => ['worker\n', 'x\n']));
+  });
+});
