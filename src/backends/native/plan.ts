@@ -213,6 +213,9 @@ function notesOf(spec: NormalizedSpec, caller: CallerFacts): string[] {
       "the command keeps the caller's supplementary groups, which an ordinary user cannot give up in a user namespace",
     );
   }
+  if (spec.network === 'host') {
+    notes.push("the host's network brings its abstract unix sockets along (unix(7)), whoever listens there");
+  }
   if (spec.root.kind === 'directory' && !spec.root.readonly && spec.root.missingMountPoints.length > 0) {
     const paths = spec.root.missingMountPoints.map(({ path }) => path).join(', ');
     notes.push(`mount points that the writable root lacks are made in it and stay: ${paths}`);
