@@ -103,11 +103,13 @@ static void set_attributes(const struct mount_step *at, int mount_fd, uint32_t f
 }
 
 // Opens what a bind is to show. It is looked up once, here, and only the descriptor is used from now on: what somebody puts at the path later
-// does not matter.
+// does not matter. What was put there between the check and now must not lead elsewhere either: an earlier run of the same sandbox may have left a
+// symlink in a directory that it could write to.
 static int open_source(const struct mount_step *at, const char *source, uint32_t kind, uint32_t flags) {
   int found;
   if (flags & PLAN_MOUNT_SOURCE_IN_ROOT) found = path_open(new_root, source);
   else if (flags & PLAN_MOUNT_SOURCE_OF_ROOT) found = path_open(root_source, source);
+  else if (flags & PLAN_MOUNT_SOURCE_WITHOUT_LINKS) found = path_open_without_links(source);
   else found = open(source, O_PATH | O_CLOEXEC);
   if (found < 0 && errno == ENOENT && (flags & PLAN_MOUNT_IF_EXISTS)) return -1;
   if (found < 0) fail(at->step, at->index, "open", source);
@@ -310,7 +312,7 @@ void mounts_root(struct record *record) {
     new_root = mount_filesystem(&at, "tmpfs", options, PLAN_MOUNT_NOSUID | PLAN_MOUNT_NODEV, base);
     return;
   }
-  root_source = open_source(&at, source, PLAN_SOURCE_DIRECTORY, 0);
+  root_source = open_source(&at, source, PLAN_SOURCE_DIRECTORY, PLAN_MOUNT_SOURCE_WITHOUT_LINKS);
   if (kind == PLAN_ROOT_BIND) root_by_bind(&at, base, root_source, flags);
   else root_by_overlay(&at, base, root_source, r);
 }

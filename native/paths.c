@@ -117,6 +117,20 @@ int path_open(int root, const char *path) {
   }
 }
 
+int path_open_without_links(const char *path) {
+  int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+  if (root < 0) return -1;
+  int found = open_plain(root, path + strspn(path, "/"));
+  close_keeping_errno(root);
+  struct stat status;
+  if (found < 0) return -1;
+  bool known = fstat(found, &status) == 0;
+  if (known && !S_ISLNK(status.st_mode)) return found;
+  if (known) errno = ELOOP;
+  close_keeping_errno(found);
+  return -1;
+}
+
 // Opens `path` up to `length` bytes of it, making that last component a directory where it is missing.
 static int open_or_make(int root, int parent, const char *path, size_t length, const char *name, size_t name_length, mode_t mode) {
   char prefix[PATH_MAX];

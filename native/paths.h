@@ -6,6 +6,8 @@
 
 // Each returns an O_PATH | O_CLOEXEC descriptor, or -1 with errno. `root` stands for "/" of `path`, for absolute symlinks too.
 int path_open(int root, const char *path);
+// From "/", where a symlink anywhere in the path is an error (ELOOP, ENOTDIR): for what was resolved before.
+int path_open_without_links(const char *path);
 // Makes the directory and its missing parents; an existing one is left as it is.
 int path_make_directory(int root, const char *path, mode_t mode);
 // The directory that holds the last component, made where missing; `name` points at that component within `path`.

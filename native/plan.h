@@ -33,7 +33,8 @@ enum {
   PLAN_MOUNT_IF_EXISTS = 64,
   PLAN_MOUNT_SOURCE_IN_ROOT = 128,
   PLAN_MOUNT_SOURCE_OF_ROOT = 256,
-  PLAN_MOUNT_FLAGS = 511
+  PLAN_MOUNT_SOURCE_WITHOUT_LINKS = 512,
+  PLAN_MOUNT_FLAGS = 1023
 };
 
 // A window on bytes of the plan; `failed` sticks, so that a decoder may check once at its end.

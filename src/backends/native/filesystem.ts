@@ -11,19 +11,29 @@ export const TMPFS_BYTES: number = 64 * 1024 * 1024;
 /** Bytes for each inode that a tmpfs may have: small files cannot eat the memory that large ones may not. */
 const BYTES_PER_INODE = 4096;
 
-/** Of the fresh proc: what tells of, or acts on, the whole machine (OCI maskedPaths, and sysrq-trigger). */
+/**
+ * Of the fresh proc: what tells of, or acts on, the whole machine (OCI maskedPaths, and sysrq-trigger), and what the kernel lets only root read
+ * (the maps of physical memory, the allocators, a crash dump): a command that is uid 0 of the host needs no capability for those.
+ */
 const maskedPaths = [
   'acpi',
   'asound',
   'interrupts',
   'kcore',
   'keys',
+  'kpagecgroup',
+  'kpagecount',
+  'kpageflags',
   'latency_stats',
+  'pagetypeinfo',
   'sched_debug',
   'scsi',
+  'slabinfo',
   'sysrq-trigger',
   'timer_list',
   'timer_stats',
+  'vmallocinfo',
+  'vmcore',
   'driver',
 ];
 /** OCI readonlyPaths. A command that is root on the host could write kernel settings here without any capability. */
@@ -77,7 +87,7 @@ function hostViewSteps({ spec, caller }: Context): Step[] {
     ...etc.map((entry) => hostEntry('/etc/', entry)),
     textFile('/etc/hostname', `${spec.hostname}\n`),
     ...(network ? [] : [textFile('/etc/hosts', `127.0.0.1 localhost ${spec.hostname}\n::1 localhost\n`)]),
-    ...spec.root.writablePaths.map((path) => bind(path, path, 'any', [])),
+    ...spec.root.writablePaths.map((path) => bind(path, path, 'any', ['sourceWithoutLinks'])),
   ];
 }
 
@@ -183,8 +193,8 @@ function mountSteps(mount: NormalizedMount, context: Context): Step[] {
     case 'bind':
       return [
         mount.sourceKind === 'device'
-          ? device(mount.source ?? '', mount.destination)
-          : bind(mount.source ?? '', mount.destination, mount.sourceKind ?? 'any', readonly),
+          ? device(mount.source ?? '', mount.destination, ['sourceWithoutLinks'])
+          : bind(mount.source ?? '', mount.destination, mount.sourceKind ?? 'any', ['sourceWithoutLinks', ...readonly]),
       ];
     case 'tmpfs': {
       const { uid, gid } = context.spec.user;
@@ -215,11 +225,11 @@ function bind(
   };
 }
 
-function device(source: string, destination: string): Step {
+function device(source: string, destination: string, flags: readonly MountFlag[] = []): Step {
   return {
     step: 'mount',
     kind: 'bind',
-    flags: ['nosuid', 'noexec', 'create'],
+    flags: ['nosuid', 'noexec', 'create', ...flags],
     sourceKind: 'file',
     source,
     destination,

@@ -83,6 +83,8 @@ export const mountFlags = {
   sourceInRoot: 128,
   /** `source` is a path inside the directory that the root shows, writable as that is. */
   sourceOfRoot: 256,
+  /** `source` was resolved already: a symlink in it is somebody's trick, and refused. */
+  sourceWithoutLinks: 512,
 } as const;
 export type MountFlag = keyof typeof mountFlags;
 
