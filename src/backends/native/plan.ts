@@ -37,7 +37,7 @@ export function planNative(
       ? [{ step: 'hostname', hostname: spec.hostname } as const]
       : []),
     ...(spec.network === 'none' && granted.has('network.none') ? [{ step: 'loopback' } as const] : []),
-    ...filesystemSteps(spec, caller, filter && !spec.capabilities.includes('CAP_SYS_ADMIN')),
+    ...filesystemSteps(spec, caller, forbidsNesting(spec, caller, filter)),
     ...rlimitSteps(spec, granted),
     { step: 'umask', umask: spec.umask },
     {
@@ -173,12 +173,23 @@ function base64Of(filter: Uint8Array): string {
 }
 
 /**
+ * Without the filter the command may make user namespaces, but not with uid 0 of the host among its ids: with a user and a cgroup namespace of
+ * its own it could mount the host's control groups, whose files ask for the uid alone.
+ */
+function forbidsNesting(spec: NormalizedSpec, caller: CallerFacts, filter: boolean): boolean {
+  return (filter || mapsHostRoot(spec, caller)) && !spec.capabilities.includes('CAP_SYS_ADMIN');
+}
+
+function mapsHostRoot(spec: NormalizedSpec, caller: CallerFacts): boolean {
+  return caller.uid === 0 && spec.idMappings.uid.some(({ hostID }) => hostID === 0);
+}
+
+/**
  * A command that is uid 0 of the host itself and could unmount what covers /proc/sys would set kernel parameters of the host: those ask
  * for the uid, not for a capability.
  */
 function refuseHostPrivilege(spec: NormalizedSpec, caller: CallerFacts): void {
-  const mapsHostRoot = caller.uid === 0 && spec.idMappings.uid.some(({ hostID }) => hostID === 0);
-  if (!mapsHostRoot || !spec.capabilities.includes('CAP_SYS_ADMIN')) return;
+  if (!mapsHostRoot(spec, caller) || !spec.capabilities.includes('CAP_SYS_ADMIN')) return;
   throw new FeatureError('native', [
     {
       feature: 'capabilities.keep',
@@ -203,7 +214,7 @@ function refuseGroups(spec: NormalizedSpec): void {
 
 function notesOf(spec: NormalizedSpec, caller: CallerFacts): string[] {
   const notes = [...spec.notes];
-  if (caller.uid === 0 && spec.user.uid === 0 && spec.idMappings.uid.some(({ hostID }) => hostID === 0)) {
+  if (spec.user.uid === 0 && mapsHostRoot(spec, caller)) {
     notes.push(
       "the command is uid 0 of this host, without any capability: it owns root's files, where the sandbox shows them",
     );
