@@ -3,6 +3,7 @@
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdint.h>
 #include <string.h>
@@ -38,7 +39,8 @@ static void take_terminal(int terminal) {
   }
 }
 
-// Two passes, because what one descriptor is to become another may still be.
+// Two passes, because what one descriptor is to become another may still be. The rest is closed at once and not only by the exec: until then a path
+// such as /proc/self/fd/3, of a working directory or a program, leads wherever a descriptor of init does, out of the root too (CVE-2024-21626).
 static void arrange_descriptors(const struct run *run, int *socket_fd, int terminal) {
   int from[PLAN_DESCRIPTORS_MAX + 3];
   int to[PLAN_DESCRIPTORS_MAX + 3];
@@ -65,10 +67,13 @@ static void arrange_descriptors(const struct run *run, int *socket_fd, int termi
     from[i] = fcntl(from[i], F_DUPFD_CLOEXEC, above);
     if (from[i] < 0) fail(STEP_DESCRIPTORS, NO_INDEX, "fcntl", NULL);
   }
-  if (!descriptors_close_on_exec(3)) fail(STEP_DESCRIPTORS, NO_INDEX, "close_range", NULL);
+  int kept[PLAN_DESCRIPTORS_MAX + 4] = {*socket_fd};
+  memcpy(kept + 1, from, count * sizeof from[0]);  // in ascending order, as they were made
+  if (!descriptors_close_except(kept, count + 1)) fail(STEP_DESCRIPTORS, NO_INDEX, "close_range", NULL);
   for (size_t i = 0; i < count; i++) {
     if (dup2(from[i], to[i]) < 0) fail(STEP_DESCRIPTORS, NO_INDEX, "dup2", NULL);
   }
+  for (size_t i = 0; i < count; i++) (void)close(from[i]);
 }
 
 // Out of reach of the caller's keys. A kernel without keyrings, or a surrounding filter that denies them, denies them to the command too. A full
@@ -140,6 +145,9 @@ static void keep_capabilities(struct record *record) {
 static void change_directory(struct record *record) {
   const char *path = read_string(&record->payload);
   if (chdir(path) < 0) fail(record->step, record->index, "chdir", path);
+  // ENOENT: the directory is not below the root ("(unreachable)", getcwd(2)), or was removed. A long path is none the worse.
+  char where[PATH_MAX];
+  if (getcwd(where, sizeof where) == NULL && errno != ERANGE && errno != ENAMETOOLONG) fail(record->step, record->index, "getcwd", path);
 }
 
 static void install_filter(struct record *record) {

@@ -296,6 +296,9 @@ static void root_by_overlay(const struct mount_step *at, int base, int source, s
     overlay = openat(scratch, "merged", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (overlay < 0) fail_mount(at, "openat");
   }
+  (void)close(merged);
+  (void)close(skeleton);
+  (void)close(scratch);
   new_root = overlay;
   scratch_covers_root = true;
 }
@@ -310,11 +313,13 @@ void mounts_root(struct record *record) {
   int base = open_root(&at, "/");
   if (kind == PLAN_ROOT_TMPFS) {
     new_root = mount_filesystem(&at, "tmpfs", options, PLAN_MOUNT_NOSUID | PLAN_MOUNT_NODEV, base);
+    (void)close(base);
     return;
   }
   root_source = open_source(&at, source, PLAN_SOURCE_DIRECTORY, PLAN_MOUNT_SOURCE_WITHOUT_LINKS);
   if (kind == PLAN_ROOT_BIND) root_by_bind(&at, base, root_source, flags);
   else root_by_overlay(&at, base, root_source, r);
+  (void)close(base);
 }
 
 static const char *const filesystem_types[PLAN_MOUNT_KINDS] = {NULL, "tmpfs", "proc", "devpts", "mqueue", "sysfs"};
