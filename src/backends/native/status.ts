@@ -52,9 +52,35 @@ export function parseStatusLine(text: string): StatusLine {
   try {
     line = JSON.parse(text, decodeBytes);
   } catch (cause) {
-    throw new InternalError(`the launcher wrote ${JSON.stringify(text)}`, { cause });
+    throw notOurs(text, cause);
   }
-  return line as StatusLine;
+  if (!isStatusLine(line)) throw notOurs(text);
+  return line;
+}
+
+const causes: ReadonlySet<unknown> = new Set<EndedLine['cause']>(['command', 'limit', 'terminated', 'signalled']);
+
+/** As far as it has to be for what is made of it: SANDBOXLIB_LAUNCHER may name any program. */
+function isStatusLine(value: unknown): value is StatusLine {
+  if (typeof value !== 'object' || value === null) return false;
+  const line = value as Partial<Record<keyof FailedLine | keyof EndedLine, unknown>>;
+  switch (line.event) {
+    case 'failed':
+      return typeof line.step === 'string';
+    case 'ended':
+      return (
+        causes.has(line.cause) &&
+        (typeof line.code === 'number' || typeof line.signal === 'string' || line.cause !== 'command')
+      );
+    default:
+      return typeof line.event === 'string';
+  }
+}
+
+const SHOWN_CHARACTERS = 200;
+
+function notOurs(text: string, cause?: unknown): InternalError {
+  return new InternalError(`the launcher wrote ${JSON.stringify(text.slice(0, SHOWN_CHARACTERS))}`, { cause });
 }
 
 /** The launcher escapes each byte beyond ASCII by its value; names are UTF-8 nearly always. */
