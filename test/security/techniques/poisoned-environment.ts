@@ -27,7 +27,7 @@ export const technique: Technique = {
   name: 'poisoned-environment',
   attacks: ['root.host', 'env', 'mount.proc', 'mount.bind'],
   cases: {
-    'nothing of the environment of the caller reaches the command, init or /proc': async (bench) => {
+    'nothing of the environment of the caller reaches the command, init or /proc': async () => {
       const look =
         'env; echo ---; for pid in /proc/[0-9]*; do tr "\\0" "\\n" < $pid/environ; tr "\\0" " " < $pid/cmdline; done 2>/dev/null';
       for (const user of [
