@@ -1,0 +1,81 @@
+// Directories with more in them than files: further mounts, flags that the host set, programs that change their uid.
+import { spawnSync } from 'node:child_process';
+import { chmodSync, chownSync, copyFileSync, mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect } from 'vitest';
+import { run } from '../../../src/index.ts';
+import type { SandboxSpec } from '../../../src/spec/types.ts';
+import { requires } from '../../helpers/requires.ts';
+import { inNode } from '../in-node.ts';
+import type { Technique } from '../technique.ts';
+
+export const technique: Technique = {
+  name: 'bound-trees',
+  attacks: ['mount.bind', 'noNewPrivileges', 'root.host'],
+  cases: {
+    'a mount below a read-only bind is read-only too, and keeps the flags of the host': async (bench) => {
+      requires('root', 'command:unshare');
+      const shown = bench.makeDirectory('submounts');
+      mkdirSync(join(shown, 'below'));
+      const script = `
+import { spawnSync } from 'node:child_process';
+const shown = ${JSON.stringify(shown)};
+const mounted = spawnSync('mount', ['-t', 'tmpfs', '-o', 'nosuid,nodev,noexec,mode=0777', 'tmpfs', shown + '/below']);
+spawnSync('cp', ['/bin/true', shown + '/below/program']);
+const attempts = 'touch /mnt/shown/x; touch /mnt/shown/below/x; /mnt/shown/below/program; grep " /mnt/shown/below " /proc/self/mountinfo | cut -d" " -f6';
+const mappings = [{ containerID: 0, hostID: 100000, size: 1000 }];
+for (const access of ['ro', 'rw']) {
+  for (const ids of [{}, { uidMappings: mappings, gidMappings: mappings, user: { uid: 5, gid: 5 } }]) {
+    const { stdout, stderr } = await run(['sh', '-c', attempts], { ...ids, mounts: [shown + ':/mnt/shown:' + access] }, { backend: 'native' });
+    console.log(JSON.stringify([mounted.status, access, 'user' in ids, stdout.trim().split(',').sort().join(), stderr.match(/Read-only/g)?.length ?? 0, /program: Permission denied/.test(stderr)]));
+  }
+}`;
+      const { stdout, stderr } = inNode(script, { prefix: ['unshare', '--mount', '--propagation', 'private'] });
+      expect(stderr).toBe('');
+      const lines = stdout
+        .trim()
+        .split('\n')
+        .map((line) => JSON.parse(line) as unknown[]);
+      expect(lines).toHaveLength(4);
+      for (const [status, access, , flags, readonly, denied] of lines) {
+        expect(status).toBe(0);
+        expect(flags).toMatch(/nodev.*noexec.*nosuid/);
+        expect(String(flags).split(',')).toContain(access);
+        expect(readonly).toBe(access === 'ro' ? 2 : 0);
+        expect(denied).toBe(true);
+      }
+    },
+
+    'a set-user-ID program of another owner changes no uid': async (bench) => {
+      requires('root');
+      const directory = bench.makeDirectory('setuid');
+      const program = join(directory, 'guest');
+      copyFileSync(bench.guestOutside, program);
+      for (const [owner, uid] of [
+        [0, 1000],
+        [1234, 0],
+      ] as const) {
+        chownSync(program, owner, owner);
+        chmodSync(program, 0o6755);
+        const outside = spawnSync(program, ['ids'], { uid, gid: uid, encoding: 'utf8' });
+        expect(outside.stdout).toContain(`uid ${uid} ${owner} ${owner}\n`);
+        const spec: SandboxSpec = { user: { uid, gid: uid }, mounts: [`${directory}:/mnt/x:rw`] };
+        for (const seccomp of ['default', 'unconfined'] as const) {
+          const { stdout } = await run(['/mnt/x/guest', 'ids'], { ...spec, seccomp }, bench.options({}));
+          expect(stdout).toContain(`uid ${uid} ${uid} ${uid}\ngid ${uid} ${uid} ${uid}\n`);
+        }
+      }
+    },
+
+    'a file over a directory, and a directory over a file, are refused': async (bench) => {
+      const file = bench.makeFile('a-file', 'x');
+      const directory = bench.makeDirectory('a-directory');
+      for (const mount of [`${file}:/usr`, `${directory}:/etc/passwd`, `${file}:/usr/bin`]) {
+        const asked = run(['true'], { mounts: [mount] }, bench.options({}));
+        await expect(asked, mount).rejects.toMatchObject({
+          code: expect.stringMatching(/^SBX_(SPEC|LAUNCH)/),
+        });
+      }
+    },
+  },
+};
