@@ -51,7 +51,7 @@ function remedyFor(line: FailedLine): string | undefined {
   if (line.step === 'namespaces' || line.step === 'map-ids') return 'see "run-sandbox doctor"';
   if (line.step === 'mount' && line.errno === 'ENOENT')
     return 'the source is gone, or the mount point is not in the root';
-  if ((line.step === 'mount' || line.step === 'root') && (line.errno === 'ELOOP' || line.errno === 'ENOTDIR'))
+  if (line.syscall === 'open' && (line.errno === 'ELOOP' || line.errno === 'ENOTDIR'))
     return 'there is a symlink, or a file, in its path that was not there when the spec was checked: see who changes it';
   return undefined;
 }
