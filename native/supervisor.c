@@ -28,6 +28,8 @@
 #define CONTROL_BYTES 12
 #define END_OF_TRANSMISSION 4  // ^D, the terminal's end of file
 #define CONTROLS_PER_ROUND 64
+#define SBX_SCHED_DEADLINE 6
+#define SBX_SCHED_RESET_ON_FORK 0x40000000L
 
 enum { CONTROL_TERMINATE = 1, CONTROL_KILL, CONTROL_RESIZE, CONTROL_SIGNAL, CONTROL_FORWARD };
 
@@ -62,11 +64,15 @@ static int refuse(enum step step, uint32_t index, const char *syscall, const cha
   return EXIT_SANDBOX_FAILED;
 }
 
-// Nobody's sandbox gets a better class than the default; a worse one, which the caller chose, stays.
+// Nobody's sandbox gets a better class than the default; a worse one, which the caller chose, stays. The calls are made by number, because
+// those of musl always fail with ENOSYS.
 static const char *reset_scheduling(void) {
-  int class = sched_getscheduler(0);
-  struct sched_param parameters = {.sched_priority = 0};
-  if ((class == SCHED_FIFO || class == SCHED_RR) && sched_setscheduler(0, SCHED_OTHER, &parameters) < 0) return "sched_setscheduler";
+  long class = syscall(SYS_sched_getscheduler, 0);
+  if (class < 0) return "sched_getscheduler";
+  class &= ~SBX_SCHED_RESET_ON_FORK;
+  int priority = 0;
+  bool better = class == SCHED_FIFO || class == SCHED_RR || class == SBX_SCHED_DEADLINE;
+  if (better && syscall(SYS_sched_setscheduler, 0, SCHED_OTHER, &priority) < 0) return "sched_setscheduler";
   errno = 0;
   int nice_value = getpriority(PRIO_PROCESS, 0);
   if (errno != 0) return "getpriority";
