@@ -70,7 +70,8 @@ class NodeSpecHost implements SpecHost {
   #gidRanges: readonly IdRange[] | undefined;
 
   get cwd(): string {
-    return process.cwd();
+    // Deleted under this process: absolute paths do without it, and a relative one is not found below this.
+    return orNothing(() => process.cwd()) ?? '/(the current directory, which was deleted)';
   }
 
   get env(): NodeJS.ProcessEnv {

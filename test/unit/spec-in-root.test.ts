@@ -1,11 +1,12 @@
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, realpathSync, rmdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, describe, expect, test } from 'vitest';
 import { nodeSpecHost } from '../../src/spec/host.ts';
 import { resolveInRoot } from '../../src/spec/in-root.ts';
+import { normalize } from '../../src/spec/normalize.ts';
 import { MemoryHost, type Node } from '../helpers/memory-host.ts';
 
 const tree = {
@@ -170,6 +171,20 @@ describe('the real host', () => {
     expect(host.stat(`/${'x'.repeat(300)}`)).toEqual({ kind: 'nothing', errno: 'ENAMETOOLONG' });
     expect(host.realpath(join(directory, 'none'))).toBeUndefined();
     expect(host.readlink(directory)).toBeUndefined();
+  });
+
+  test('a current directory that was deleted bears on no absolute path', () => {
+    const before = process.cwd();
+    const gone = mkdtempSync(join(tmpdir(), 'gone-'));
+    process.chdir(gone);
+    rmdirSync(gone);
+    try {
+      const host = nodeSpecHost();
+      expect(normalize({ workspace: '/usr/share' }, host).workspace?.path).toBe('/usr/share');
+      expect(() => normalize({ workspace: '.' }, host)).toThrow('does not exist');
+    } finally {
+      process.chdir(before);
+    }
   });
 
   test('knows the caller', () => {

@@ -224,6 +224,11 @@ function notesOf(spec: NormalizedSpec, caller: CallerFacts): string[] {
       "the command keeps the caller's supplementary groups, which an ordinary user cannot give up in a user namespace",
     );
   }
+  if (spec.capabilities.includes('CAP_SYS_ADMIN')) {
+    notes.push(
+      'with CAP_SYS_ADMIN the command may mount what is mounted read-only here writable again; permissions of the files still hold',
+    );
+  }
   if (spec.network === 'host') {
     notes.push("the host's network brings its abstract unix sockets along (unix(7)), whoever listens there");
   }
