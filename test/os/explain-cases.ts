@@ -171,6 +171,7 @@ export function explainCases(): void {
       process.getuid?.() === 0
         ? "the command is uid 0 of this host, without any capability: it owns root's files, where the sandbox shows them"
         : "the command keeps the caller's supplementary groups, which an ordinary user cannot give up in a user namespace",
+      "the host's network brings its abstract unix sockets along (unix(7)), whoever listens there",
     ]);
   });
 

@@ -131,7 +131,11 @@ function procSteps(destination: string, { limitNamespaces }: Context): Step[] {
   const main = destination === '/proc';
   return [
     fresh('proc', destination, ['nosuid', 'nodev', 'noexec'], ''),
-    ...(main && limitNamespaces ? [{ step: 'sysctl', name: 'user/max_user_namespaces', value: '0' } as const] : []),
+    // Where the command may make user namespaces, one with a cgroup namespace could mount the control groups that the caller owns, and with
+    // them end or freeze what runs there outside.
+    ...(main
+      ? [{ step: 'sysctl', name: `user/max_${limitNamespaces ? 'user' : 'cgroup'}_namespaces`, value: '0' } as const]
+      : []),
     ...readonlyPaths.map((name): Step => {
       const path = `${destination}/${name}`;
       return {

@@ -46,7 +46,7 @@ def write(path, text):
     with open(path, 'w') as file: file.write(text)
 uid, gid = os.getuid(), os.getgid()
 # Without a map too the namespace gives every capability, and files still know the uid that the process has outside.
-say('unshared', named('unshare', 0x10000000 | 0x20000 | 0x20000000 | 0x40000000 | 0x04000000 | 0x08000000 | 0x02000000))
+say('unshared', named('unshare', 0x10000000 | 0x20000 | 0x20000000 | 0x40000000 | 0x04000000 | 0x08000000))
 attempt(lambda: write('/proc/self/setgroups', 'deny'))
 attempt(lambda: write('/proc/self/uid_map', '0 %d 1' % uid))
 attempt(lambda: write('/proc/self/gid_map', '0 %d 1' % gid))
@@ -116,6 +116,18 @@ export const technique: Technique = {
         expect(successes(answers).filter((what) => what.startsWith('attack:'))).toEqual([]);
       }
       expect(hostValues()).toEqual(before);
+    },
+    // With one of its own it could mount the control groups that the caller's uid owns, and end what runs in them outside.
+    'a user namespace that may be made has no cgroup namespace to give': async (bench) => {
+      const mappings = process.getuid?.() === 0 ? { uidMappings: ids, gidMappings: ids } : {};
+      const within = `
+say('user', call(number_of(272, 97), 0x10000000))
+say('cgroup', call(number_of(272, 97), 0x02000000))`;
+      const user = { uid: 1000, gid: 1000 };
+      expect(await python(bench, within, { ...unconfined, ...mappings, user })).toEqual({
+        user: 'ok',
+        cgroup: 'ENOSPC',
+      });
     },
     // The files of the host's control groups ask for the uid, and a user namespace is enough to mount them.
     'who is root of the host makes none even then': async (bench) => {
