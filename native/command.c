@@ -39,13 +39,13 @@ static void take_terminal(int terminal) {
   }
 }
 
-// Two passes, because what one descriptor is to become another may still be. The rest is closed at once and not only by the exec: until then a path
-// such as /proc/self/fd/3, of a working directory or a program, leads wherever a descriptor of init does, out of the root too (CVE-2024-21626).
+// The rest is closed at once and not only by the exec: until then a path such as /proc/self/fd/3, of a working directory or a program, leads
+// wherever a descriptor of init does, out of the root too (CVE-2024-21626).
 static void arrange_descriptors(const struct run *run, int *socket_fd, int terminal) {
   int from[PLAN_DESCRIPTORS_MAX + 3];
   int to[PLAN_DESCRIPTORS_MAX + 3];
   size_t count = 0;
-  int above = 3;
+  size_t named = 0;
   for (; terminal < 0 && count < 3; count++) {
     from[count] = run->standard[count];
     to[count] = (int)count;
@@ -57,23 +57,12 @@ static void arrange_descriptors(const struct run *run, int *socket_fd, int termi
     from[count] = (int)read_u32(&record.payload);
     to[count] = (int)read_u32(&record.payload);
     if (to[count] < 3) continue;  // already in `standard`
-    if (to[count] >= above) above = to[count] + 1;
+    if (run->given != NULL) from[count] = run->given[named++];
     count++;
   }
-  *socket_fd = fcntl(*socket_fd, F_DUPFD_CLOEXEC, above);
-  if (*socket_fd < 0) fail(STEP_DESCRIPTORS, NO_INDEX, "fcntl", NULL);
+  bool arranged = descriptors_arrange(from, to, count, socket_fd);
   report_use(*socket_fd);
-  for (size_t i = 0; i < count; i++) {
-    from[i] = fcntl(from[i], F_DUPFD_CLOEXEC, above);
-    if (from[i] < 0) fail(STEP_DESCRIPTORS, NO_INDEX, "fcntl", NULL);
-  }
-  int kept[PLAN_DESCRIPTORS_MAX + 4] = {*socket_fd};
-  memcpy(kept + 1, from, count * sizeof from[0]);  // in ascending order, as they were made
-  if (!descriptors_close_except(kept, count + 1)) fail(STEP_DESCRIPTORS, NO_INDEX, "close_range", NULL);
-  for (size_t i = 0; i < count; i++) {
-    if (dup2(from[i], to[i]) < 0) fail(STEP_DESCRIPTORS, NO_INDEX, "dup2", NULL);
-  }
-  for (size_t i = 0; i < count; i++) (void)close(from[i]);
+  if (!arranged) fail(STEP_DESCRIPTORS, NO_INDEX, "dup2", NULL);
 }
 
 // Out of reach of the caller's keys. A kernel without keyrings, or a surrounding filter that denies them, denies them to the command too. A full
@@ -95,6 +84,13 @@ static void set_rlimit(struct record *record) {
   if (sys_prlimit(resource, &wanted, NULL) < 0) fail(record->step, record->index, "prlimit", NULL);
 }
 
+static bool is_user(uint32_t uid, uint32_t gid) {
+  uid_t u[3];
+  gid_t g[3];
+  if (getresuid(&u[0], &u[1], &u[2]) < 0 || getresgid(&g[0], &g[1], &g[2]) < 0) return false;
+  return u[0] == uid && u[1] == uid && u[2] == uid && g[0] == gid && g[1] == gid && g[2] == gid;
+}
+
 static void become_user(struct record *record) {
   struct reader *r = &record->payload;
   uint32_t uid = read_u32(r);
@@ -103,6 +99,8 @@ static void become_user(struct record *record) {
   uint32_t count = read_u32(r);
   static uint32_t groups[PLAN_GROUPS_MAX];
   for (uint32_t i = 0; i < count; i++) groups[i] = read_u32(r);
+  // Inside of a tool there may be no privilege left, and none is needed: the tool has set the user.
+  if (!set_groups && is_user(uid, gid)) return;
   // Capabilities outlive the change of uid here and are dropped by their own step, which checks what is left.
   if (prctl(PR_SET_SECUREBITS, SBX_SECBIT_NO_SETUID_FIXUP, 0, 0, 0) < 0) fail(record->step, record->index, "prctl(PR_SET_SECUREBITS)", NULL);
   if (set_groups && sys_setgroups(count, groups) < 0) fail(record->step, record->index, "setgroups", NULL);
@@ -119,8 +117,21 @@ static void drop_bounding(const struct record *record, uint64_t keep) {
   }
 }
 
+// Whether a tool left this process nothing but what it may keep; then there is nothing to drop, nor the privilege to.
+static bool has_only(uint64_t keep) {
+  uint64_t effective, permitted, inheritable;
+  if (sys_capget(&effective, &permitted, &inheritable) < 0) return false;
+  if (effective != keep || permitted != keep || inheritable != keep) return false;
+  for (int capability = 0; capability < 64; capability++) {
+    int bounding = prctl(PR_CAPBSET_READ, capability, 0, 0, 0);
+    if (bounding == 1 && (keep >> capability & 1) == 0) return false;
+  }
+  return true;
+}
+
 static void keep_capabilities(struct record *record) {
   uint64_t keep = read_u64(&record->payload);
+  if (has_only(keep)) return;
   drop_bounding(record, keep);
   // The securebits need one capability more than may be kept, and the ambient set must come before they lock it.
   uint64_t meanwhile = keep | 1ULL << SBX_CAP_SETPCAP;

@@ -85,12 +85,35 @@ static bool close_between(unsigned first, unsigned last) {
   return each_descriptor(first, last, shut);
 }
 
-bool descriptors_close_except(const int *kept, size_t count) {
-  unsigned next = 3;
+static bool close_from(unsigned next, const int *kept, size_t count) {
   for (size_t i = 0; i < count; i++) {
     if (kept[i] < (int)next) continue;
     if (!close_between(next, (unsigned)kept[i] - 1)) return false;
     next = (unsigned)kept[i] + 1;
   }
   return close_between(next, UINT_MAX);
+}
+
+bool descriptors_close_except(const int *kept, size_t count) { return close_from(3, kept, count); }
+
+// Two passes, because what one descriptor is to become another may still be.
+bool descriptors_arrange(int *from, const int *to, size_t count, int *kept) {
+  int above = 3;
+  for (size_t i = 0; i < count; i++) {
+    if (to[i] >= above) above = to[i] + 1;
+  }
+  int moved = fcntl(*kept, F_DUPFD_CLOEXEC, above);
+  if (moved < 0) return false;
+  *kept = moved;
+  for (size_t i = 0; i < count; i++) {
+    from[i] = fcntl(from[i], F_DUPFD_CLOEXEC, above);
+    if (from[i] < 0) return false;
+  }
+  // In ascending order, as they were made.
+  if (!close_between(3, (unsigned)moved - 1) || !close_from((unsigned)moved + 1, from, count)) return false;
+  for (size_t i = 0; i < count; i++) {
+    if (dup2(from[i], to[i]) < 0) return false;
+  }
+  for (size_t i = 0; i < count; i++) (void)close(from[i]);
+  return true;
 }

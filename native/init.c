@@ -65,6 +65,8 @@ static void perform(struct record *record) {
     case STEP_FILE: mounts_file(record); break;
     case STEP_SYSCTL: mounts_sysctl(record); break;
     case STEP_PIVOT: mounts_pivot(record); break;
+    case STEP_SOURCE: tool_open_source(record); break;
+    case STEP_CONTENT: tool_open_content(record); break;
     default: break;  // of another phase
   }
 }
@@ -102,6 +104,18 @@ static void end_if_asked(int socket_fd) {
   if (asked || got == 0) _exit(125);
 }
 
+// Everything up to the tool, which this process then becomes.
+static _Noreturn void become_tool(const struct run *run, int socket_fd) {
+  struct cursor cursor = plan_start(&run->plan);
+  struct record record;
+  while (plan_next(&cursor, &record)) {
+    if (record.step == STEP_TOOL) tool_execute(run, &record, socket_fd);
+    perform(&record);
+  }
+  errno = EINVAL;
+  fail(STEP_TOOL, NO_INDEX, "execve", NULL);
+}
+
 // CLONE_VFORK: init goes on when the command was executed, or is gone. Memory is not shared.
 static pid_t start_command(const struct run *run, int socket_fd) {
   int terminal = open_terminal(run, socket_fd);
@@ -130,9 +144,11 @@ static void give_up_privileges(int socket_fd) {
 static void pass_on(const struct message *message, pid_t command) {
   // ESRCH: nothing is left to signal. The rest cannot happen to init, and would leave the supervisor its SIGKILL.
   if (message->kind == MESSAGE_SIGNAL_ALL) {
-    (void)kill(-1, message->value);
+    // Only where this is pid 1 are "all" (kill(2)) those of the sandbox; else they would be those of the host.
+    pid_t all = getpid() == 1 ? -1 : -command;
+    (void)kill(all, message->value);
     // Stopped processes would sleep on over the request to end.
-    if (message->value != SIGSTOP && message->value != SIGTSTP) (void)kill(-1, SIGCONT);
+    if (message->value != SIGSTOP && message->value != SIGTSTP) (void)kill(all, SIGCONT);
   } else if (message->kind == MESSAGE_SIGNAL_COMMAND) {
     (void)kill(command, message->value);
   } else if (message->kind == MESSAGE_SIGNAL_GROUP) {
@@ -172,20 +188,38 @@ static _Noreturn void watch(int socket_fd, pid_t command) {
   }
 }
 
-_Noreturn void init_main(const struct run *run, int socket_fd) {
-  report_use(socket_fd);
-  die_with_supervisor();
-  wait_for_go(socket_fd);
-  if (setsid() < 0) fail(STEP_SESSION, NO_INDEX, "setsid", NULL);
-  become_mapped(&run->plan);
-  mounts_begin();
-  struct cursor cursor = plan_start(&run->plan);
-  struct record record;
-  while (plan_next(&cursor, &record)) perform(&record);
+static _Noreturn void start_and_watch(const struct run *run, int socket_fd) {
   block_sigchld();
   end_if_asked(socket_fd);
   pid_t command = start_command(run, socket_fd);
   give_up_privileges(socket_fd);
   if (!message_send(socket_fd, MESSAGE_STARTED, 0)) _exit(125);
   watch(socket_fd, command);
+}
+
+_Noreturn void init_main(const struct run *run, int socket_fd) {
+  report_use(socket_fd);
+  die_with_supervisor();
+  wait_for_go(socket_fd);
+  if (setsid() < 0) fail(STEP_SESSION, NO_INDEX, "setsid", NULL);
+  become_mapped(&run->plan);
+  if ((run->plan.namespaces & CLONE_NEWNS) != 0) mounts_begin();
+  if (run->plan.has_tool) become_tool(run, socket_fd);
+  struct cursor cursor = plan_start(&run->plan);
+  struct record record;
+  while (plan_next(&cursor, &record)) perform(&record);
+  start_and_watch(run, socket_fd);
+}
+
+_Noreturn void init_inside(const struct run *run, int socket_fd) {
+  // Not every tool makes it the leader of a session; it is the one of its group already where that fails, and the command gets its own.
+  if (setsid() < 0 && errno != EPERM) fail(STEP_SESSION, NO_INDEX, "setsid", NULL);
+  struct cursor cursor = plan_start(&run->plan);
+  struct record record;
+  bool inside = false;
+  while (plan_next(&cursor, &record)) {
+    if (inside) perform(&record);
+    if (record.step == STEP_TOOL) inside = true;
+  }
+  start_and_watch(run, socket_fd);
 }

@@ -20,6 +20,7 @@
 static const char usage[] =
     "usage: launcher run --channel-fd N\n"
     "       launcher run (--plan-fd N | --plan-env NAME) [--status-fd N]\n"
+    "       launcher inside --socket-fd N\n"
     "       launcher probe [...]\n"
     "       launcher --version\n";
 
@@ -143,24 +144,6 @@ static const uint8_t *plan_from_environment(const char *name, size_t *length, co
   return decoder.length > 0 ? decoder.bytes : NULL;
 }
 
-// The vectors of execve(2), made before any clone.
-static bool prepare_vectors(struct run *run) {
-  size_t count = (size_t)run->plan.argument_count + run->plan.environment_count + 2;
-  char **vectors = allocate(count * sizeof *vectors);
-  if (vectors == NULL) return false;
-  run->arguments = vectors;
-  run->environment = vectors + run->plan.argument_count + 1;
-  struct cursor cursor = plan_start(&run->plan);
-  struct record record;
-  while (plan_next(&cursor, &record)) {
-    if (record.step != STEP_EXEC) continue;
-    uint32_t arguments = read_u32(&record.payload);
-    for (uint32_t i = 0; i < arguments; i++) run->arguments[i] = (char *)(uintptr_t)read_string(&record.payload);
-    uint32_t environment = read_u32(&record.payload);
-    for (uint32_t i = 0; i < environment; i++) run->environment[i] = (char *)(uintptr_t)read_string(&record.payload);
-  }
-  return true;
-}
 
 static int compare(const void *a, const void *b) { return *(const int *)a - *(const int *)b; }
 
@@ -222,6 +205,7 @@ static bool parse_arguments(int count, char **values, struct arguments *parsed) 
 
 static int run_plan(const struct arguments *arguments, pid_t parent) {
   static struct run run;
+  run.inside_fd = run.complaints_fd = -1;
   run.channel_fd = arguments->channel_fd;
   run.status_fd = arguments->status_fd;
   status_use(run.channel_fd >= 0 ? run.channel_fd : run.status_fd);
@@ -238,7 +222,7 @@ static int run_plan(const struct arguments *arguments, pid_t parent) {
   if (!plan_parse(bytes, length, &run.plan, &index, &reason)) return refuse_plan(index, reason);
   if (arguments->plan_fd > 2) (void)close(arguments->plan_fd);
   if (!keep_named_descriptors(&run)) return refuse_plan(NO_INDEX, "descriptors cannot be closed");
-  if (!prepare_vectors(&run)) return refuse_plan(NO_INDEX, "no memory for the arguments");
+  if (!vectors_prepare(&run)) return refuse_plan(NO_INDEX, "no memory for the arguments");
   if (!follow_parent(parent, run.channel_fd >= 0)) return refuse(STEP_SIGNALS, "prctl(PR_SET_PDEATHSIG)");
   return supervise(&run);
 }
@@ -262,6 +246,10 @@ int main(int count, char **values) {
   }
   if (count >= 2 && strcmp(values[1], "probe") == 0) {
     return open_standard() && reset_signals() ? probe_main(count - 2, values + 2) : EXIT_USAGE;
+  }
+  int socket_fd;
+  if (count == 4 && strcmp(values[1], "inside") == 0 && strcmp(values[2], "--socket-fd") == 0) {
+    return parse_descriptor(values[3], &socket_fd) && open_standard() && reset_signals() ? inside_main(socket_fd) : EXIT_USAGE;
   }
   struct arguments arguments;
   if (count < 2 || strcmp(values[1], "run") != 0 || !parse_arguments(count - 2, values + 2, &arguments)) return refuse_usage();

@@ -30,6 +30,7 @@ static int new_root = -1;
 static int root_source = -1;  // the directory that the root shows, by the caller's own mount of it
 static int fresh_proc = -1;
 static bool scratch_covers_root;  // see mounts_pivot
+static bool only_entered;         // a root without mounts of its own: chroot(2)
 
 struct mount_step {
   enum step step;
@@ -310,6 +311,16 @@ void mounts_root(struct record *record) {
   const char *source = read_string(r);
   const char *options = read_string(r);
   struct mount_step at = {.step = record->step, .index = record->index, .path = kind == PLAN_ROOT_TMPFS ? "/" : source};
+  if (kind == PLAN_ROOT_HOST) {
+    // What follows is mounted in this mount namespace, over the host's own.
+    new_root = open_root(&at, "/");
+    return;
+  }
+  if (kind == PLAN_ROOT_CHROOT) {
+    new_root = open_source(&at, source, PLAN_SOURCE_DIRECTORY, PLAN_MOUNT_SOURCE_WITHOUT_LINKS);
+    only_entered = true;
+    return;
+  }
   int base = open_root(&at, "/");
   if (kind == PLAN_ROOT_TMPFS) {
     new_root = mount_filesystem(&at, "tmpfs", options, PLAN_MOUNT_NOSUID | PLAN_MOUNT_NODEV, base);
@@ -452,6 +463,11 @@ static void check_nothing_above(const struct record *record) {
 
 void mounts_pivot(struct record *record) {
   if (fchdir(new_root) < 0) fail(record->step, record->index, "fchdir", "/");
+  if (only_entered) {
+    if (chroot(".") < 0) fail(record->step, record->index, "chroot", "/");
+    (void)close(new_root);
+    return;
+  }
   // pivot_root(2), "pivot_root(".", ".")": the old root ends up on top of the new one, from where it is detached at once; and where a scratch
   // tmpfs covers the old root, that lies on top of both and goes first.
   if (sys_pivot_root(".", ".") < 0) fail(record->step, record->index, "pivot_root", "/");

@@ -89,14 +89,16 @@ bool plan_next(struct cursor *cursor, struct record *record) {
 // One function for each kind of record: reads all of it and says what is wrong with the values, NULL when nothing is. Whether every byte was
 // there, and none too many, is checked once by the caller.
 
+#define NEW_MOUNT 0x00020000u
+#define NEW_USER 0x10000000u
+#define NEW_PID 0x20000000u
 #define NAMESPACE_FLAGS (0x00020000u | 0x02000000u | 0x04000000u | 0x08000000u | 0x10000000u | 0x20000000u | 0x40000000u)
 
 static const char *check_namespaces(struct plan *plan, struct reader *r) {
-  if (plan->namespaces != 0) return "more than one namespaces record";
+  if (plan->has_namespaces) return "more than one namespaces record";
+  plan->has_namespaces = true;
   plan->namespaces = read_u32(r);
   if ((plan->namespaces & ~NAMESPACE_FLAGS) != 0) return "unknown namespace flags";
-  // Without these two nothing of what a launcher promises holds.
-  if ((plan->namespaces & 0x20020000u) != 0x20020000u) return "a pid and a mount namespace are needed";
   return NULL;
 }
 
@@ -175,7 +177,8 @@ static const char *check_root(struct plan *plan, struct reader *r) {
   if (plan->has_root) return "more than one root";
   plan->has_root = true;
   uint32_t kind = read_u32(r);
-  if (kind > PLAN_ROOT_OVERLAY) return "unknown kind of root";
+  if (kind > PLAN_ROOT_CHROOT) return "unknown kind of root";
+  plan->root_kind = kind;
   if (read_u32(r) > 1) return "unknown flags of the root";
   const char *source = read_string(r);
   if (kind != PLAN_ROOT_TMPFS && !is_absolute(source)) return "the root's source is not absolute";
@@ -228,7 +231,7 @@ static const char *check_file(struct plan *plan, struct reader *r) {
 
 static const char *check_sysctl(struct plan *plan, struct reader *r) {
   // In the initial user namespace these would be settings of the host.
-  if ((plan->namespaces & 0x10000000u) == 0) return "sysctl without a user namespace";
+  if ((plan->namespaces & NEW_USER) == 0) return "sysctl without a user namespace";
   if (!plan->joins_proc) return "sysctl before a fresh proc";
   const char *name = read_string(r);
   if (strncmp(name, "user/max_", 9) != 0 || strstr(name, "..") != NULL) return "not a sysctl of the user namespace";
@@ -282,19 +285,51 @@ static const char *check_seccomp(struct plan *plan, struct reader *r) {
   return NULL;
 }
 
-static const char *check_exec(struct plan *plan, struct reader *r) {
-  plan->argument_count = read_u32(r);
-  if (plan->argument_count == 0 || plan->argument_count > PLAN_BYTES_MAX / 5) return "number of arguments out of range";
-  for (uint32_t i = 0; i < plan->argument_count && !r->failed; i++) {
+static const char *check_vectors(struct reader *r, uint32_t *arguments, uint32_t *environment, bool by_path) {
+  *arguments = read_u32(r);
+  if (*arguments == 0 || *arguments > PLAN_BYTES_MAX / 5) return "number of arguments out of range";
+  for (uint32_t i = 0; i < *arguments && !r->failed; i++) {
     const char *argument = read_string(r);
     if (i == 0 && argument[0] == '\0') return "the program's name is empty";
+    if (i == 0 && by_path && !is_absolute(argument)) return "the tool's path is not absolute";
   }
-  plan->environment_count = read_u32(r);
-  if (plan->environment_count > PLAN_BYTES_MAX / 5) return "size of the environment out of range";
-  for (uint32_t i = 0; i < plan->environment_count && !r->failed; i++) {
+  *environment = read_u32(r);
+  if (*environment > PLAN_BYTES_MAX / 5) return "size of the environment out of range";
+  for (uint32_t i = 0; i < *environment && !r->failed; i++) {
     const char *entry = read_string(r);
     if (entry[0] == '=' || strchr(entry, '=') == NULL) return "an environment entry is not NAME=value";
   }
+  return NULL;
+}
+
+static const char *check_exec(struct plan *plan, struct reader *r) {
+  return check_vectors(r, &plan->argument_count, &plan->environment_count, false);
+}
+
+static const char *check_tool(struct plan *plan, struct reader *r) {
+  plan->has_tool = true;
+  return check_vectors(r, &plan->tool_argument_count, &plan->tool_environment_count, true);
+}
+
+static const char *check_source(struct plan *plan, struct reader *r) {
+  if (++plan->sources > PLAN_SOURCES_MAX) return "too many sources";
+  uint32_t number = read_u32(r);
+  if (number < PLAN_SOURCE_FIRST || number > PLAN_DESCRIPTOR_MAX) return "descriptor of a source out of range";
+  if (read_u32(r) > PLAN_SOURCE_FILE) return "unknown kind of source";
+  return check_path(plan, r);
+}
+
+static const char *check_content(struct plan *plan, struct reader *r) {
+  if (++plan->sources > PLAN_SOURCES_MAX) return "too many sources";
+  uint32_t number = read_u32(r);
+  if (number < PLAN_SOURCE_FIRST || number > PLAN_DESCRIPTOR_MAX) return "descriptor of a content out of range";
+  (void)read_bytes(r, read_u32(r));
+  return NULL;
+}
+
+static const char *check_pivot(struct plan *plan, struct reader *r) {
+  (void)r;
+  plan->has_pivot = true;
   return NULL;
 }
 
@@ -318,7 +353,10 @@ static const char *check_record(struct plan *plan, struct record *record) {
     case STEP_SYMLINK: return check_symlink(plan, r);
     case STEP_FILE: return check_file(plan, r);
     case STEP_SYSCTL: return check_sysctl(plan, r);
-    case STEP_PIVOT: return check_nothing(plan, r);
+    case STEP_PIVOT: return check_pivot(plan, r);
+    case STEP_SOURCE: return check_source(plan, r);
+    case STEP_CONTENT: return check_content(plan, r);
+    case STEP_TOOL: return check_tool(plan, r);
     case STEP_RLIMIT: return check_rlimit(plan, r);
     case STEP_UMASK: return check_umask(plan, r);
     case STEP_USER: return check_user(plan, r);
@@ -344,16 +382,40 @@ static const char *check_record(struct plan *plan, struct record *record) {
 
 static uint32_t phase_of(enum step step) { return (uint32_t)step / 20; }
 
-// Order between records: phases never go back, the root comes before any path, the pivot ends the second phase, exec ends the plan.
+// What is done after a tool is done inside of what it makes.
+static bool may_follow_tool(enum step step) { return step == STEP_HOSTNAME || step == STEP_LOOPBACK; }
+
+// Order between records: phases never go back, the root comes before any path, the pivot or the tool ends what is done outside, exec ends the plan.
 static const char *check_order(const struct plan *plan, const struct record *record, enum step previous) {
   enum step step = record->step;
   if (record->index == 0 && step != STEP_NAMESPACES) return "the first record is not namespaces";
   if (record->index > 0 && phase_of(step) < phase_of(previous)) return "a record after those of a later phase";
   if (previous == STEP_EXEC) return "a record after exec";
   if (previous == STEP_PIVOT && phase_of(step) == phase_of(STEP_PIVOT)) return "a record after pivot";
+  bool same_phase = phase_of(step) == phase_of(STEP_TOOL);
+  if (plan->has_tool && same_phase && !may_follow_tool(step)) return "a record that cannot be performed inside of a tool";
   bool names_path = step >= STEP_MOUNT && step <= STEP_PIVOT;
   if (names_path && !plan->has_root) return "a record that needs a root before the root";
-  if (phase_of(step) == phase_of(STEP_EXEC) && phase_of(previous) != phase_of(step) && previous != STEP_PIVOT) return "no pivot";
+  if (plan->root_kind == PLAN_ROOT_CHROOT && names_path && step != STEP_PIVOT) return "a mount in a root that is only entered";
+  bool first_of_command = phase_of(step) == phase_of(STEP_EXEC) && phase_of(previous) != phase_of(step);
+  if (first_of_command && previous != STEP_PIVOT && !plan->has_tool) return "no pivot";
+  return NULL;
+}
+
+// A sandbox of our own rests on a pid and a mount namespace; a tool makes its own, and what we do before it needs a mount namespace where it
+// mounts; a root that is only entered has neither.
+static const char *check_isolation(const struct plan *plan) {
+  bool own_mounts = (plan->namespaces & NEW_MOUNT) != 0;
+  if (plan->has_tool) {
+    if (plan->has_pivot) return "a pivot and a tool";
+    if (!plan->has_root) return NULL;
+    if (plan->root_kind != PLAN_ROOT_HOST) return "a root of its own and a tool";
+    return own_mounts ? NULL : "a tool's room needs a mount namespace";
+  }
+  if (plan->sources > 0) return "sources without a tool";
+  if (plan->root_kind == PLAN_ROOT_HOST) return "the host's root without a tool";
+  if (plan->root_kind == PLAN_ROOT_CHROOT) return plan->namespaces == 0 ? NULL : "a root that is only entered, and namespaces";
+  if (!own_mounts || (plan->namespaces & NEW_PID) == 0) return "a pid and a mount namespace are needed";
   return NULL;
 }
 
@@ -361,9 +423,9 @@ static const char *check_whole(const struct plan *plan, size_t offset, enum step
   if (offset != plan->length) return "length and records disagree";
   if (last != STEP_EXEC) return "no exec";
   if (!plan->has_user) return "no user";
-  bool user_namespace = (plan->namespaces & 0x10000000u) != 0;
+  bool user_namespace = (plan->namespaces & NEW_USER) != 0;
   if (user_namespace != plan->maps_uid || user_namespace != plan->maps_gid) return "id mappings and user namespace disagree";
-  return NULL;
+  return check_isolation(plan);
 }
 
 bool plan_parse(const uint8_t *bytes, size_t length, struct plan *plan, uint32_t *index, const char **reason) {

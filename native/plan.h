@@ -18,9 +18,14 @@
 #define PLAN_DESCRIPTOR_MAX 65535u  // highest descriptor number that a plan may ask for
 #define PLAN_GROUPS_MAX 65536u     // NGROUPS_MAX
 #define PLAN_FILTER_MAX 4096u      // BPF_MAXINSNS
+#define PLAN_SOURCES_MAX 4096u
+// Descriptors that a tool inherits: the way to the supervisor, this program, and from here on the sources that the plan names.
+#define PLAN_TOOL_SOCKET 3
+#define PLAN_TOOL_LAUNCHER 4
+#define PLAN_SOURCE_FIRST 10u
 
 enum { PLAN_MAP_UID = 0, PLAN_MAP_GID = 1 };
-enum { PLAN_ROOT_TMPFS = 0, PLAN_ROOT_BIND = 1, PLAN_ROOT_OVERLAY = 2 };
+enum { PLAN_ROOT_TMPFS = 0, PLAN_ROOT_BIND = 1, PLAN_ROOT_OVERLAY = 2, PLAN_ROOT_HOST = 3, PLAN_ROOT_CHROOT = 4 };
 enum { PLAN_MOUNT_BIND = 0, PLAN_MOUNT_TMPFS, PLAN_MOUNT_PROC, PLAN_MOUNT_DEVPTS, PLAN_MOUNT_MQUEUE, PLAN_MOUNT_SYSFS, PLAN_MOUNT_KINDS };
 enum { PLAN_SOURCE_ANY = 0, PLAN_SOURCE_DIRECTORY = 1, PLAN_SOURCE_FILE = 2 };
 enum {
@@ -62,13 +67,15 @@ struct plan {
   uint32_t records;
   // Found while checking, because they are needed before their record is performed.
   uint32_t namespaces;
+  bool has_namespaces;
   uint64_t wall_milliseconds;  // 0: no bound
   uint64_t output_bytes;       // UINT64_MAX: no bound
   int kill_signal;
   uint32_t grace_milliseconds;
   bool has_terminal;
   uint32_t columns, rows;
-  bool has_root, has_filter;
+  bool has_root, has_filter, has_pivot;
+  uint32_t root_kind;
   bool joins_proc;  // a fresh proc is mounted
   uint32_t uid, gid;
   bool has_user;
@@ -77,6 +84,10 @@ struct plan {
   uint32_t descriptors;
   bool error_to_output;  // descriptor 1 becomes 2 as well
   uint32_t argument_count, environment_count;
+  // Where another program makes the sandbox, and our init runs inside it.
+  bool has_tool;
+  uint32_t tool_argument_count, tool_environment_count;
+  uint32_t sources;
 };
 
 struct cursor {

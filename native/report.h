@@ -45,6 +45,8 @@ enum message_kind {
   MESSAGE_STARTED,
   MESSAGE_EXITED,  // value: the command's wait status
   // supervisor to init
+  MESSAGE_PLAN,        // to init inside of a tool: carries the plan
+  MESSAGE_DESCRIPTOR,  // the same: carries one of the command's
   MESSAGE_GO,
   MESSAGE_SIGNAL_ALL,      // value: signal
   MESSAGE_SIGNAL_COMMAND,  // value: signal

@@ -23,13 +23,35 @@ struct run {
   char **environment;
   // Size of a terminal to be, resolved by the supervisor.
   unsigned short columns, rows;
+  // Where a tool makes the sandbox (tool.c), -1 else: the end of the socket that our init inside will hold, and where the tool's own words go.
+  int inside_fd;
+  int complaints_fd;
+  char **tool_arguments;
+  char **tool_environment;
+  // Inside of a tool: what the descriptors of the plan's records became here, in their order. NULL: they still have their numbers.
+  const int *given;
 };
 
 // supervisor.c: returns the launcher's exit status.
 int supervise(struct run *run);
 
-// init.c: pid 1 of the sandbox; `socket_fd` leads to the supervisor.
+// init.c: pid 1 of the sandbox; `socket_fd` leads to the supervisor. With a tool, the process that becomes the tool.
 _Noreturn void init_main(const struct run *run, int socket_fd);
+// The same inside of what a tool made, after inside.c got the plan.
+_Noreturn void init_inside(const struct run *run, int socket_fd);
+
+// vectors.c: fills in what execve(2) gets, for the command and for a tool; false where there is no memory. Before any clone.
+bool vectors_prepare(struct run *run);
+
+// inside.c: what the tool starts in the sandbox; returns only what to exit with.
+int inside_main(int socket_fd);
+
+// tool.c: what the tool shall find open, and the tool itself.
+void tool_open_source(struct record *record);
+void tool_open_content(struct record *record);
+_Noreturn void tool_execute(const struct run *run, const struct record *record, int socket_fd);
+// In the supervisor: the plan and the command's descriptors for init inside; NULL, or the call that failed.
+const char *tool_send_plan(const struct run *run, int socket_fd);
 
 // command.c: from the clone to the exec. `terminal` is the slave side, or -1.
 _Noreturn void command_main(const struct run *run, int socket_fd, int terminal);
@@ -42,5 +64,8 @@ bool map_ids(struct record *record, pid_t pid, struct failure *failure);
 bool descriptors_close_on_exec(unsigned first);
 // Closes every descriptor from 3 on but those of the ascending list; false with errno.
 bool descriptors_close_except(const int *kept, size_t count);
+// Makes each from[i] the descriptor to[i], close-on-exec or not as dup2(2) leaves it, and closes every other from 3 on but `*kept`, which moves out
+// of the way. False with errno.
+bool descriptors_arrange(int *from, const int *to, size_t count, int *kept);
 
 #endif

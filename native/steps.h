@@ -1,4 +1,4 @@
-// Every step that can fail has one name, shared by the plan, the status lines, TypeScript (src/backends/native/steps.ts) and README.md.
+// Every step that can fail has one name, shared by the plan, the status lines, TypeScript (src/backends/launcher/steps.ts) and README.md.
 // A test compares the three.
 #ifndef SANDBOXLIB_STEPS_H
 #define SANDBOXLIB_STEPS_H
@@ -23,6 +23,9 @@
   X(FILE, 28, "file")                        \
   X(SYSCTL, 29, "sysctl")                    \
   X(PIVOT, 30, "pivot")                      \
+  X(SOURCE, 33, "source")                    \
+  X(CONTENT, 34, "content")                  \
+  X(TOOL, 39, "tool")                        \
   X(RLIMIT, 40, "rlimit")                    \
   X(UMASK, 41, "umask")                      \
   X(USER, 42, "user")                        \

@@ -7,7 +7,9 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -15,6 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "complaints.h"
 #include "relay.h"
 #include "run.h"
 #include "status.h"
@@ -37,8 +40,12 @@ static struct {
   struct run *run;
   pid_t init;
   int socket_fd;  // to init; -1 after its end
+  int room_fd;    // to the process that becomes the tool, until it does; -1 else
   int signals_fd;
   bool started, failed, init_gone, caller_gone, end_of_input_sent;
+  bool sweeps;  // there is no pid namespace of ours that ends with init
+  bool tool_ended;
+  int tool_status;
   struct failure failure;
   struct ending ending;
   int64_t started_ns, ended_ns, wall_deadline_ns, kill_deadline_ns;  // 0: none
@@ -50,6 +57,7 @@ static struct {
 } self;
 
 static struct relay output, error_output, input;
+static struct complaints complaints;
 
 static int64_t now_ns(void) {
   struct timespec now;
@@ -138,12 +146,18 @@ static _Noreturn void become_init(struct run *run, int socket_fd, int supervisor
   close_if_open(&run->status_fd);
   close_if_open(&run->output_fd);
   close_if_open(&run->error_fd);
+  if (run->plan.has_tool) {
+    close_if_open(&self.socket_fd);
+    close_if_open(&complaints.from);
+  }
   init_main(run, socket_fd);
 }
 
 static void close_command_ends(struct run *run) {
   if (run->standard[1] != 1) (void)close(run->standard[1]);
   if (run->standard[2] > 2 && run->standard[2] != run->standard[1]) (void)close(run->standard[2]);
+  close_if_open(&run->inside_fd);
+  close_if_open(&run->complaints_fd);
   struct cursor cursor = plan_start(&run->plan);
   struct record record;
   while (plan_next(&cursor, &record)) {
@@ -165,7 +179,9 @@ static bool write_id_maps(void) {
 
 static void kill_init(void) {
   // Our own child, not yet waited for: the pid is still its.
-  if (!self.init_gone) (void)kill(self.init, SIGKILL);
+  if (!self.init_gone && !self.tool_ended) (void)kill(self.init, SIGKILL);
+  // Init inside of a tool is no child of ours. The end of the socket is its order to end; what it said before is still read.
+  if (self.run->plan.has_tool && self.socket_fd >= 0) (void)shutdown(self.socket_fd, SHUT_WR);
 }
 
 static void to_init(enum message_kind kind, int value) {
@@ -277,8 +293,8 @@ static int received_descriptor(struct msghdr *header) {
   return descriptor;
 }
 
-// One message of init or of the command's process; false at the end.
-static bool read_message(void) {
+// One message of init, of the command's process, or of the one that is to become the tool; false at the end.
+static bool read_message(int *socket_fd) {
   static struct incoming incoming;
   union {
     char bytes[CMSG_SPACE(sizeof(int))];
@@ -286,10 +302,10 @@ static bool read_message(void) {
   } control;
   struct iovec part = {.iov_base = &incoming, .iov_len = sizeof incoming};
   struct msghdr header = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
-  ssize_t got = recvmsg(self.socket_fd, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+  ssize_t got = recvmsg(*socket_fd, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
   if (got < 0 && (errno == EAGAIN || errno == EINTR)) return false;
   if (got <= 0) {
-    close_if_open(&self.socket_fd);
+    close_if_open(socket_fd);
     return false;
   }
   switch (incoming.message.kind) {
@@ -305,6 +321,8 @@ static bool read_message(void) {
       self.ending.wait_status = incoming.message.value;
       self.ended_ns = now_ns();
       break;
+    case MESSAGE_PLAN:
+    case MESSAGE_DESCRIPTOR:
     case MESSAGE_GO:
     case MESSAGE_SIGNAL_ALL:
     case MESSAGE_SIGNAL_COMMAND:
@@ -314,10 +332,23 @@ static bool read_message(void) {
 }
 
 static void read_messages(void) {
-  while (self.socket_fd >= 0 && read_message()) continue;
+  while (self.room_fd >= 0 && read_message(&self.room_fd)) continue;
+  while (self.socket_fd >= 0 && read_message(&self.socket_fd)) continue;
 }
 
 static int64_t microseconds_of(struct timeval time) { return (int64_t)time.tv_sec * 1000000 + time.tv_usec; }
+
+static void add_usage(const struct rusage *usage) {
+  self.ending.user_us += microseconds_of(usage->ru_utime);
+  self.ending.system_us += microseconds_of(usage->ru_stime);
+}
+
+static void on_all_gone(void) {
+  read_messages();
+  self.init_gone = true;
+  if (self.ended_ns == 0) self.ended_ns = now_ns();
+  output.last = error_output.last = true;
+}
 
 // Init is the last of its pid namespace to go: when it can be waited for, every process of the sandbox is gone, and its usage is that of all.
 static void reap_init(void) {
@@ -325,12 +356,49 @@ static void reap_init(void) {
   struct rusage usage;
   pid_t reaped = wait4(self.init, &status, WNOHANG, &usage);
   if (reaped != self.init) return;
-  read_messages();
-  self.init_gone = true;
-  self.ending.user_us = microseconds_of(usage.ru_utime);
-  self.ending.system_us = microseconds_of(usage.ru_stime);
-  if (self.ended_ns == 0) self.ended_ns = now_ns();
-  output.last = error_output.last = true;
+  add_usage(&usage);
+  on_all_gone();
+}
+
+// SIGKILL for each, as the kernel lists them (proc_pid_task_children(5)). They are our own, not yet waited for: their numbers are still theirs. What
+// they leave becomes ours in turn, and is killed when SIGCHLD tells of it.
+static void kill_children(void) {
+  int list = open("/proc/thread-self/children", O_RDONLY | O_CLOEXEC);
+  if (list < 0) return;
+  char text[4096];
+  ssize_t got;
+  do got = read(list, text, sizeof text - 1);
+  while (got < 0 && errno == EINTR);
+  (void)close(list);
+  text[got > 0 ? got : 0] = '\0';
+  for (char *at = text; *at != '\0';) {
+    char *end;
+    long pid = strtol(at, &end, 10);
+    // A number that the buffer cut off is not followed by a blank: the next round has it.
+    if (end == at || *end != ' ') break;
+    if (pid > 1) (void)kill((pid_t)pid, SIGKILL);
+    at = end + 1;
+  }
+}
+
+// Around a tool: whatever it leaves behind, or never was in a pid namespace, has become our own child (prctl(2), PR_SET_CHILD_SUBREAPER), and ends
+// after it. The last of them ends the run.
+static void reap_children(void) {
+  for (;;) {
+    int status;
+    struct rusage usage;
+    pid_t reaped = wait4(-1, &status, WNOHANG, &usage);
+    if (reaped < 0 && errno == EINTR) continue;
+    if (reaped < 0) on_all_gone();  // ECHILD
+    if (reaped <= 0) break;
+    add_usage(&usage);
+    if (reaped != self.init) continue;
+    self.tool_ended = true;
+    self.tool_status = status;
+  }
+  if (!self.tool_ended || self.init_gone) return;
+  kill_init();
+  kill_children();
 }
 
 // The whole sandbox pauses with us, when the terminal asks for that (Ctrl-Z).
@@ -347,7 +415,10 @@ static void on_signal(const struct signalfd_siginfo *info) {
   bool by_kernel = info->ssi_code == SI_KERNEL;
   struct winsize size;
   switch (signal) {
-    case SIGCHLD: reap_init(); break;
+    case SIGCHLD:
+      if (self.sweeps) reap_children();
+      else reap_init();
+      break;
     case SIGCONT: break;
     case SIGTSTP: pause_all(); break;
     case SIGWINCH:
@@ -431,8 +502,10 @@ static void step_input(void) {
 }
 
 static void watch_round(void) {
-  struct pollfd entries[8];
+  struct pollfd entries[10];
   size_t count = 0;
+  if (self.room_fd >= 0) entries[count++] = (struct pollfd){.fd = self.room_fd, .events = POLLIN};
+  if (complaints.from >= 0) entries[count++] = (struct pollfd){.fd = complaints.from, .events = POLLIN};
   if (self.socket_fd >= 0) entries[count++] = (struct pollfd){.fd = self.socket_fd, .events = POLLIN};
   if (self.run->channel_fd >= 0) entries[count++] = (struct pollfd){.fd = self.run->channel_fd, .events = POLLIN};
   entries[count++] = (struct pollfd){.fd = self.signals_fd, .events = POLLIN};
@@ -442,6 +515,7 @@ static void watch_round(void) {
   struct timespec wait;
   // Whatever poll says, every source is asked without blocking; EINTR costs one round.
   (void)ppoll(entries, (nfds_t)count, next_deadline(&wait), NULL);
+  complaints_read(&complaints);
   read_signals();
   read_messages();
   if (self.run->channel_fd >= 0) read_control();
@@ -473,6 +547,10 @@ static int exit_status_of_ending(void) {
 static int report_end(void) {
   terminal_restore();
   bool explained = self.ending.exited || self.ending.cause != CAUSE_COMMAND;
+  if (!self.failed && !explained && self.run->plan.has_tool) {
+    complaints_fill(&complaints, &self.failure, self.run->tool_arguments[0], self.tool_status);
+    self.failed = true;
+  }
   if (!self.failed && !explained) {
     failure_fill(&self.failure, STEP_LOST, NO_INDEX, 0, NULL, NULL);
     self.failed = true;
@@ -520,15 +598,28 @@ static void release_init(void) {
     return;
   }
   // Unless it is gone already, and told why, it would wait for ever.
-  if (message_send(self.socket_fd, MESSAGE_GO, 0) || errno == EPIPE) return;
+  if (message_send(self.room_fd >= 0 ? self.room_fd : self.socket_fd, MESSAGE_GO, 0) || errno == EPIPE) return;
   failure_fill(&self.failure, STEP_INIT, NO_INDEX, errno, "send", NULL);
   self.failed = true;
   kill_init();
 }
 
+// A socket for an init that the tool will start, with all that it needs waiting in it, and a pipe for what the tool has to say.
+static const char *prepare_tool(struct run *run) {
+  int ends[2];
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0) return "socketpair";
+  self.socket_fd = ends[0];
+  run->inside_fd = ends[1];
+  if (pipe2(ends, O_CLOEXEC) < 0) return "pipe2";
+  run->complaints_fd = ends[1];
+  if (!complaints_open(&complaints, ends[0])) return "fcntl";
+  return tool_send_plan(run, self.socket_fd);
+}
+
 int supervise(struct run *run) {
   self.run = run;
-  self.master = -1;
+  self.master = self.socket_fd = self.room_fd = complaints.from = -1;
+  self.sweeps = run->plan.has_tool || (run->plan.namespaces & CLONE_NEWPID) == 0;
   const char *failed = reset_scheduling();
   if (failed == NULL) failed = reset_oom_score();
   if (failed != NULL) return refuse(STEP_SCHEDULING, NO_INDEX, failed, NULL);
@@ -536,12 +627,16 @@ int supervise(struct run *run) {
   if (failed != NULL) return refuse(STEP_RELAY, NO_INDEX, failed, NULL);
   if (run->plan.has_terminal) prepare_terminal(run);
   if (!block_signals()) return refuse(STEP_SIGNALS, NO_INDEX, "sigprocmask", NULL);
+  if (self.sweeps && prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0) return refuse(STEP_CLONE, NO_INDEX, "prctl(PR_SET_CHILD_SUBREAPER)", NULL);
+  failed = run->plan.has_tool ? prepare_tool(run) : NULL;
+  if (failed != NULL) return refuse(STEP_TOOL, NO_INDEX, failed, NULL);
   int ends[2];
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0) return refuse(STEP_CLONE, NO_INDEX, "socketpair", NULL);
   self.init = sys_clone(run->plan.namespaces);
   if (self.init < 0) return refuse(STEP_NAMESPACES, 0, "clone", NULL);
   if (self.init == 0) become_init(run, ends[1], ends[0]);
-  self.socket_fd = ends[0];
+  if (run->plan.has_tool) self.room_fd = ends[0];
+  else self.socket_fd = ends[0];
   (void)close(ends[1]);
   close_command_ends(run);
   if (!watch_signals()) return abandon(STEP_SIGNALS, "signalfd");

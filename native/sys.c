@@ -86,6 +86,8 @@ int sys_capget(uint64_t *effective, uint64_t *permitted, uint64_t *inheritable) 
   return 0;
 }
 
+int sys_memfd_create(const char *name) { return (int)syscall(SYS_memfd_create, name, SBX_MFD_CLOEXEC | SBX_MFD_ALLOW_SEALING); }
+
 int sys_prlimit(int resource, const struct sbx_rlimit *wanted, struct sbx_rlimit *present) {
   return (int)syscall(SYS_prlimit64, 0, resource, wanted, present);
 }

@@ -25,6 +25,7 @@ int sys_seccomp_filter(const struct sbx_sock_fprog *program);
 int sys_join_session_keyring(void);
 int sys_capset(uint64_t effective, uint64_t permitted, uint64_t inheritable);
 int sys_capget(uint64_t *effective, uint64_t *permitted, uint64_t *inheritable);
+int sys_memfd_create(const char *name);
 int sys_prlimit(int resource, const struct sbx_rlimit *wanted, struct sbx_rlimit *present);
 int sys_setgroups(size_t count, const uint32_t *groups);
 int sys_setresuid(uint32_t uid);

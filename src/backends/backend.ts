@@ -3,7 +3,7 @@ import type { Readable, Writable } from 'node:stream';
 import type { Availability, Feature } from '../features/feature.ts';
 import type { Limits, NormalizedSpec } from '../spec/types.ts';
 
-export const backendNames = ['native', 'none'] as const;
+export const backendNames = ['native', 'bubblewrap', 'none'] as const;
 export type BackendName = (typeof backendNames)[number];
 
 /** What one backend can do on this host, feature by feature, found by doing it. */
@@ -42,6 +42,18 @@ export interface CallerFacts {
   readonly topLevel: readonly TopLevelEntry[];
   /** Names in /etc that the host view shows, each existing and readable by every user. */
   readonly etcEntries: readonly TopLevelEntry[];
+  /** Absolute path of a program on the caller's PATH; `undefined` where there is none. */
+  program(name: string): string | undefined;
+  /** Names in this host's /proc that are no processes: a fresh proc has the same. */
+  readonly procEntries: ReadonlySet<string>;
+  /** Which control groups this host has mounted. `hybrid`: v1 trees, and a v2 tree with what they leave. */
+  readonly cgroups: CgroupLayout;
+}
+
+export interface CgroupLayout {
+  readonly version: 'v1' | 'v2' | 'hybrid' | 'none';
+  /** Of the v2 tree. */
+  readonly mountPoint: string | undefined;
 }
 
 export interface TopLevelEntry {

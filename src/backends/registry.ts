@@ -1,6 +1,7 @@
 // Which backends there are, what each knows, and in which order they are tried. The code of one is loaded only when it is to run something.
 import type { Feature } from '../features/feature.ts';
 import type { Backend, BackendName } from './backend.ts';
+import { recognized as bubblewrapFeatures } from './bubblewrap/recognized.ts';
 import { recognized as nativeFeatures } from './native/recognized.ts';
 import { noneFeatures } from './none-recognized.ts';
 
@@ -19,6 +20,12 @@ export const registry: readonly RegisteredBackend[] = [
     recognized: nativeFeatures,
     byNameOnly: false,
     load: async () => (await import('./native/index.ts')).native as Backend,
+  },
+  {
+    name: 'bubblewrap',
+    recognized: bubblewrapFeatures,
+    byNameOnly: false,
+    load: async () => (await import('./bubblewrap/index.ts')).bubblewrap as Backend,
   },
   {
     name: 'none',

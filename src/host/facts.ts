@@ -1,10 +1,12 @@
 // What a plan may depend on, read once per process. Every run waits for this: some dozens of system calls and no more.
-import type { CallerFacts, TopLevelEntry } from '../backends/backend.ts';
+import type { CallerFacts, CgroupLayout, TopLevelEntry } from '../backends/backend.ts';
 import { InternalError } from '../errors/errors.ts';
 import { isInHostView, systemDirectories } from '../spec/host-view.ts';
 import { type Caller, thisProcess } from './caller.ts';
+import { readCgroups } from './cgroups.ts';
 import { readEntry, readEtcEntries } from './etc.ts';
 import { type HostFiles, hostFiles } from './files.ts';
+import { findOnPath } from './programs.ts';
 import { findHelper } from './userns.ts';
 
 let remembered: CallerFacts | undefined;
@@ -19,6 +21,9 @@ export function readCallerFacts(files: HostFiles, caller: Caller): CallerFacts {
   const topLevel = readTopLevel(files);
   let newuidmap: { readonly path: string | undefined } | undefined;
   let newgidmap: { readonly path: string | undefined } | undefined;
+  let procEntries: ReadonlySet<string> | undefined;
+  let cgroups: CgroupLayout | undefined;
+  const programs = new Map<string, string | undefined>();
   return {
     uid: caller.uid,
     gid: caller.gid,
@@ -33,6 +38,19 @@ export function readCallerFacts(files: HostFiles, caller: Caller): CallerFacts {
     get newgidmap() {
       newgidmap ??= { path: findHelper(files, 'newgidmap')?.path };
       return newgidmap.path;
+    },
+    // The rest is for backends that are other programs.
+    program(name) {
+      if (!programs.has(name)) programs.set(name, findOnPath(files, name, process.env['PATH']));
+      return programs.get(name);
+    },
+    get procEntries() {
+      procEntries ??= new Set((files.readdir('/proc') ?? []).filter((name) => !/^\d+$/.test(name)));
+      return procEntries;
+    },
+    get cgroups() {
+      cgroups ??= readCgroups(files);
+      return cgroups;
     },
     topLevel,
     etcEntries: readEtcEntries(files, new Set(topLevel.map((entry) => entry.name))),

@@ -1,6 +1,6 @@
 // The same sandbox in the words of bubblewrap(1): for people who know that tool, and to show what it leaves out.
 import type { CallerFacts, TopLevelEntry } from '../backends/backend.ts';
-import { HOST_FILES_OF_NETWORK, SCRATCH_BYTES, TMPFS_BYTES } from '../backends/native/filesystem.ts';
+import { HOST_FILES_OF_NETWORK, SCRATCH_BYTES, TMPFS_BYTES } from '../backends/layout.ts';
 import { directoriesAbove } from '../spec/paths.ts';
 import type { NormalizedMount, NormalizedSpec } from '../spec/types.ts';
 import type { BwrapEquivalent } from './types.ts';

@@ -33,7 +33,7 @@ async function reportOf(name: BackendName): Promise<BackendReport> {
 /** A launcher that is not there or does not run is a finding about this host; the report of the native backend says why. */
 async function tryLauncher(): Promise<{ facilities: readonly Facility[]; launcher: string | undefined }> {
   const { tryFacilities, ProbeFailure } = await import('../backends/native/probe.ts');
-  const { launcherPath } = await import('../backends/native/locate.ts');
+  const { launcherPath } = await import('../backends/launcher/locate.ts');
   const { readHost } = await import('../host/read.ts');
   let launcher: string | undefined;
   try {

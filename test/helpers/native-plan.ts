@@ -15,13 +15,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { CallerFacts } from '../../src/backends/backend.ts';
-import { encodePlan } from '../../src/backends/native/encode.ts';
-import { callSteps } from '../../src/backends/native/launch.ts';
-import { launcherPath } from '../../src/backends/native/locate.ts';
+import { encodePlan } from '../../src/backends/launcher/encode.ts';
+import { callSteps } from '../../src/backends/launcher/launch.ts';
+import { launcherPath } from '../../src/backends/launcher/locate.ts';
+import { parseStatusLine, type StatusLine } from '../../src/backends/launcher/status.ts';
+import type { Step } from '../../src/backends/launcher/steps.ts';
 import { planNative } from '../../src/backends/native/plan.ts';
 import { recognized } from '../../src/backends/native/recognized.ts';
-import { parseStatusLine, type StatusLine } from '../../src/backends/native/status.ts';
-import type { Step } from '../../src/backends/native/steps.ts';
 import { callerFacts } from '../../src/host/facts.ts';
 import type { NormalizedSpec } from '../../src/spec/types.ts';
 

@@ -7,8 +7,8 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 // @ts-expect-error: plain JavaScript, shared with nobody
 import { boot, fetchMachine, whyNoMachine } from '../../native/test/arm64-vm.mjs';
-import { encodePlan } from '../../src/backends/native/encode.ts';
-import { parseStatusLine } from '../../src/backends/native/status.ts';
+import { encodePlan } from '../../src/backends/launcher/encode.ts';
+import { parseStatusLine } from '../../src/backends/launcher/status.ts';
 import { defaultSteps, witnessCommand } from '../helpers/native-plan.ts';
 import { requires } from '../helpers/requires.ts';
 

@@ -6,7 +6,7 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { encodePlan } from '../../src/backends/native/encode.ts';
+import { encodePlan } from '../../src/backends/launcher/encode.ts';
 import { type Bench, defaultSteps, makeBench } from '../helpers/native-plan.ts';
 import { requires } from '../helpers/requires.ts';
 

@@ -1,7 +1,7 @@
 // The whole launcher under AddressSanitizer and UndefinedBehaviorSanitizer, on real plans, through all three of its processes: a finding in any of
 // them ends that process with a report.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { Step } from '../../src/backends/native/steps.ts';
+import type { Step } from '../../src/backends/launcher/steps.ts';
 import {
   type Bench,
   callers,

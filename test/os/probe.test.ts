@@ -16,7 +16,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { launcherPath } from '../../src/backends/native/locate.ts';
+import { launcherPath } from '../../src/backends/launcher/locate.ts';
 import { judge, parseFacilities, probeNative } from '../../src/backends/native/probe.ts';
 import { recognized } from '../../src/backends/native/recognized.ts';
 import { diagnose } from '../../src/host/findings.ts';

@@ -1,7 +1,7 @@
 // Plans as bytes: a reader written from the page of the format alone gets back what was put in.
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { encodePlan } from '../../src/backends/native/encode.ts';
+import { encodePlan } from '../../src/backends/launcher/encode.ts';
 import {
   type MountFlag,
   mountFlags,
@@ -12,7 +12,7 @@ import {
   recordTypes,
   rootKinds,
   type Step,
-} from '../../src/backends/native/steps.ts';
+} from '../../src/backends/launcher/steps.ts';
 import { type CapabilityName, capabilities, capabilityNames } from '../../src/spec/capabilities.ts';
 
 class Reader {
@@ -140,6 +140,14 @@ function decodeStep(step: RecordType, r: Reader): Step {
       return { step, keep: keptOf(r.u64()) };
     case 'seccomp':
       return { step, filter: r.raw(r.u32() * 8).toString('base64') };
+    case 'source': {
+      const number = r.u32();
+      const sourceKind = (['any', 'directory', 'file'] as const)[r.u32()] ?? 'any';
+      return { step, number, sourceKind, path: r.string() };
+    }
+    case 'content':
+      return { step, number: r.u32(), content: r.raw(r.u32()).toString('base64') };
+    case 'tool':
     case 'exec': {
       const argv = r.list(() => r.string());
       const env = r
@@ -182,6 +190,14 @@ const arbitrarySteps: { readonly [Name in RecordType]: fc.Arbitrary<Step> } = {
   terminal: fc.record({ step: is('terminal'), columns: u32, rows: u32 }),
   descriptor: fc.record({ step: is('descriptor'), from: u32, to: u32 }),
   hostname: fc.record({ step: is('hostname'), hostname: text }),
+  source: fc.record({
+    step: is('source'),
+    number: u32,
+    sourceKind: fc.constantFrom('any', 'directory', 'file'),
+    path: text,
+  }),
+  content: fc.record({ step: is('content'), number: u32, content: bytes.map(base64) }),
+  tool: fc.record({ step: is('tool'), argv: fc.array(text), env: fc.dictionary(name, text) }),
   loopback: is({ step: 'loopback' }),
   root: fc.record({
     step: is('root'),

@@ -2,9 +2,10 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import type { BackendPlan } from '../../src/backends/backend.ts';
-import { encodePlan } from '../../src/backends/native/encode.ts';
-import { callSteps } from '../../src/backends/native/launch.ts';
-import { type NativePlan, planNative } from '../../src/backends/native/plan.ts';
+import { encodePlan } from '../../src/backends/launcher/encode.ts';
+import { callSteps } from '../../src/backends/launcher/launch.ts';
+import type { LauncherPlan } from '../../src/backends/launcher/steps.ts';
+import { planNative } from '../../src/backends/native/plan.ts';
 import { recognized } from '../../src/backends/native/recognized.ts';
 import { readCallerFacts } from '../../src/host/facts.ts';
 import { defaultFilter } from '../../src/seccomp/default-filter.ts';
@@ -22,11 +23,11 @@ const tree = {
 };
 const caller = readCallerFacts(fakeHost(tree), { uid: 1000, gid: 1000, architecture: 'x64' });
 
-function planOf(spec: SandboxSpec): BackendPlan<NativePlan> {
+function planOf(spec: SandboxSpec): BackendPlan<LauncherPlan> {
   return planNative(normalize(spec, new MemoryHost()), recognized, caller);
 }
 
-function bytesOf({ detail }: BackendPlan<NativePlan>): Uint8Array {
+function bytesOf({ detail }: BackendPlan<LauncherPlan>): Uint8Array {
   return encodePlan(callSteps(detail, { command: ['true', 'ä'], killSignal: 'SIGTERM', gracePeriodMs: 2000 }, []));
 }
 
@@ -68,7 +69,7 @@ test('a plan that went through JSON encodes to the same bytes', () => {
   fc.assert(
     fc.property(specs, (spec) => {
       const plan = planOf(spec);
-      const copy = JSON.parse(JSON.stringify(plan)) as BackendPlan<NativePlan>;
+      const copy = JSON.parse(JSON.stringify(plan)) as BackendPlan<LauncherPlan>;
       expect(copy).toEqual(plan);
       expect(Buffer.compare(bytesOf(copy), bytesOf(plan))).toBe(0);
     }),

@@ -9,7 +9,7 @@ import {
   PROTOCOL,
   recordTypes,
   rootKinds,
-} from '../../src/backends/native/steps.ts';
+} from '../../src/backends/launcher/steps.ts';
 
 const native = (name: string): string => readFileSync(new URL(`../../native/${name}`, import.meta.url), 'utf8');
 const readme = native('README.md');

@@ -2,45 +2,13 @@
 import { components } from '../../spec/paths.ts';
 import type { NormalizedMount, NormalizedSpec } from '../../spec/types.ts';
 import type { CallerFacts, TopLevelEntry } from '../backend.ts';
-import type { MountFlag, Step } from './steps.ts';
+import type { MountFlag, Step } from '../launcher/steps.ts';
+import { HOST_FILES_OF_NETWORK, maskedInProc, readonlyInProc, SCRATCH_BYTES, TMPFS_BYTES } from '../layout.ts';
 
-/** How much the sandbox's own `/tmp` and `$HOME` may hold, each, in bytes of memory. */
-export const SCRATCH_BYTES: number = 512 * 1024 * 1024;
-/** How much a tmpfs of the spec may hold when it does not say. */
-export const TMPFS_BYTES: number = 64 * 1024 * 1024;
 /** Bytes for each inode that a tmpfs may have: small files cannot eat the memory that large ones may not. */
 const BYTES_PER_INODE = 4096;
 
-/**
- * Of the fresh proc: what tells of, or acts on, the whole machine (OCI maskedPaths, and sysrq-trigger), and what the kernel lets only root read
- * (the maps of physical memory, the allocators, a crash dump): a command that is uid 0 of the host needs no capability for those.
- */
-const maskedPaths = [
-  'acpi',
-  'asound',
-  'interrupts',
-  'kcore',
-  'keys',
-  'kpagecgroup',
-  'kpagecount',
-  'kpageflags',
-  'latency_stats',
-  'pagetypeinfo',
-  'sched_debug',
-  'scsi',
-  'slabinfo',
-  'sysrq-trigger',
-  'timer_list',
-  'timer_stats',
-  'vmallocinfo',
-  'vmcore',
-  'driver',
-];
-/** OCI readonlyPaths. A command that is root on the host could write kernel settings here without any capability. */
-const readonlyPaths = ['bus', 'fs', 'irq', 'sys'];
 const devices = ['full', 'null', 'random', 'tty', 'urandom', 'zero'];
-/** Files of /etc that say how the host's network is reached. */
-export const HOST_FILES_OF_NETWORK: ReadonlySet<string> = new Set(['hosts', 'resolv.conf']);
 const TTY_GID = 5;
 /** Of the host view, for what every sandbox has in it. */
 const ROOT_INODES = 2048;
@@ -136,7 +104,7 @@ function procSteps(destination: string, { limitNamespaces }: Context): Step[] {
     ...(main
       ? [{ step: 'sysctl', name: `user/max_${limitNamespaces ? 'user' : 'cgroup'}_namespaces`, value: '0' } as const]
       : []),
-    ...readonlyPaths.map((name): Step => {
+    ...readonlyInProc.map((name): Step => {
       const path = `${destination}/${name}`;
       return {
         step: 'mount',
@@ -154,7 +122,7 @@ function procSteps(destination: string, { limitNamespaces }: Context): Step[] {
 }
 
 function maskSteps(destination: string): Step[] {
-  return maskedPaths.map((name) => ({ step: 'mask', path: `${destination}/${name}` }));
+  return maskedInProc.map((name) => ({ step: 'mask', path: `${destination}/${name}` }));
 }
 
 /** The devices that every program may expect, a terminal line of its own, private shared memory and message queues; nothing else. */

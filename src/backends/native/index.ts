@@ -1,16 +1,13 @@
 // The native backend: our launcher, with nothing between it and the kernel.
-import type { Backend, WrappedLaunch } from '../backend.ts';
-import { encodePlan } from './encode.ts';
-import { callSteps, launchNative } from './launch.ts';
-import { launcherPath } from './locate.ts';
-import { type NativePlan, planNative } from './plan.ts';
+import type { Backend } from '../backend.ts';
+import { launchPlan } from '../launcher/launch.ts';
+import { launcherPath } from '../launcher/locate.ts';
+import type { LauncherPlan } from '../launcher/steps.ts';
+import { wrapPlan } from '../launcher/wrap.ts';
+import { planNative } from './plan.ts';
 import { recognized } from './recognized.ts';
 
-/** One string of an environment may hold 128 KiB (execve(2)). */
-const CHUNK_CHARACTERS = 120_000;
-const PLAN_VARIABLE = 'SANDBOXLIB_PLAN';
-
-export const native: Backend<NativePlan> = {
+export const native: Backend<LauncherPlan> = {
   name: 'native',
   recognized,
 
@@ -21,16 +18,6 @@ export const native: Backend<NativePlan> = {
   },
 
   plan: planNative,
-
-  launch: (plan, request) => launchNative(launcherPath(), plan, request),
-
-  // In the environment rather than in an argument: /proc/PID/cmdline is open to every user of the host.
-  wrap(plan, request): WrappedLaunch {
-    const text = Buffer.from(encodePlan(callSteps(plan.detail, request, []))).toString('base64');
-    const env: Record<string, string> = {};
-    for (let part = 0; part * CHUNK_CHARACTERS < text.length; part++) {
-      env[`${PLAN_VARIABLE}${part}`] = text.slice(part * CHUNK_CHARACTERS, (part + 1) * CHUNK_CHARACTERS);
-    }
-    return { file: launcherPath(), args: ['run', '--plan-env', PLAN_VARIABLE], env };
-  },
+  launch: (plan, request) => launchPlan(launcherPath(), plan, request),
+  wrap: (plan, request) => wrapPlan(launcherPath(), plan, request),
 };

@@ -1,34 +1,21 @@
 // What the launcher is to do for a spec. Pure: the same spec, features and caller give the same steps.
-import { FeatureError, InternalError, SpecError } from '../../errors/errors.ts';
+import { FeatureError, SpecError } from '../../errors/errors.ts';
 import type { Feature } from '../../features/feature.ts';
-import { defaultFilter } from '../../seccomp/default-filter.ts';
-import { type CapabilityName, isCapabilityName } from '../../spec/capabilities.ts';
 import type { IdMapping, NormalizedSpec } from '../../spec/types.ts';
 import type { BackendPlan, CallerFacts } from '../backend.ts';
+import { commandSteps, hasFilter, supervisorSteps } from '../launcher/command.ts';
+import type { LauncherPlan, NamespaceName, Step } from '../launcher/steps.ts';
 import { appliedFeatures } from './applied.ts';
 import { filesystemSteps } from './filesystem.ts';
-import type { NamespaceName, Step } from './steps.ts';
-
-export interface NativePlan {
-  /** Everything but `termination`, `descriptor` and `exec`, which belong to the single call. */
-  readonly steps: readonly Step[];
-  readonly env: Readonly<Record<string, string>>;
-}
-
-// setrlimit(2)
-const RLIMIT = { cpuMs: 0, fileBytes: 1, stackBytes: 3, coreBytes: 4, openFiles: 7 } as const;
-/** What programs that use select(2) can bear; Node raises its own soft limit, which is no one else's business. */
-const OPEN_FILES_SOFT = 1024;
 
 export function planNative(
   wanted: NormalizedSpec,
   granted: ReadonlySet<Feature>,
   caller: CallerFacts,
-): BackendPlan<NativePlan> {
+): BackendPlan<LauncherPlan> {
   const spec = granted.has('idMappings.ranges') ? wanted : withoutRanges(wanted, caller);
   refuseHostPrivilege(spec, caller);
   refuseGroups(spec);
-  const filter = spec.seccomp === 'default' && granted.has('seccomp.default');
   const steps: Step[] = [
     { step: 'namespaces', namespaces: namespacesOf(spec, granted) },
     ...idMapSteps(spec, caller),
@@ -37,26 +24,8 @@ export function planNative(
       ? [{ step: 'hostname', hostname: spec.hostname } as const]
       : []),
     ...(spec.network === 'none' && granted.has('network.none') ? [{ step: 'loopback' } as const] : []),
-    ...filesystemSteps(spec, caller, forbidsNesting(spec, caller, filter)),
-    ...rlimitSteps(spec, granted),
-    { step: 'umask', umask: spec.umask },
-    {
-      step: 'user',
-      uid: spec.user.uid,
-      gid: spec.user.gid,
-      setgroups: maySetGroups(spec),
-      additionalGids: maySetGroups(spec) ? spec.user.additionalGids : [],
-    },
-    { step: 'capabilities', keep: spec.capabilities.map(knownCapability) },
-    { step: 'cwd', path: spec.cwd },
-    ...(filter
-      ? [
-          {
-            step: 'seccomp',
-            filter: base64Of(defaultFilter({ architecture: caller.architecture, capabilities: spec.capabilities })),
-          } as const,
-        ]
-      : []),
+    ...filesystemSteps(spec, caller, forbidsNesting(spec, caller, hasFilter(spec, granted))),
+    ...commandSteps(spec, granted, caller, maySetGroups(spec)),
   ];
   return {
     backend: 'native',
@@ -120,56 +89,6 @@ function planMapping({ containerID, hostID, size }: IdMapping): { inside: number
 /** user_namespaces(7): an ordinary user who writes a gid map alone must give up setgroups(2) first. */
 function maySetGroups(spec: NormalizedSpec): boolean {
   return spec.idMappings.privileged || spec.idMappings.needsHelper;
-}
-
-function supervisorSteps(spec: NormalizedSpec, granted: ReadonlySet<Feature>): Step[] {
-  const { wallMs, outputBytes } = spec.limits;
-  const steps: Step[] = [];
-  if (wallMs !== undefined && granted.has('limits.wallMs')) steps.push({ step: 'limit-wall', milliseconds: wallMs });
-  if (outputBytes !== undefined && granted.has('limits.outputBytes'))
-    steps.push({ step: 'limit-output', bytes: outputBytes });
-  if (spec.terminal !== undefined) {
-    const size = spec.terminal === true ? { columns: 0, rows: 0 } : spec.terminal;
-    steps.push({ step: 'terminal', columns: size.columns, rows: size.rows });
-  }
-  return steps;
-}
-
-function rlimitSteps({ limits }: NormalizedSpec, granted: ReadonlySet<Feature>): Step[] {
-  const steps: Step[] = [];
-  const bound = (resource: number, soft: number | undefined, hard: number | undefined): void => {
-    steps.push({ step: 'rlimit', resource, soft, hard });
-  };
-  if (limits.cpuMs !== undefined && granted.has('limits.cpuMs')) {
-    // The kernel counts whole seconds; at the soft limit SIGXCPU, at the hard one SIGKILL.
-    const seconds = Math.ceil(limits.cpuMs / 1000);
-    bound(RLIMIT.cpuMs, seconds, seconds + 1);
-  }
-  if (limits.fileBytes !== undefined && granted.has('limits.fileBytes'))
-    bound(RLIMIT.fileBytes, limits.fileBytes, limits.fileBytes);
-  if (limits.stackBytes !== undefined && granted.has('limits.stackBytes'))
-    bound(RLIMIT.stackBytes, limits.stackBytes, limits.stackBytes);
-  if (granted.has('limits.coreBytes')) bound(RLIMIT.coreBytes, limits.coreBytes, limits.coreBytes);
-  if (limits.openFiles !== undefined && granted.has('limits.openFiles'))
-    bound(RLIMIT.openFiles, limits.openFiles, limits.openFiles);
-  else bound(RLIMIT.openFiles, OPEN_FILES_SOFT, undefined);
-  return steps;
-}
-
-function knownCapability(name: string): CapabilityName {
-  if (!isCapabilityName(name)) throw new InternalError(`no capability ${name}`);
-  return name;
-}
-
-const encoded = new WeakMap<Uint8Array, string>();
-
-/** The default filters are few and shared: each is written as text once. */
-function base64Of(filter: Uint8Array): string {
-  const known = encoded.get(filter);
-  if (known !== undefined) return known;
-  const text = Buffer.from(filter.buffer, filter.byteOffset, filter.byteLength).toString('base64');
-  encoded.set(filter, text);
-  return text;
 }
 
 /**

@@ -1,8 +1,8 @@
 import { spawnSync } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
 import { expect } from 'vitest';
-import { encodePlan } from '../../../src/backends/native/encode.ts';
-import { launcherPath } from '../../../src/backends/native/locate.ts';
+import { encodePlan } from '../../../src/backends/launcher/encode.ts';
+import { launcherPath } from '../../../src/backends/launcher/locate.ts';
 import type { Bench } from '../../conformance/bench.ts';
 import { defaultSteps } from '../../helpers/native-plan.ts';
 import type { Technique } from '../technique.ts';

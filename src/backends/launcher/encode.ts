@@ -132,6 +132,16 @@ function encodeStep(w: Writer, step: Step): void {
       w.raw(filter);
       return;
     }
+    case 'source':
+      w.u32(step.number);
+      w.u32(sourceKinds[step.sourceKind]);
+      w.string(step.path);
+      return;
+    case 'content':
+      w.u32(step.number);
+      w.blob(Buffer.from(step.content, 'base64'));
+      return;
+    case 'tool':
     case 'exec': {
       w.u32(step.argv.length);
       for (const argument of step.argv) w.string(argument);

@@ -7,15 +7,14 @@ import { InternalError, LaunchError } from '../../errors/errors.ts';
 import type { BackendPlan, LaunchEnd, LaunchedProcess, LaunchRequest } from '../backend.ts';
 import { encodePlan } from './encode.ts';
 import { launchError } from './failure.ts';
-import type { NativePlan } from './plan.ts';
 import { type EndedLine, type StatusLine, statusReader } from './status.ts';
-import type { Step } from './steps.ts';
+import type { LauncherPlan, Step } from './steps.ts';
 
 const CHANNEL_FD = 3;
 const FIRST_EXTRA_FD = 4;
 const control = { terminate: 1, kill: 2, resize: 3, signal: 4, forward: 5 } as const;
 
-export function launchNative(launcher: string, plan: BackendPlan<NativePlan>, request: LaunchRequest): LaunchedProcess {
+export function launchPlan(launcher: string, plan: BackendPlan<LauncherPlan>, request: LaunchRequest): LaunchedProcess {
   const extra = extraDescriptors(request);
   const merged = request.stdio[2] === 'stdout' ? [{ from: 1, to: 2 }] : [];
   const bytes = encodePlan(callSteps(plan.detail, request, [...merged, ...extra]));
@@ -24,7 +23,7 @@ export function launchNative(launcher: string, plan: BackendPlan<NativePlan>, re
     'pipe',
     ...extra.map(({ entry }) => entry),
   ]);
-  return new NativeProcess(child, launcher, bytes, request, extra);
+  return new LauncherProcess(child, launcher, bytes, request, extra);
 }
 
 /** Some errors of spawn are thrown, others are events. */
@@ -73,7 +72,7 @@ function extraDescriptors(request: LaunchRequest): ExtraDescriptor[] {
 
 /** The steps of one call: the plan's, and what belongs to this command. Order matters, see `native/README.md`. */
 export function callSteps(
-  plan: NativePlan,
+  plan: LauncherPlan,
   request: Pick<LaunchRequest, 'command' | 'killSignal' | 'gracePeriodMs'>,
   descriptors: readonly { readonly from: number; readonly to: number }[],
 ): Step[] {
@@ -96,7 +95,7 @@ export function callSteps(
 
 const supervisorSteps: ReadonlySet<string> = new Set(['map-ids', 'limit-wall', 'limit-output', 'terminal']);
 
-class NativeProcess implements LaunchedProcess {
+class LauncherProcess implements LaunchedProcess {
   readonly pid: number | undefined;
   readonly stdin: Writable | undefined;
   readonly stdout: Readable | undefined;

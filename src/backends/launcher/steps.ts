@@ -26,6 +26,9 @@ export const recordTypes = {
   file: 28,
   sysctl: 29,
   pivot: 30,
+  source: 33,
+  content: 34,
+  tool: 39,
   // performed by the command's process, in the order given
   rlimit: 40,
   umask: 41,
@@ -88,8 +91,26 @@ export const mountFlags = {
 } as const;
 export type MountFlag = keyof typeof mountFlags;
 
-export const rootKinds = { tmpfs: 0, bind: 1, overlay: 2 } as const;
+/** `host`: the host's own root, to mount over, before a tool; `chroot`: only entered, without a mount. */
+export const rootKinds = { tmpfs: 0, bind: 1, overlay: 2, host: 3, chroot: 4 } as const;
 export type RootKind = keyof typeof rootKinds;
+
+/** Of a tool: its way to the supervisor, and the launcher itself; sources follow from 10 on. */
+export const toolDescriptors = { socket: 3, launcher: 4, firstSource: 10 } as const;
+
+/** What a tool is to run in the sandbox that it makes, where the descriptors arrive there and /proc is mounted. */
+export const INIT_INSIDE: readonly string[] = [
+  `/proc/self/fd/${toolDescriptors.launcher}`,
+  'inside',
+  '--socket-fd',
+  String(toolDescriptors.socket),
+];
+
+/** What the launcher is to do: everything but `termination`, `descriptor` and `exec`, which belong to the single call. */
+export interface LauncherPlan {
+  readonly steps: readonly Step[];
+  readonly env: Readonly<Record<string, string>>;
+}
 
 export interface PlanIdMapping {
   readonly inside: number;
@@ -143,6 +164,17 @@ export type Step =
   /** Writes `value` to `/proc/sys/NAME` through the launcher's own descriptor of the fresh proc. */
   | { readonly step: 'sysctl'; readonly name: string; readonly value: string }
   | { readonly step: 'pivot' }
+  /** What a tool finds open as descriptor `number`: a file of the host, opened without following links. */
+  | {
+      readonly step: 'source';
+      readonly number: number;
+      readonly sourceKind: 'any' | 'directory' | 'file';
+      readonly path: string;
+    }
+  /** The same with a file in memory; `content` is base64. */
+  | { readonly step: 'content'; readonly number: number; readonly content: string }
+  /** Another program makes the sandbox, and starts init inside of it as `INIT_INSIDE`; what follows is performed there. */
+  | { readonly step: 'tool'; readonly argv: readonly string[]; readonly env: Readonly<Record<string, string>> }
   /** `undefined`: no bound (RLIM_INFINITY), lowered to the hard limit of the caller. */
   | {
       readonly step: 'rlimit';

@@ -1,0 +1,32 @@
+// What bubblewrap gives together with our init inside of it, and by which mechanism. Apart from the backend, so that negotiation need not load that.
+import type { Feature } from '../../features/feature.ts';
+import type { Mechanisms } from '../launcher/tool.ts';
+import { wornInPidNamespace } from '../launcher/worn.ts';
+
+export const mechanisms: Mechanisms = {
+  ...wornInPidNamespace,
+  'root.host': 'tmpfs with read-only bind mounts of system directories, pivot_root by bwrap',
+  'root.path': 'bind mount, pivot_root by bwrap',
+  'root.readonly': 'MS_RDONLY remount by bwrap',
+  'root.writablePaths': 'bind mounts over a read-only root by bwrap',
+  'mount.bind': 'bind mount by bwrap',
+  'mount.tmpfs': 'tmpfs with size= by bwrap',
+  'mount.proc': 'proc of the pid namespace, masked, by bwrap',
+  'mount.dev': 'tmpfs with six device nodes, own devpts and mqueue, by bwrap',
+  workspace: 'bind mount by bwrap',
+  hostname: 'sethostname in a uts namespace by bwrap',
+  user: 'uid_map and gid_map of one id by bwrap',
+  'namespace.user': 'user namespace by bwrap',
+  'namespace.pid': 'pid namespace by bwrap, our init as pid 1',
+  'namespace.mount': 'mount namespace by bwrap, old root detached',
+  'namespace.network': 'network namespace by bwrap',
+  'namespace.ipc': 'ipc namespace by bwrap',
+  'namespace.uts': 'uts namespace by bwrap',
+  'namespace.cgroup': 'cgroup namespace by bwrap',
+  'network.none': 'network namespace with nothing but lo by bwrap',
+  'network.host': "the host's network namespace",
+  'capabilities.drop': 'empty capability sets, locked securebits',
+  terminal: "pseudo-terminal of the sandbox's devpts",
+};
+
+export const recognized: ReadonlySet<Feature> = new Set(Object.keys(mechanisms) as Feature[]);

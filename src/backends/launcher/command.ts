@@ -1,0 +1,87 @@
+// What the command wears, and what the supervisor watches: the same in every sandbox of the launcher, whoever makes the namespaces and mounts. Pure.
+import { InternalError } from '../../errors/errors.ts';
+import type { Feature } from '../../features/feature.ts';
+import { defaultFilter } from '../../seccomp/default-filter.ts';
+import { type CapabilityName, isCapabilityName } from '../../spec/capabilities.ts';
+import type { NormalizedSpec } from '../../spec/types.ts';
+import type { CallerFacts } from '../backend.ts';
+import type { Step } from './steps.ts';
+
+// setrlimit(2)
+const RLIMIT = { cpuMs: 0, fileBytes: 1, stackBytes: 3, coreBytes: 4, openFiles: 7 } as const;
+/** What programs that use select(2) can bear; Node raises its own soft limit, which is no one else's business. */
+const OPEN_FILES_SOFT = 1024;
+
+export function hasFilter(spec: NormalizedSpec, granted: ReadonlySet<Feature>): boolean {
+  return spec.seccomp === 'default' && granted.has('seccomp.default');
+}
+
+/** `setGroups`: whether the process may call setgroups(2), and so gives up the caller's supplementary groups. */
+export function commandSteps(
+  spec: NormalizedSpec,
+  granted: ReadonlySet<Feature>,
+  caller: Pick<CallerFacts, 'architecture'>,
+  setGroups: boolean,
+): Step[] {
+  const { uid, gid, additionalGids } = spec.user;
+  const filter = (): Uint8Array =>
+    defaultFilter({ architecture: caller.architecture, capabilities: spec.capabilities });
+  return [
+    ...rlimitSteps(spec, granted),
+    { step: 'umask', umask: spec.umask },
+    { step: 'user', uid, gid, setgroups: setGroups, additionalGids: setGroups ? additionalGids : [] },
+    { step: 'capabilities', keep: spec.capabilities.map(knownCapability) },
+    { step: 'cwd', path: spec.cwd },
+    ...(hasFilter(spec, granted) ? [{ step: 'seccomp', filter: base64Of(filter()) } as const] : []),
+  ];
+}
+
+export function supervisorSteps(spec: NormalizedSpec, granted: ReadonlySet<Feature>): Step[] {
+  const { wallMs, outputBytes } = spec.limits;
+  const steps: Step[] = [];
+  if (wallMs !== undefined && granted.has('limits.wallMs')) steps.push({ step: 'limit-wall', milliseconds: wallMs });
+  if (outputBytes !== undefined && granted.has('limits.outputBytes'))
+    steps.push({ step: 'limit-output', bytes: outputBytes });
+  if (spec.terminal !== undefined) {
+    const size = spec.terminal === true ? { columns: 0, rows: 0 } : spec.terminal;
+    steps.push({ step: 'terminal', columns: size.columns, rows: size.rows });
+  }
+  return steps;
+}
+
+function rlimitSteps({ limits }: NormalizedSpec, granted: ReadonlySet<Feature>): Step[] {
+  const steps: Step[] = [];
+  const bound = (resource: number, soft: number | undefined, hard: number | undefined): void => {
+    steps.push({ step: 'rlimit', resource, soft, hard });
+  };
+  if (limits.cpuMs !== undefined && granted.has('limits.cpuMs')) {
+    // The kernel counts whole seconds; at the soft limit SIGXCPU, at the hard one SIGKILL.
+    const seconds = Math.ceil(limits.cpuMs / 1000);
+    bound(RLIMIT.cpuMs, seconds, seconds + 1);
+  }
+  if (limits.fileBytes !== undefined && granted.has('limits.fileBytes'))
+    bound(RLIMIT.fileBytes, limits.fileBytes, limits.fileBytes);
+  if (limits.stackBytes !== undefined && granted.has('limits.stackBytes'))
+    bound(RLIMIT.stackBytes, limits.stackBytes, limits.stackBytes);
+  if (granted.has('limits.coreBytes')) bound(RLIMIT.coreBytes, limits.coreBytes, limits.coreBytes);
+  if (limits.openFiles !== undefined && granted.has('limits.openFiles'))
+    bound(RLIMIT.openFiles, limits.openFiles, limits.openFiles);
+  else bound(RLIMIT.openFiles, OPEN_FILES_SOFT, undefined);
+  return steps;
+}
+
+function knownCapability(name: string): CapabilityName {
+  if (!isCapabilityName(name)) throw new InternalError(`no capability ${name}`);
+  return name;
+}
+
+const encoded = new WeakMap<Uint8Array, string>();
+
+/** The default filters are few and shared: each is written as text once. */
+function base64Of(filter: Uint8Array): string {
+  const known = encoded.get(filter);
+  if (known !== undefined) return known;
+  const text = Buffer.from(filter.buffer, filter.byteOffset, filter.byteLength).toString('base64');
+  encoded.set(filter, text);
+  return text;
+}

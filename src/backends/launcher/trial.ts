@@ -1,0 +1,63 @@
+// Whether a tool works here is found by running the smallest sandbox with it: a version number says little, and what a tool needs of a host shows
+// only when it asks for it.
+import { isSandboxError } from '../../errors/errors.ts';
+import type { Availability, Feature } from '../../features/feature.ts';
+import { callerFacts } from '../../host/facts.ts';
+import { nodeSpecHost } from '../../spec/host.ts';
+import { normalize } from '../../spec/normalize.ts';
+import type { Backend, BackendReport } from '../backend.ts';
+import type { LauncherPlan } from './steps.ts';
+import type { Mechanisms } from './tool.ts';
+
+/** Of an installed tool. */
+export interface TrialTool {
+  readonly program: string;
+  /** Debian's package. */
+  readonly package: string;
+}
+
+const TRIAL_TIMEOUT_MS = 60_000;
+
+export async function probeByTrial(
+  backend: Backend<LauncherPlan>,
+  mechanisms: Mechanisms,
+  tool: TrialTool,
+): Promise<BackendReport> {
+  const usable = await tryOnce(backend, tool);
+  const features = (Object.entries(mechanisms) as [Feature, string][]).map(
+    ([feature, mechanism]): [Feature, Availability] => [
+      feature,
+      usable.available ? { available: true, mechanism } : usable,
+    ],
+  );
+  return { backend: backend.name, usable, features: new Map(features) };
+}
+
+async function tryOnce(backend: Backend<LauncherPlan>, tool: TrialTool): Promise<Availability> {
+  const caller = callerFacts();
+  const file = caller.program(tool.program);
+  if (file === undefined) {
+    const remedy = `install ${tool.package}`;
+    return { available: false, because: `there is no ${tool.program} on PATH`, remedy };
+  }
+  const spec = normalize({ limits: { wallMs: TRIAL_TIMEOUT_MS } }, nodeSpecHost());
+  try {
+    const plan = backend.plan(spec, backend.recognized, caller);
+    const { ended } = backend.launch(plan, {
+      command: ['true'],
+      stdio: ['ignore', 'ignore', 'ignore'],
+      killSignal: 'SIGKILL',
+      gracePeriodMs: 0,
+    });
+    const { code } = await ended;
+    if (code === 0) return { available: true, mechanism: file };
+    return { available: false, because: `a trial sandbox of ${file} ended with ${code ?? 'no exit status'}` };
+  } catch (error) {
+    if (!isSandboxError(error)) throw error;
+    return {
+      available: false,
+      because: error.message,
+      ...(error.remedy === undefined ? {} : { remedy: error.remedy }),
+    };
+  }
+}
