@@ -10,8 +10,8 @@ export const mechanisms: Mechanisms = {
   'root.readonly': 'MS_RDONLY remount by bwrap',
   'root.writablePaths': 'bind mounts over a read-only root by bwrap',
   'mount.bind': 'bind mount by bwrap',
-  'mount.tmpfs': 'tmpfs with size= by bwrap',
-  'mount.proc': 'proc of the pid namespace, masked, by bwrap',
+  'mount.tmpfs': 'tmpfs by bwrap, size= and nr_inodes= by our init',
+  'mount.proc': 'proc of the pid namespace by bwrap, masked by our init',
   'mount.dev': 'tmpfs with six device nodes, own devpts and mqueue, by bwrap',
   workspace: 'bind mount by bwrap',
   hostname: 'sethostname in a uts namespace by bwrap',
@@ -25,6 +25,7 @@ export const mechanisms: Mechanisms = {
   'namespace.cgroup': 'cgroup namespace by bwrap',
   'network.none': 'network namespace with nothing but lo by bwrap',
   'network.host': "the host's network namespace",
+  'capabilities.keep': 'ambient capabilities of the user namespace of bwrap',
   'capabilities.drop': 'empty capability sets, locked securebits',
   terminal: "pseudo-terminal of the sandbox's devpts",
 };

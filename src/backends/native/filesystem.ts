@@ -197,11 +197,15 @@ function bind(
   };
 }
 
+/**
+ * Read-only says nothing of what is written to a device; it keeps a command that is root of the host, and so the owner of the host's own node, from
+ * changing its mode, owner and times, for which no capability is asked.
+ */
 function device(source: string, destination: string, flags: readonly MountFlag[] = []): Step {
   return {
     step: 'mount',
     kind: 'bind',
-    flags: ['nosuid', 'noexec', 'create', ...flags],
+    flags: ['readonly', 'nosuid', 'noexec', 'create', ...flags],
     sourceKind: 'file',
     source,
     destination,
