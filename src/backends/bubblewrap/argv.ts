@@ -1,16 +1,21 @@
 // A sandbox in the words of bubblewrap(1). Pure.
 import { directoriesAbove } from '../../spec/paths.ts';
 import type { NormalizedSpec } from '../../spec/types.ts';
-import { type BindEntry, type Layout, type LayoutEntry, TMPFS_BYTES } from '../layout.ts';
+import { type BindEntry, deviceNames, type Layout, type LayoutEntry, TMPFS_BYTES } from '../layout.ts';
 
 /** How things that are not made by bwrap come in: by their path, or by a descriptor that bwrap inherits. */
 export interface Naming {
   source(entry: BindEntry): readonly [how: 'path' | 'descriptor', word: string];
   /** A descriptor with the text; `undefined`: there is none, and no such file. */
   text(text: string): string | undefined;
+  /**
+   * Whether the terminals of /dev are left to an init of ours. For its own bwrap makes a second user namespace where the user is not uid 0, and then
+   * nobody inside has a say over the mounts any more.
+   */
+  readonly bareDev: boolean;
 }
 
-export const byPath: Naming = { source: ({ source }) => ['path', source], text: () => undefined };
+export const byPath: Naming = { source: ({ source }) => ['path', source], text: () => undefined, bareDev: false };
 
 /** Something that is made at a path inside. */
 interface Place {
@@ -76,7 +81,7 @@ function placesFor(entry: LayoutEntry, naming: Naming): Place[] {
     case 'proc':
       return [{ path: entry.destination, args: ['--proc', entry.destination] }];
     case 'dev':
-      return [devPlace(entry.destination)];
+      return [naming.bareDev ? bareDevPlace(entry.destination) : devPlace(entry.destination)];
     case 'symlink':
       return [{ path: entry.path, args: ['--symlink', entry.target, entry.path] }];
     case 'file': {
@@ -101,6 +106,25 @@ function bindPlace(entry: BindEntry, naming: Naming): Place {
 function tmpfsPlace(path: string, { mode, sizeBytes }: { readonly mode: number; readonly sizeBytes: number }): Place {
   const perms = ['--perms', mode.toString(8).padStart(4, '0')];
   return { path, args: [...perms, '--size', String(sizeBytes), '--tmpfs', path], empty: true };
+}
+
+function bareDevPlace(path: string): Place {
+  const link = (target: string, name: string): string[] => ['--symlink', target, `${path}/${name}`];
+  return {
+    path,
+    args: [
+      ...tmpfsPlace(path, { mode: 0o755, sizeBytes: 64 * 1024 }).args,
+      ...deviceNames.flatMap((name) => ['--dev-bind', `/dev/${name}`, `${path}/${name}`]),
+      ...link('/proc/self/fd', 'fd'),
+      ...link('/proc/self/fd/0', 'stdin'),
+      ...link('/proc/self/fd/1', 'stdout'),
+      ...link('/proc/self/fd/2', 'stderr'),
+      ...['--dir', `${path}/pts`],
+      ...link('pts/ptmx', 'ptmx'),
+      ...tmpfsPlace(`${path}/shm`, { mode: 0o1777, sizeBytes: TMPFS_BYTES }).args,
+      ...['--mqueue', `${path}/mqueue`],
+    ],
+  };
 }
 
 /** bwrap's own /dev is writable, and has no message queues; its shm is a part of it. */

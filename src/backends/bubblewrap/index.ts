@@ -30,6 +30,7 @@ export const bubblewrap: Backend<LauncherPlan> = {
     const filesystem = filesystemArgs(layout, {
       source: (entry) => ['descriptor', String(sources.add(entry))],
       text: (text) => String(sources.addText(text)),
+      bareDev: true,
     });
     return throughTool(spec, granted, caller, {
       backend: 'bubblewrap',

@@ -25,7 +25,6 @@ export const mechanisms: Mechanisms = {
   'namespace.cgroup': 'cgroup namespace by bwrap',
   'network.none': 'network namespace with nothing but lo by bwrap',
   'network.host': "the host's network namespace",
-  'capabilities.keep': 'ambient capabilities of the user namespace of bwrap',
   'capabilities.drop': 'empty capability sets, locked securebits',
   terminal: "pseudo-terminal of the sandbox's devpts",
 };
