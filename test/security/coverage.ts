@@ -61,7 +61,7 @@ export const coverage: readonly CoveredAttack[] = [
   {
     id: 'P03',
     attack: 'a destination spelt with dots, doubled and trailing slashes',
-    triedBy: ['test/unit/spec-normalize.test.ts'],
+    triedBy: ['separators-in-paths', 'test/unit/spec-normalize.test.ts'],
   },
   { id: 'P04', attack: 'the /dev of the root is a symlink', triedBy: ['symlinked-root'] },
   { id: 'P06', attack: 'the root replaces the terminal of the command by a symlink', later: missing },
@@ -90,7 +90,7 @@ export const coverage: readonly CoveredAttack[] = [
   { id: 'P22', attack: 'a working directory that lies outside of the root', triedBy: ['proc-escape'] },
   { id: 'P23', attack: 'a working directory that is missing', triedBy: ['test/conformance/cases-command.ts'] },
   { id: 'P25', attack: 'mounts made after the start, on either side', triedBy: ['proc-escape'] },
-  { id: 'P26', attack: 'five thousand mounts', later: missing },
+  { id: 'P26', attack: 'five thousand mounts', triedBy: ['many-mounts'] },
   {
     id: 'P27',
     attack: 'an overlay over a directory with mounts in it',
@@ -101,8 +101,12 @@ export const coverage: readonly CoveredAttack[] = [
     attack: 'a command forges the marks by which an overlay remembers what was removed',
     later: images,
   },
-  { id: 'P29', attack: 'paths with the separators of mount strings and mount options in them', later: missing },
-  { id: 'P31', attack: 'rename and link from one bind to another', later: missing },
+  {
+    id: 'P29',
+    attack: 'paths with the separators of mount strings and mount options in them',
+    triedBy: ['separators-in-paths', 'test/unit/spec-mount-string.test.ts'],
+  },
+  { id: 'P31', attack: 'rename and link from one bind to another', triedBy: ['rename-across-mounts'] },
   { id: 'P32', attack: 'symlinks, devices, holes and masses of files in what is copied out', later: images },
   { id: 'P33', attack: 'an output becomes a symlink while it is copied out', later: images },
   { id: 'P34', attack: 'a symlink in the way when the host tidies up with privilege', later: images },
