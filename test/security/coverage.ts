@@ -64,7 +64,11 @@ export const coverage: readonly CoveredAttack[] = [
     triedBy: ['separators-in-paths', 'test/unit/spec-normalize.test.ts'],
   },
   { id: 'P04', attack: 'the /dev of the root is a symlink', triedBy: ['symlinked-root'] },
-  { id: 'P06', attack: 'the root replaces the terminal of the command by a symlink', later: missing },
+  {
+    id: 'P06',
+    attack: 'the root replaces the terminal of the command by a symlink',
+    triedBy: ['false-terminal', 'symlinked-root'],
+  },
   { id: 'P07', attack: 'the /proc of the root is false', triedBy: ['symlinked-root'] },
   {
     id: 'P08',
@@ -145,16 +149,24 @@ export const coverage: readonly CoveredAttack[] = [
     later: { because: 'a spec cannot ask for a time namespace', broughtBy: 'time namespaces' },
   },
 
-  { id: 'I01', attack: 'dropping a group that is denied something, and using groups of the caller', later: missing },
+  {
+    id: 'I01',
+    attack: 'dropping a group that is denied something, and using groups of the caller',
+    triedBy: ['groups-of-the-caller'],
+  },
   {
     id: 'I02',
     attack: 'a capability that was left, or that the caller passes on',
-    triedBy: ['privilege-gain', 'test/conformance/cases-isolation.ts'],
+    triedBy: ['inherited-capabilities', 'privilege-gain', 'test/conformance/cases-isolation.ts'],
   },
   { id: 'I03', attack: 'a user namespace made from inside', triedBy: ['nested-namespaces'] },
   { id: 'I04', attack: 'a sandbox in a sandbox', later: missing },
   { id: 'I05', attack: 'privileges by execve', triedBy: ['privilege-gain', 'test/conformance/cases-isolation.ts'] },
-  { id: 'I06', attack: 'ids at the end of their range, and ids that are not mapped', later: missing },
+  {
+    id: 'I06',
+    attack: 'ids at the end of their range, and ids that are not mapped',
+    triedBy: ['ids-at-the-edge', 'test/unit/spec-normalize.test.ts'],
+  },
   {
     id: 'I07',
     attack: 'ranges of ids that are missing, empty or overlap',
