@@ -1,9 +1,9 @@
 // How a run is ended, and that all of it ends.
 import { spawnSync } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { readdirSync, readFileSync } from 'node:fs';
 import { expect } from 'vitest';
 import { wrap } from '../../src/index.ts';
+import { processesWith } from '../helpers/processes.ts';
 import type { Suite } from './describe-backend.ts';
 
 const LONG_MS = 600_000;
@@ -142,18 +142,5 @@ function wrapCases({ bench, always }: Suite): void {
     const { status, stderr } = spawnSync(missing.file, missing.args, { env: missing.env, encoding: 'utf8' });
     expect(status).toBe(127);
     expect(stderr).toContain('no-such-program');
-  });
-}
-
-/** Processes of this host whose command line has `marker`; those that only wait to be reaped have none any more. */
-function processesWith(marker: string): string[] {
-  return readdirSync('/proc').filter((name) => {
-    if (!/^\d+$/.test(name)) return false;
-    try {
-      return readFileSync(`/proc/${name}/cmdline`, 'latin1').includes(marker);
-    } catch {
-      // Gone between the two looks.
-      return false;
-    }
   });
 }
