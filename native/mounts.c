@@ -168,7 +168,9 @@ static void legacy_bind(const struct mount_step *at, int source, int target, uin
   if (mount(from, to, NULL, MS_BIND | (recursive ? MS_REC : 0UL), NULL) < 0) fail_mount(at, "mount");
   int mounted = path_open(new_root, at->path);
   if (mounted < 0) fail_mount(at, "openat2");
-  if (!sys_same_file(mounted, source)) {
+  int same = sys_same_file(mounted, source);
+  if (same < 0) fail_mount(at, "fstat");
+  if (same == 0) {
     errno = ESTALE;  // somebody moved the mount point meanwhile
     fail_mount(at, "mount");
   }
