@@ -18,10 +18,16 @@
 #define PLAN_DESCRIPTOR_MAX 65535u  // highest descriptor number that a plan may ask for
 #define PLAN_GROUPS_MAX 65536u     // NGROUPS_MAX
 #define PLAN_FILTER_MAX 4096u      // BPF_MAXINSNS
+#define PLAN_FORMATS_MAX 16u
+#define PLAN_FORMAT_NAME_MAX 63u
+#define PLAN_MAGIC_MAX 128u         // with its mask, written out as \xNN, it fits into one registration
+#define PLAN_INTERPRETER_MAX 255u   // BINPRM_BUF_SIZE less the NUL
 
 enum { PLAN_MAP_UID = 0, PLAN_MAP_GID = 1 };
 enum { PLAN_ROOT_TMPFS = 0, PLAN_ROOT_BIND = 1, PLAN_ROOT_OVERLAY = 2 };
 enum { PLAN_MOUNT_BIND = 0, PLAN_MOUNT_TMPFS, PLAN_MOUNT_PROC, PLAN_MOUNT_DEVPTS, PLAN_MOUNT_MQUEUE, PLAN_MOUNT_SYSFS, PLAN_MOUNT_KINDS };
+// Between the fields of a registration with binfmt_misc: nothing that stands in a path.
+#define BINFMT_SEPARATOR '\x01'
 enum { PLAN_SOURCE_ANY = 0, PLAN_SOURCE_DIRECTORY = 1, PLAN_SOURCE_FILE = 2 };
 enum {
   PLAN_MOUNT_READONLY = 1,
@@ -70,6 +76,7 @@ struct plan {
   uint32_t columns, rows;
   bool has_root, has_filter;
   bool joins_proc;  // a fresh proc is mounted
+  bool has_binfmt, binfmt_around;
   uint32_t uid, gid;
   bool has_user;
   uint32_t become_uid, become_gid;  // ids that init takes in its new user namespace

@@ -44,6 +44,8 @@ enum message_kind {
   MESSAGE_TERMINAL,  // carries the terminal's master descriptor
   MESSAGE_STARTED,
   MESSAGE_EXITED,  // value: the command's wait status
+  // beside the supervisor, see binfmt.c
+  MESSAGE_TABLE,  // value: descriptor
   // supervisor to init
   MESSAGE_GO,
   MESSAGE_SIGNAL_ALL,      // value: signal

@@ -23,6 +23,7 @@
   X(FILE, 28, "file")                        \
   X(SYSCTL, 29, "sysctl")                    \
   X(PIVOT, 30, "pivot")                      \
+  X(BINFMT, 32, "binfmt")                    \
   X(RLIMIT, 40, "rlimit")                    \
   X(UMASK, 41, "umask")                      \
   X(USER, 42, "user")                        \

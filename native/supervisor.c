@@ -15,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "binfmt.h"
 #include "relay.h"
 #include "run.h"
 #include "status.h"
@@ -305,6 +306,7 @@ static bool read_message(void) {
       self.ending.wait_status = incoming.message.value;
       self.ended_ns = now_ns();
       break;
+    case MESSAGE_TABLE:
     case MESSAGE_GO:
     case MESSAGE_SIGNAL_ALL:
     case MESSAGE_SIGNAL_COMMAND:
@@ -536,6 +538,10 @@ int supervise(struct run *run) {
   if (failed != NULL) return refuse(STEP_RELAY, NO_INDEX, failed, NULL);
   if (run->plan.has_terminal) prepare_terminal(run);
   if (!block_signals()) return refuse(STEP_SIGNALS, NO_INDEX, "sigprocmask", NULL);
+  if (!binfmt_around(&run->plan, &self.failure)) {
+    status_failed(&self.failure);
+    return EXIT_SANDBOX_FAILED;
+  }
   int ends[2];
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0) return refuse(STEP_CLONE, NO_INDEX, "socketpair", NULL);
   self.init = sys_clone(run->plan.namespaces);

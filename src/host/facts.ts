@@ -3,6 +3,7 @@ import type { CallerFacts, TopLevelEntry } from '../backends/backend.ts';
 import { InternalError } from '../errors/errors.ts';
 import { isInHostView, systemDirectories } from '../spec/host-view.ts';
 import { type Caller, thisProcess } from './caller.ts';
+import { type EmulationFacts, readEmulation } from './emulation.ts';
 import { readEntry, readEtcEntries } from './etc.ts';
 import { type HostFiles, hostFiles } from './files.ts';
 import { findHelper } from './userns.ts';
@@ -19,6 +20,7 @@ export function readCallerFacts(files: HostFiles, caller: Caller): CallerFacts {
   const topLevel = readTopLevel(files);
   let newuidmap: { readonly path: string | undefined } | undefined;
   let newgidmap: { readonly path: string | undefined } | undefined;
+  let emulation: EmulationFacts | undefined;
   return {
     uid: caller.uid,
     gid: caller.gid,
@@ -35,6 +37,10 @@ export function readCallerFacts(files: HostFiles, caller: Caller): CallerFacts {
       return newgidmap.path;
     },
     topLevel,
+    get emulation() {
+      emulation ??= readEmulation(files, caller.architecture);
+      return emulation;
+    },
     etcEntries: readEtcEntries(files, new Set(topLevel.map((entry) => entry.name))),
   };
 }

@@ -107,7 +107,7 @@ function negotiateAndPlan(spec: SandboxSpec, options: CallOptions): Soon<Prepare
   const chosen = options.backend ?? backendOfEnvironment();
   const needs = { descriptors: options.descriptors.size > 0, caller: callerFacts() };
   const request = { required: requirements(spec, needs), optional: options.optional, chosen };
-  return whenReady(candidatesFor(request), (candidates) => {
+  return whenReady(candidatesFor(request, spec), (candidates) => {
     const first = negotiate({ ...request, candidates });
     const normalized = normalize(spec, nodeSpecHost());
     // Only who has looked at the root knows that it lacks mount points, and a spec is looked at only when somebody can serve it.
@@ -128,14 +128,25 @@ function planWith(backend: Backend, spec: NormalizedSpec, { granted, skipped }: 
  * Nothing is probed where everything is required: the launch is its own probe, and only its failure is looked into. Where something may be
  * missing, it must be known beforehand what.
  */
-function candidatesFor(request: Omit<NegotiationRequest, 'candidates'>): Soon<Candidate<BackendName>[]> {
+function candidatesFor(
+  request: Omit<NegotiationRequest, 'candidates'>,
+  { architecture }: Pick<SandboxSpec, 'architecture'>,
+): Soon<Candidate<BackendName>[]> {
   if (request.optional !== 'all' && [...request.optional].length === 0) return [...registry];
   return Promise.all(
     registry.map(async (candidate) => {
       const asked = request.chosen === undefined ? !candidate.byNameOnly : request.chosen === candidate.name;
-      return asked ? { ...candidate, report: await probeBackend(await loadBackend(candidate.name)) } : candidate;
+      if (!asked) return candidate;
+      return { ...candidate, report: reportFor(await probeBackend(await loadBackend(candidate.name)), architecture) };
     }),
   );
+}
+
+/** That some other architecture is to be had helps nobody. */
+function reportFor(report: BackendReport, architecture: SandboxSpec['architecture']): BackendReport {
+  const answer = architecture === undefined ? undefined : report.architectures?.get(architecture);
+  if (answer === undefined) return report;
+  return { ...report, features: new Map([...report.features, ['architecture', answer]]) };
 }
 
 function backendOfEnvironment(): BackendName | undefined {
@@ -168,10 +179,10 @@ export function requestFor(call: CheckedCall, stdio: LaunchRequest['stdio']): La
  * The error to show for a launch that failed: where the host lacks what the plan needs, that is the reason, not the step it showed at.
  */
 export async function explainFailure(prepared: Prepared, error: unknown): Promise<unknown> {
-  if (!(error instanceof LaunchError) || error.step === 'exec') return error;
+  if (!(error instanceof LaunchError) || (error.step === 'exec' && !isForeign(prepared, error))) return error;
   let report: BackendReport;
   try {
-    report = await probeBackend(prepared.backend);
+    report = reportFor(await probeBackend(prepared.backend), prepared.spec.architecture);
   } catch (probeError) {
     // The launch failed first and says more; what the probe said is for whoever looks closer.
     if (isSandboxError(probeError) && error.cause === undefined) error.cause = probeError;
@@ -186,6 +197,11 @@ export async function explainFailure(prepared: Prepared, error: unknown): Promis
   }
   const missing = prepared.plan.applied.flatMap(({ feature }) => missingIn(report, feature));
   return missing.length === 0 ? error : new FeatureError(prepared.backend.name, missing, { cause: error });
+}
+
+/** A program of the architecture that was asked for, where all that should have run it is the kernel itself. */
+function isForeign({ plan }: Prepared, { reason }: LaunchError): boolean {
+  return reason === 'wrong-architecture' && plan.applied.some(({ feature }) => feature === 'architecture');
 }
 
 function missingIn(report: BackendReport, feature: Feature): MissingFeature[] {

@@ -6,8 +6,9 @@ import { type CapabilityName, isCapabilityName } from '../../spec/capabilities.t
 import type { IdMapping, NormalizedSpec } from '../../spec/types.ts';
 import type { BackendPlan, CallerFacts } from '../backend.ts';
 import { appliedFeatures } from './applied.ts';
+import { emulationNotes, emulationOf, formatStep } from './binfmt.ts';
 import { filesystemSteps } from './filesystem.ts';
-import type { NamespaceName, Step } from './steps.ts';
+import type { NamespaceName, PlanIdMapping, Step } from './steps.ts';
 
 export interface NativePlan {
   /** Everything but `termination`, `descriptor` and `exec`, which belong to the single call. */
@@ -29,15 +30,20 @@ export function planNative(
   refuseHostPrivilege(spec, caller);
   refuseGroups(spec);
   const filter = spec.seccomp === 'default' && granted.has('seccomp.default');
+  const emulation = granted.has('architecture') ? emulationOf(spec, caller) : undefined;
+  const formats = emulation === undefined ? undefined : formatStep(emulation, spec, caller);
   const steps: Step[] = [
     { step: 'namespaces', namespaces: namespacesOf(spec, granted) },
-    ...idMapSteps(spec, caller),
+    ...idMapSteps(spec, caller, formats?.around === true),
     ...supervisorSteps(spec, granted),
     ...(granted.has('hostname') && granted.has('namespace.uts')
       ? [{ step: 'hostname', hostname: spec.hostname } as const]
       : []),
     ...(spec.network === 'none' && granted.has('network.none') ? [{ step: 'loopback' } as const] : []),
     ...filesystemSteps(spec, caller, forbidsNesting(spec, caller, filter)),
+    // Last, for it covers the interpreter where it lies on the host, and no bind is to show that.
+    ...(formats === undefined ? [] : [formats]),
+    { step: 'pivot' },
     ...rlimitSteps(spec, granted),
     { step: 'umask', umask: spec.umask },
     {
@@ -60,8 +66,8 @@ export function planNative(
   ];
   return {
     backend: 'native',
-    applied: appliedFeatures(spec, granted),
-    notes: notesOf(spec, caller),
+    applied: appliedFeatures(spec, granted, emulation),
+    notes: [...notesOf(spec, caller), ...(emulation === undefined ? [] : emulationNotes(emulation))],
     detail: { steps, env: spec.env },
   };
 }
@@ -93,8 +99,14 @@ function namespacesOf(spec: NormalizedSpec, granted: ReadonlySet<Feature>): Name
   return names;
 }
 
-function idMapSteps(spec: NormalizedSpec, caller: CallerFacts): Step[] {
+/** `around`: the caller's one id is 0 in the user namespace that the sandbox's is made in. */
+function idMapSteps(spec: NormalizedSpec, caller: CallerFacts, around: boolean): Step[] {
   const { uid, gid, needsHelper } = spec.idMappings;
+  const planMapping = ({ containerID, hostID, size }: IdMapping): PlanIdMapping => ({
+    inside: containerID,
+    outside: around ? 0 : hostID,
+    size,
+  });
   return [
     {
       step: 'map-ids',
@@ -111,10 +123,6 @@ function idMapSteps(spec: NormalizedSpec, caller: CallerFacts): Step[] {
       helper: needsHelper ? caller.newgidmap : undefined,
     },
   ];
-}
-
-function planMapping({ containerID, hostID, size }: IdMapping): { inside: number; outside: number; size: number } {
-  return { inside: containerID, outside: hostID, size };
 }
 
 /** user_namespaces(7): an ordinary user who writes a gid map alone must give up setgroups(2) first. */
