@@ -13,7 +13,6 @@
 #include "sys.h"
 
 #define ENTRIES_BYTES 4096
-#define PROC_MAGIC 0x9fa0
 
 // -1 for "." and "..".
 static long descriptor_of(const char *name) {
@@ -31,7 +30,7 @@ static int open_list(void) {
   int list = open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (list < 0) return -1;
   struct statfs status;
-  if (fstatfs(list, &status) == 0 && status.f_type == PROC_MAGIC) return list;
+  if (fstatfs(list, &status) == 0 && status.f_type == SBX_PROC_MAGIC) return list;
   (void)close(list);
   errno = ENOSYS;
   return -1;

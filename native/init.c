@@ -32,6 +32,7 @@ static void wait_for_go(int socket_fd) {
   ssize_t got;
   do got = recv(socket_fd, &message, sizeof message, 0);
   while (got < 0 && errno == EINTR);
+  if (got < 0) fail(STEP_INIT, NO_INDEX, "recv", NULL);
   if (got != (ssize_t)sizeof message || message.kind != MESSAGE_GO) _exit(125);
 }
 
@@ -162,9 +163,11 @@ static void reap(int socket_fd, pid_t command) {
   for (;;) {
     pid_t reaped = waitpid(-1, &status, WNOHANG);
     if (reaped < 0 && errno == EINTR) continue;
-    if (reaped <= 0) return;
+    // There is the command at least to wait for.
+    if (reaped < 0) fail(STEP_INIT, NO_INDEX, "waitpid", NULL);
+    if (reaped == 0) return;
     if (reaped != command) continue;
-    (void)message_send(socket_fd, MESSAGE_EXITED, status);
+    if (!message_send(socket_fd, MESSAGE_EXITED, status)) fail(STEP_INIT, NO_INDEX, "send", NULL);
     _exit(0);
   }
 }
@@ -178,14 +181,19 @@ static _Noreturn void watch(int socket_fd, pid_t command) {
   struct pollfd watched[2] = {{.fd = socket_fd, .events = POLLIN}, {.fd = children, .events = POLLIN}};
   for (;;) {
     reap(socket_fd, command);
-    if (poll(watched, 2, -1) < 0 && errno != EINTR) _exit(125);
+    if (poll(watched, 2, -1) < 0) {
+      if (errno != EINTR) fail(STEP_INIT, NO_INDEX, "poll", NULL);
+      continue;
+    }
     struct signalfd_siginfo info;
-    if (watched[1].revents != 0 && read(children, &info, sizeof info) < 0 && errno != EAGAIN && errno != EINTR) _exit(125);
+    bool unread = watched[1].revents != 0 && read(children, &info, sizeof info) < 0;
+    if (unread && errno != EAGAIN && errno != EINTR) fail(STEP_INIT, NO_INDEX, "read", NULL);
     if (watched[0].revents == 0) continue;
     struct message message;
     ssize_t got = recv(socket_fd, &message, sizeof message, MSG_DONTWAIT);
     if (got == (ssize_t)sizeof message) pass_on(&message, command);
-    else if (got == 0 || (errno != EAGAIN && errno != EINTR)) _exit(125);
+    else if (got == 0) _exit(125);
+    else if (errno != EAGAIN && errno != EINTR) fail(STEP_INIT, NO_INDEX, "recv", NULL);
   }
 }
 
@@ -194,7 +202,7 @@ static _Noreturn void start_and_watch(const struct run *run, int socket_fd) {
   end_if_asked(socket_fd);
   pid_t command = start_command(run, socket_fd);
   give_up_privileges(socket_fd);
-  if (!message_send(socket_fd, MESSAGE_STARTED, 0)) _exit(125);
+  if (!message_send(socket_fd, MESSAGE_STARTED, 0)) fail(STEP_INIT, NO_INDEX, "send", NULL);
   watch(socket_fd, command);
 }
 

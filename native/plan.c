@@ -203,6 +203,7 @@ static const char *check_mount(struct plan *plan, struct reader *r) {
   if ((flags & ~(uint32_t)PLAN_MOUNT_FLAGS) != 0) return "unknown mount flags";
   if (source_kind > PLAN_SOURCE_FILE) return "unknown kind of source";
   if (kind == PLAN_MOUNT_BIND && !is_absolute(source)) return "the source is not absolute";
+  if ((flags & PLAN_MOUNT_REMOUNT) != 0 && kind != PLAN_MOUNT_TMPFS) return "a remount of what is no tmpfs";
   if (!is_absolute(destination)) return "the destination is not absolute";
   if (kind == PLAN_MOUNT_PROC) plan->joins_proc = true;
   return NULL;
@@ -231,8 +232,8 @@ static const char *check_file(struct plan *plan, struct reader *r) {
 
 static const char *check_sysctl(struct plan *plan, struct reader *r) {
   // In the initial user namespace these would be settings of the host.
-  if ((plan->namespaces & NEW_USER) == 0) return "sysctl without a user namespace";
-  if (!plan->joins_proc) return "sysctl before a fresh proc";
+  if ((plan->namespaces & NEW_USER) == 0 && !plan->has_tool) return "sysctl without a user namespace";
+  if (!plan->joins_proc && !plan->has_tool) return "sysctl before a fresh proc";
   const char *name = read_string(r);
   if (strncmp(name, "user/max_", 9) != 0 || strstr(name, "..") != NULL) return "not a sysctl of the user namespace";
   (void)read_string(r);
@@ -307,7 +308,10 @@ static const char *check_exec(struct plan *plan, struct reader *r) {
 }
 
 static const char *check_tool(struct plan *plan, struct reader *r) {
+  if (plan->has_root && plan->root_kind == PLAN_ROOT_HOST && (plan->namespaces & NEW_MOUNT) == 0) return "a tool's room needs a mount namespace";
   plan->has_tool = true;
+  // Inside it begins anew.
+  plan->has_root = false;
   return check_vectors(r, &plan->tool_argument_count, &plan->tool_environment_count, true);
 }
 
@@ -383,7 +387,18 @@ static const char *check_record(struct plan *plan, struct record *record) {
 static uint32_t phase_of(enum step step) { return (uint32_t)step / 20; }
 
 // What is done after a tool is done inside of what it makes.
-static bool may_follow_tool(enum step step) { return step == STEP_HOSTNAME || step == STEP_LOOPBACK; }
+static bool may_follow_tool(enum step step) {
+  switch (step) {
+    case STEP_HOSTNAME:
+    case STEP_LOOPBACK:
+    case STEP_ROOT:
+    case STEP_MOUNT:
+    case STEP_READONLY:
+    case STEP_MASK:
+    case STEP_SYSCTL: return true;
+    default: return false;
+  }
+}
 
 // Order between records: phases never go back, the root comes before any path, the pivot or the tool ends what is done outside, exec ends the plan.
 static const char *check_order(const struct plan *plan, const struct record *record, enum step previous) {
@@ -408,9 +423,7 @@ static const char *check_isolation(const struct plan *plan) {
   bool own_mounts = (plan->namespaces & NEW_MOUNT) != 0;
   if (plan->has_tool) {
     if (plan->has_pivot) return "a pivot and a tool";
-    if (!plan->has_root) return NULL;
-    if (plan->root_kind != PLAN_ROOT_HOST) return "a root of its own and a tool";
-    return own_mounts ? NULL : "a tool's room needs a mount namespace";
+    return plan->root_kind == PLAN_ROOT_HOST || plan->root_kind == PLAN_ROOT_TMPFS ? NULL : "a root of its own and a tool";
   }
   if (plan->sources > 0) return "sources without a tool";
   if (plan->root_kind == PLAN_ROOT_HOST) return "the host's root without a tool";

@@ -39,7 +39,8 @@ enum {
   PLAN_MOUNT_SOURCE_IN_ROOT = 128,
   PLAN_MOUNT_SOURCE_OF_ROOT = 256,
   PLAN_MOUNT_SOURCE_WITHOUT_LINKS = 512,
-  PLAN_MOUNT_FLAGS = 1023
+  PLAN_MOUNT_REMOUNT = 1024,  // of a tmpfs that a tool made: gives it its bounds
+  PLAN_MOUNT_FLAGS = 2047
 };
 
 // A window on bytes of the plan; `failed` sticks, so that a decoder may check once at its end.
@@ -75,7 +76,7 @@ struct plan {
   bool has_terminal;
   uint32_t columns, rows;
   bool has_root, has_filter, has_pivot;
-  uint32_t root_kind;
+  uint32_t root_kind;  // 0, PLAN_ROOT_TMPFS, where there is none
   bool joins_proc;  // a fresh proc is mounted
   uint32_t uid, gid;
   bool has_user;

@@ -132,6 +132,8 @@ struct sbx_cap_data {
 #define SBX_SECBIT_NO_CAP_AMBIENT_RAISE (1U << 6)
 #define SBX_SECBIT_LOCKS ((1U << 1) | (1U << 3) | (1U << 5) | (1U << 7))
 
+#define SBX_PROC_MAGIC 0x9fa0      // statfs(2)
+#define SBX_TMPFS_MAGIC 0x01021994
 #define SBX_MFD_CLOEXEC 1U        // memfd_create(2), 3.17
 #define SBX_MFD_ALLOW_SEALING 2U
 #define SBX_KEYCTL_JOIN_SESSION_KEYRING 1  // keyctl(2)

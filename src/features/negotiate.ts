@@ -23,6 +23,8 @@ export interface NegotiationRequest<Name extends string = string> {
   readonly candidates: readonly Candidate<Name>[];
   /** This backend and no other. */
   readonly chosen?: string | undefined;
+  /** What a feature is needed for in this very spec, where that is not plain: for the message. */
+  readonly needs?: ReadonlyMap<Feature, string>;
 }
 
 export interface Agreement<Name extends string = string> {
@@ -68,6 +70,10 @@ function consider<Name extends string>(
     return { backend, because: report.usable.because, remedy: report.usable.remedy, missing: [] };
   }
   const optional = request.optional === 'all' ? undefined : new Set(request.optional);
+  const because = (reason: string, feature: Feature): string => {
+    const need = request.needs?.get(feature);
+    return need === undefined ? reason : `${reason}; ${need}`;
+  };
   const granted = new Set<Feature>();
   const skipped: { feature: Feature; because: string }[] = [];
   const missing: MissingFeature[] = [];
@@ -75,13 +81,13 @@ function consider<Name extends string>(
     const availability = offer(feature, candidate, request.candidates);
     if (availability.available) granted.add(feature);
     else if (optional === undefined || optional.has(feature)) skipped.push({ feature, because: availability.because });
-    else missing.push({ feature, because: availability.because, remedy: availability.remedy });
+    else missing.push({ feature, because: because(availability.because, feature), remedy: availability.remedy });
   }
   if (missing.length === 0) return { backend, granted, skipped };
-  const because = missing.map(
+  const reasons = missing.map(
     (lack) => `${lack.feature}: ${lack.because}${lack.remedy === undefined ? '' : ` (${lack.remedy})`}`,
   );
-  return { backend, because: because.join(', '), remedy: undefined, missing };
+  return { backend, because: reasons.join(', '), remedy: undefined, missing };
 }
 
 function offer(feature: Feature, { name, recognized, report }: Candidate, all: readonly Candidate[]): Availability {

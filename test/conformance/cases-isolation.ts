@@ -41,6 +41,7 @@ function namespaceCases({ bench, promise }: Suite): void {
     ['uts', 'uts'],
     ['cgroup', 'cgroup'],
     ['network', 'net'],
+    ['user', 'user'],
   ] as const) {
     promise([`namespace.${namespace}`, 'mount.proc'], `the ${namespace} namespace is not the host's`, async () => {
       const link = `/proc/self/ns/${file}`;

@@ -88,6 +88,8 @@ export const mountFlags = {
   sourceOfRoot: 256,
   /** `source` was resolved already: a symlink in it is somebody's trick, and refused. */
   sourceWithoutLinks: 512,
+  /** Not a new mount, but new options for a tmpfs that a tool made. */
+  remount: 1024,
 } as const;
 export type MountFlag = keyof typeof mountFlags;
 
