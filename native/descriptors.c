@@ -14,14 +14,6 @@
 
 #define ENTRIES_BYTES 4096
 
-// getdents64(2): a record is these fields, the name with a NUL, and padding.
-struct entry_head {
-  uint64_t inode;
-  int64_t offset;
-  uint16_t length;
-  uint8_t type;
-} __attribute__((packed));
-
 // -1 for "." and "..".
 static long descriptor_of(const char *name) {
   long number = 0;
@@ -45,8 +37,8 @@ static int open_list(void) {
 }
 
 static bool visit_entries(const char *entries, size_t length, int list, unsigned first, unsigned last, bool (*visit)(int descriptor)) {
-  for (size_t at = 0; at + sizeof(struct entry_head) < length;) {
-    struct entry_head head;
+  for (size_t at = 0; at + sizeof(struct sbx_dirent) < length;) {
+    struct sbx_dirent head;
     memcpy(&head, entries + at, sizeof head);
     long number = descriptor_of(entries + at + sizeof head);
     if (number != list && number >= (long)first && number <= (long)last && !visit((int)number)) return false;

@@ -123,9 +123,10 @@ static _Noreturn void become_tool(const struct run *run, int socket_fd) {
 static pid_t start_command(const struct run *run, int socket_fd) {
   int terminal = open_terminal(run, socket_fd);
   if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0) fail(STEP_INIT, NO_INDEX, "prctl(PR_SET_DUMPABLE)", NULL);
+  pid_t init = getpid();
   pid_t command = sys_clone(CLONE_VFORK);
   if (command < 0) fail(STEP_FORK, NO_INDEX, "clone", NULL);
-  if (command == 0) command_main(run, socket_fd, terminal);
+  if (command == 0) command_main(run, socket_fd, init, terminal);
   return command;
 }
 

@@ -18,6 +18,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "entered.h"
 #include "paths.h"
 #include "report.h"
 #include "submounts.h"
@@ -322,6 +323,7 @@ void mounts_root(struct record *record) {
   if (kind == PLAN_ROOT_CHROOT) {
     new_root = open_source(&at, source, PLAN_SOURCE_DIRECTORY, PLAN_MOUNT_SOURCE_WITHOUT_LINKS);
     only_entered = true;
+    if (!entered_is_harmless(new_root, source, &at.path)) fail_mount(&at, "fstatat");
     return;
   }
   int base = open_root(&at, "/");

@@ -97,6 +97,14 @@ struct sbx_sock_fprog {
   const struct sbx_sock_filter *filter;
 };
 
+// getdents64(2): a record is these fields, the name with a NUL, and padding.
+struct sbx_dirent {
+  uint64_t inode;
+  int64_t next;  // for lseek(2): where the record after this one is
+  uint16_t length;
+  uint8_t type;
+} __attribute__((packed));
+
 // prlimit(2): 64 bits on every architecture; all ones is RLIM_INFINITY.
 struct sbx_rlimit {
   uint64_t soft;
