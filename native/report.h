@@ -47,7 +47,7 @@ enum message_kind {
   // supervisor to init
   MESSAGE_PLAN,        // to init inside of a tool: carries the plan
   MESSAGE_DESCRIPTOR,  // the same: carries one of the command's
-  MESSAGE_GO,
+  MESSAGE_GO,          // value, inside of a tool: columns of a terminal in the upper half, rows in the lower
   MESSAGE_SIGNAL_ALL,      // value: signal
   MESSAGE_SIGNAL_COMMAND,  // value: signal
   MESSAGE_SIGNAL_GROUP,    // value: signal, to the command's process group
