@@ -166,7 +166,7 @@ async function agreeByProbing(request: Request): Promise<Agreement<BackendName>>
     const report = reportFor(await reportOf(candidate.name), request.architecture);
     candidates[index] = { ...candidate, report };
     try {
-      return negotiate({ ...request, candidates: [{ ...candidate, report }], chosen: candidate.name });
+      return negotiate({ ...request, candidates, chosen: candidate.name });
     } catch (error) {
       if (!(error instanceof FeatureError || error instanceof BackendError)) throw error;
     }
