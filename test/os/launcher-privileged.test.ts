@@ -14,7 +14,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
-import { encodePlan } from '../../src/backends/native/encode.ts';
+import { encodePlan } from '../../src/backends/launcher/encode.ts';
 import { type Bench, defaultSteps, makeBench, ORDINARY_ID } from '../helpers/native-plan.ts';
 import { requires } from '../helpers/requires.ts';
 
