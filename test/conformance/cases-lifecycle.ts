@@ -3,8 +3,8 @@ import { spawn, spawnSync } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { expect } from 'vitest';
 import { wrap } from '../../src/index.ts';
-import { processesWith } from '../helpers/processes.ts';
 import { until } from '../helpers/cli.ts';
+import { processesWith } from '../helpers/processes.ts';
 import { ensureBuilt, index } from '../security/in-node.ts';
 import type { Suite } from './describe-backend.ts';
 

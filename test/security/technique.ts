@@ -8,6 +8,7 @@ import { type Feature, features } from '../../src/features/feature.ts';
 import { run } from '../../src/index.ts';
 import { asking } from '../conformance/asking.ts';
 import { Bench } from '../conformance/bench.ts';
+import { whyRootAlone } from '../helpers/root-alone.ts';
 import { asTrial } from '../helpers/trial.ts';
 import { skip } from './skip.ts';
 
@@ -44,8 +45,9 @@ export function describeAttacks(techniques: readonly Technique[]): void {
 function attack({ name, attacks, only, cases }: Technique, bench: Bench): void {
   const trial = { table: 'attacks', backend: bench.backend, rows: [name] } as const;
   const missing = attacks.filter((feature) => !bench.recognized.has(feature));
+  const closed = whyRootAlone(bench.backend);
   if (missing.length === 0) {
-    const elsewhere = only !== undefined && only.backend !== bench.backend ? only.because : undefined;
+    const elsewhere = only !== undefined && only.backend !== bench.backend ? only.because : closed;
     for (const [title, body] of Object.entries(cases)) {
       test(title, asTrial({ ...trial, kind: 'trial' }), async () => {
         if (elsewhere !== undefined) skip(elsewhere);
@@ -56,6 +58,7 @@ function attack({ name, attacks, only, cases }: Technique, bench: Bench): void {
   }
   const title = `${missing.join(', ')}: not promised, so asking is refused`;
   test(title, asTrial({ ...trial, kind: 'refusal' }), async () => {
+    if (closed !== undefined) skip(closed);
     for (const feature of missing) {
       const { spec, options } = asking[feature]?.(bench.makeDirectory('empty-root')) ?? { spec: {} };
       const optional = features.filter((other) => other !== feature);
