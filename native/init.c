@@ -17,6 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "binfmt.h"
 #include "mounts.h"
 #include "network.h"
 #include "run.h"
@@ -53,7 +54,7 @@ static void bring_loopback_up(const struct record *record) {
   if (loopback_up() < 0) fail(record->step, record->index, "netlink(RTM_NEWLINK)", NULL);
 }
 
-static void perform(struct record *record) {
+static void perform(const struct plan *plan, struct record *record) {
   switch (record->step) {
     case STEP_HOSTNAME: set_hostname(record); break;
     case STEP_LOOPBACK: bring_loopback_up(record); break;
@@ -68,6 +69,7 @@ static void perform(struct record *record) {
     case STEP_PIVOT: mounts_pivot(record); break;
     case STEP_SOURCE: tool_open_source(record); break;
     case STEP_CONTENT: tool_open_content(record); break;
+    case STEP_BINFMT: binfmt_inside(plan, record); break;
     default: break;  // of another phase
   }
 }
@@ -111,7 +113,7 @@ static _Noreturn void become_tool(const struct run *run, int socket_fd) {
   struct record record;
   while (plan_next(&cursor, &record)) {
     if (record.step == STEP_TOOL) tool_execute(run, &record, socket_fd);
-    perform(&record);
+    perform(&run->plan, &record);
   }
   errno = EINVAL;
   fail(STEP_TOOL, NO_INDEX, "execve", NULL);
@@ -128,13 +130,15 @@ static pid_t start_command(const struct run *run, int socket_fd) {
   return command;
 }
 
-// From here on init needs one privilege: to signal processes of the sandbox that changed their uid. And it holds nothing open but the socket, so
-// that the command's streams end with the command.
+// From here on init needs one privilege: to signal processes of the sandbox that changed their uid. And it holds nothing open but the socket, and
+// the table of formats where there is one, so that the command's streams end with the command.
 static void give_up_privileges(int socket_fd) {
   (void)close(0);
   (void)close(1);
   (void)close(2);
-  if (!descriptors_close_except(&socket_fd, 1)) fail(STEP_INIT, NO_INDEX, "close_range", NULL);
+  int table = binfmt_descriptor();
+  int open_on[2] = {table < socket_fd ? table : socket_fd, table < socket_fd ? socket_fd : table};  // -1 counts for nothing
+  if (!descriptors_close_except(open_on, 2)) fail(STEP_INIT, NO_INDEX, "close_range", NULL);
   if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) fail(STEP_INIT, NO_INDEX, "prctl(PR_SET_NO_NEW_PRIVS)", NULL);
   uint64_t effective, permitted, inheritable;
   if (sys_capget(&effective, &permitted, &inheritable) < 0) fail(STEP_INIT, NO_INDEX, "capget", NULL);
@@ -216,7 +220,7 @@ _Noreturn void init_main(const struct run *run, int socket_fd) {
   if (run->plan.has_tool) become_tool(run, socket_fd);
   struct cursor cursor = plan_start(&run->plan);
   struct record record;
-  while (plan_next(&cursor, &record)) perform(&record);
+  while (plan_next(&cursor, &record)) perform(&run->plan, &record);
   start_and_watch(run, socket_fd);
 }
 
@@ -227,7 +231,7 @@ _Noreturn void init_inside(const struct run *run, int socket_fd) {
   struct record record;
   bool inside = false;
   while (plan_next(&cursor, &record)) {
-    if (inside) perform(&record);
+    if (inside) perform(&run->plan, &record);
     if (record.step == STEP_TOOL) inside = true;
   }
   start_and_watch(run, socket_fd);

@@ -240,6 +240,52 @@ static const char *check_sysctl(struct plan *plan, struct reader *r) {
   return NULL;
 }
 
+// What binfmt_misc takes for a name: the name of a file in its table. The separator of a registration is BINFMT_SEPARATOR.
+static bool is_format_name(const char *name) {
+  size_t length = strlen(name);
+  if (length == 0 || length > PLAN_FORMAT_NAME_MAX || name[0] == '.') return false;
+  for (; *name != '\0'; name++) {
+    bool letter = (*name >= 'a' && *name <= 'z') || (*name >= 'A' && *name <= 'Z') || (*name >= '0' && *name <= '9');
+    if (!letter && strchr("-_.", *name) == NULL) return false;
+  }
+  return true;
+}
+
+// F: the interpreter is opened at registration, so that it need not be inside, nor can anything inside take its place. C would take credentials
+// from the program and is not for us.
+static bool are_format_flags(const char *flags) { return strspn(flags, "FOP") == strlen(flags) && strchr(flags, 'F') != NULL; }
+
+static const char *check_format(struct reader *r) {
+  if (!is_format_name(read_string(r))) return "not a name for a format";
+  const char *interpreter = read_string(r);
+  if (!is_absolute(interpreter)) return "the interpreter is not absolute";
+  if (strlen(interpreter) > PLAN_INTERPRETER_MAX || strchr(interpreter, BINFMT_SEPARATOR) != NULL) return "not a path for an interpreter";
+  if (!are_format_flags(read_string(r))) return "unknown flags of a format, or none that opens the interpreter";
+  uint32_t magic = read_u32(r);
+  (void)read_bytes(r, magic);
+  uint32_t mask = read_u32(r);
+  (void)read_bytes(r, mask);
+  if (magic == 0 || magic > PLAN_MAGIC_MAX || magic != mask) return "length of magic or mask out of range";
+  return NULL;
+}
+
+static const char *check_binfmt(struct plan *plan, struct reader *r) {
+  if (plan->has_binfmt) return "more than one binfmt record";
+  plan->has_binfmt = true;
+  // In the caller's user namespace the table would be the caller's, or the host's.
+  if ((plan->namespaces & 0x10000000u) == 0) return "binfmt without a user namespace";
+  uint32_t around = read_u32(r);
+  uint32_t count = read_u32(r);
+  if (around > 1) return "unknown place for a table of formats";
+  if (count > PLAN_FORMATS_MAX) return "number of formats out of range";
+  plan->binfmt_around = around == 1;
+  for (uint32_t i = 0; i < count && !r->failed; i++) {
+    const char *reason = check_format(r);
+    if (reason != NULL && !r->failed) return reason;
+  }
+  return NULL;
+}
+
 static const char *check_nothing(struct plan *plan, struct reader *r) {
   (void)plan;
   (void)r;
@@ -361,6 +407,7 @@ static const char *check_record(struct plan *plan, struct record *record) {
     case STEP_SOURCE: return check_source(plan, r);
     case STEP_CONTENT: return check_content(plan, r);
     case STEP_TOOL: return check_tool(plan, r);
+    case STEP_BINFMT: return check_binfmt(plan, r);
     case STEP_RLIMIT: return check_rlimit(plan, r);
     case STEP_UMASK: return check_umask(plan, r);
     case STEP_USER: return check_user(plan, r);

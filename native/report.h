@@ -44,6 +44,8 @@ enum message_kind {
   MESSAGE_TERMINAL,  // carries the terminal's master descriptor
   MESSAGE_STARTED,
   MESSAGE_EXITED,  // value: the command's wait status
+  // beside the supervisor, see binfmt.c
+  MESSAGE_TABLE,  // value: descriptor
   // supervisor to init
   MESSAGE_PLAN,        // to init inside of a tool: carries the plan
   MESSAGE_DESCRIPTOR,  // the same: carries one of the command's

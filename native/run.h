@@ -58,6 +58,8 @@ _Noreturn void command_main(const struct run *run, int socket_fd, pid_t init, in
 
 // userns.c: writes one id map of the process; false fills `failure` in.
 bool map_ids(struct record *record, pid_t pid, struct failure *failure);
+// Puts this process into a user namespace of its own, where the caller is uid 0 and gid 0 and nobody else exists; false fills `failure` in.
+bool userns_enter(const struct record *record, struct failure *failure);
 
 // descriptors.c
 // Marks every descriptor from `first` on close-on-exec, whatever this process inherited; false with errno.

@@ -17,6 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "binfmt.h"
 #include "complaints.h"
 #include "relay.h"
 #include "run.h"
@@ -335,6 +336,7 @@ static bool read_message(int *socket_fd) {
       break;
     case MESSAGE_PLAN:
     case MESSAGE_DESCRIPTOR:
+    case MESSAGE_TABLE:
     case MESSAGE_GO:
     case MESSAGE_SIGNAL_ALL:
     case MESSAGE_SIGNAL_COMMAND:
@@ -669,6 +671,10 @@ int supervise(struct run *run) {
   if (failed != NULL) return refuse(STEP_RELAY, NO_INDEX, failed, NULL);
   if (run->plan.has_terminal) prepare_terminal(run);
   if (!block_signals()) return refuse(STEP_SIGNALS, NO_INDEX, "sigprocmask", NULL);
+  if (!binfmt_around(&run->plan, &self.failure)) {
+    status_failed(&self.failure);
+    return EXIT_SANDBOX_FAILED;
+  }
   if (self.sweeps && prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0) return refuse(STEP_CLONE, NO_INDEX, "prctl(PR_SET_CHILD_SUBREAPER)", NULL);
   failed = run->plan.has_tool ? prepare_tool(run) : NULL;
   if (failed != NULL) return refuse(STEP_TOOL, NO_INDEX, failed, NULL);

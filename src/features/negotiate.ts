@@ -44,6 +44,7 @@ export function negotiate<Name extends string>(request: NegotiationRequest<Name>
     chosen === undefined ? byNameOnly !== true : name === chosen,
   );
   if (chosen !== undefined && eligible.length === 0) throw unknownBackend(chosen, candidates);
+  if (eligible.length > 1) refuseUnserved(request, eligible);
   const refusals: Refusal[] = [];
   for (const candidate of eligible) {
     const answer = consider(candidate, request);
@@ -51,6 +52,32 @@ export function negotiate<Name extends string>(request: NegotiationRequest<Name>
     refusals.push(answer);
   }
   throw refuse(refusals);
+}
+
+/** What nobody's code knows is refused once, and not by each candidate in turn. */
+function refuseUnserved<Name extends string>(
+  request: NegotiationRequest<Name>,
+  [preferred]: readonly Candidate<Name>[],
+): void {
+  if (preferred === undefined || request.optional === 'all') return;
+  const optional = new Set(request.optional);
+  const unserved = [...request.required].filter(
+    (feature) => !optional.has(feature) && !request.candidates.some(({ recognized }) => recognized.has(feature)),
+  );
+  if (unserved.length === 0) return;
+  throw new FeatureError(
+    preferred.name,
+    unserved.map((feature) => ({ feature, because: offerOf(feature, preferred, request) })),
+  );
+}
+
+function offerOf<Name extends string>(
+  feature: Feature,
+  candidate: Candidate<Name>,
+  { candidates }: NegotiationRequest<Name>,
+): string {
+  const answer = offer(feature, candidate, candidates);
+  return answer.available ? '' : answer.because;
 }
 
 interface Refusal {
@@ -84,10 +111,16 @@ function consider<Name extends string>(
     else missing.push({ feature, because: because(availability.because, feature), remedy: availability.remedy });
   }
   if (missing.length === 0) return { backend, granted, skipped };
-  const reasons = missing.map(
-    (lack) => `${lack.feature}: ${lack.because}${lack.remedy === undefined ? '' : ` (${lack.remedy})`}`,
-  );
-  return { backend, because: reasons.join(', '), remedy: undefined, missing };
+  return { backend, because: shortReasons(missing, candidate), remedy: undefined, missing };
+}
+
+/** Of one candidate among several: what it does not know is listed, what this host lacks is explained. */
+function shortReasons(missing: readonly MissingFeature[], { recognized }: Candidate): string {
+  const unknown = missing.filter(({ feature }) => !recognized.has(feature)).map(({ feature }) => feature);
+  const lacking = missing
+    .filter(({ feature }) => recognized.has(feature))
+    .map(({ feature, because, remedy }) => `${feature}: ${because}${remedy === undefined ? '' : ` (${remedy})`}`);
+  return [...(unknown.length === 0 ? [] : [`it does not serve ${unknown.join(', ')}`]), ...lacking].join(', ');
 }
 
 function offer(feature: Feature, { name, recognized, report }: Candidate, all: readonly Candidate[]): Availability {

@@ -36,7 +36,7 @@ export interface Prepared {
   readonly plan: BackendPlan;
   readonly enforcement: Enforcement;
   /** What was asked for, to ask others when this backend fails. */
-  readonly request: Omit<NegotiationRequest<BackendName>, 'candidates'>;
+  readonly request: Request;
 }
 
 export interface CheckedCall {
@@ -109,7 +109,12 @@ function isEmpty(spec: unknown): boolean {
 function negotiateAndPlan(spec: SandboxSpec, options: CallOptions): Soon<Prepared> {
   const chosen = options.backend ?? backendOfEnvironment();
   const needs = { descriptors: options.descriptors.size > 0, caller: callerFacts() };
-  const request = { required: requirements(spec, needs), optional: options.optional, chosen };
+  const request = {
+    required: requirements(spec, needs),
+    optional: options.optional,
+    chosen,
+    architecture: spec.architecture,
+  };
   return whenReady(agree(request), (first) => {
     const normalized = normalize(spec, nodeSpecHost());
     // Only who has looked at the root knows that it lacks mount points, and a spec is looked at only when somebody can serve it.
@@ -138,7 +143,9 @@ function planWith(
   return { spec, backend, plan, enforcement: { backend: backend.name, applied: plan.applied, skipped }, request };
 }
 
-type Request = Omit<NegotiationRequest<BackendName>, 'candidates'>;
+type Request = Omit<NegotiationRequest<BackendName>, 'candidates'> & {
+  readonly architecture?: SandboxSpec['architecture'] | undefined;
+};
 
 /**
  * Nothing is probed where everything is required: the launch is its own probe, and only its failure is looked into. Where something may be
@@ -156,10 +163,10 @@ async function agreeByProbing(request: Request): Promise<Agreement<BackendName>>
   for (const [index, candidate] of registry.entries()) {
     const asked = request.chosen === undefined ? !candidate.byNameOnly : request.chosen === candidate.name;
     if (!asked) continue;
-    const report = await reportOf(candidate.name);
+    const report = reportFor(await reportOf(candidate.name), request.architecture);
     candidates[index] = { ...candidate, report };
     try {
-      return negotiate({ ...request, candidates: [{ ...candidate, report }], chosen: candidate.name });
+      return negotiate({ ...request, candidates, chosen: candidate.name });
     } catch (error) {
       if (!(error instanceof FeatureError || error instanceof BackendError)) throw error;
     }
@@ -183,6 +190,13 @@ export async function reportOf(name: BackendName): Promise<BackendReport> {
 
 /** Set by the first launch that failed for want of something that this host does not have. */
 let foundWanting = false;
+
+/** That some other architecture is to be had helps nobody. */
+function reportFor(report: BackendReport, architecture: SandboxSpec['architecture']): BackendReport {
+  const answer = architecture === undefined ? undefined : report.architectures?.get(architecture);
+  if (answer === undefined) return report;
+  return { ...report, features: new Map([...report.features, ['architecture', answer]]) };
+}
 
 function backendOfEnvironment(): BackendName | undefined {
   const given = process.env['SANDBOXLIB_BACKEND'];
@@ -214,10 +228,10 @@ export function requestFor(call: CheckedCall, stdio: LaunchRequest['stdio']): La
  * The error to show for a launch that failed: where the host lacks what the plan needs, that is the reason, not the step it showed at.
  */
 export async function explainFailure(prepared: Prepared, error: unknown): Promise<unknown> {
-  if (!(error instanceof LaunchError) || error.step === 'exec') return error;
+  if (!(error instanceof LaunchError) || (error.step === 'exec' && !isForeign(prepared, error))) return error;
   let report: BackendReport;
   try {
-    report = await probeBackend(prepared.backend);
+    report = reportFor(await probeBackend(prepared.backend), prepared.spec.architecture);
   } catch (probeError) {
     // The launch failed first and says more; what the probe said is for whoever looks closer.
     if (isSandboxError(probeError) && error.cause === undefined) error.cause = probeError;
@@ -248,6 +262,11 @@ async function explainToAll(prepared: Prepared, error: LaunchError): Promise<unk
     if (isSandboxError(refusal)) refusal.cause = error;
     return refusal;
   }
+}
+
+/** A program of the architecture that was asked for, where all that should have run it is the kernel itself. */
+function isForeign({ plan }: Prepared, { reason }: LaunchError): boolean {
+  return reason === 'wrong-architecture' && plan.applied.some(({ feature }) => feature === 'architecture');
 }
 
 function missingIn(report: BackendReport, feature: Feature): MissingFeature[] {

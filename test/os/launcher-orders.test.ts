@@ -4,8 +4,8 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { constants } from 'node:os';
 import type { Duplex } from 'node:stream';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { encodePlan } from '../../src/backends/native/encode.ts';
-import { parseStatusLine, type StatusLine } from '../../src/backends/native/status.ts';
+import { encodePlan } from '../../src/backends/launcher/encode.ts';
+import { parseStatusLine, type StatusLine } from '../../src/backends/launcher/status.ts';
 import { type Bench, defaultSteps, makeBench } from '../helpers/native-plan.ts';
 import { requires } from '../helpers/requires.ts';
 

@@ -20,7 +20,15 @@ export interface Technique {
   /** For what is a part of one backend and no other, such as the launcher. */
   readonly only?: { readonly backend: BackendName; readonly because: string };
   /** Each by what must hold. */
-  readonly cases: Readonly<Record<string, (bench: Bench) => Promise<void>>>;
+  readonly cases: Readonly<Record<string, Case>>;
+}
+
+export type Body = (bench: Bench) => Promise<void>;
+export type Case = Body | { readonly needs: readonly Feature[]; readonly body: Body };
+
+/** A case that asks for more than what its technique attacks. A backend that does not promise that must refuse to be asked for it. */
+export function needing(needs: readonly Feature[], body: Body): Case {
+  return { needs, body };
 }
 
 /** Every technique against every backend, as whoever runs the test. */
@@ -45,10 +53,15 @@ export function describeAttacks(techniques: readonly Technique[]): void {
 function attack({ name, attacks, only, cases }: Technique, bench: Bench): void {
   const trial = { table: 'attacks', backend: bench.backend, rows: [name] } as const;
   const missing = attacks.filter((feature) => !bench.recognized.has(feature));
-  const closed = whyRootAlone(bench.backend);
   if (missing.length === 0) {
-    const elsewhere = only !== undefined && only.backend !== bench.backend ? only.because : closed;
-    for (const [title, body] of Object.entries(cases)) {
+    const elsewhere = only !== undefined && only.backend !== bench.backend ? only.because : whyRootAlone(bench.backend);
+    for (const [title, given] of Object.entries(cases)) {
+      const { needs, body } = typeof given === 'function' ? { needs: [], body: given } : given;
+      const lacking = needs.filter((feature) => !bench.recognized.has(feature));
+      if (lacking.length > 0) {
+        test(title, asTrial({ ...trial, kind: 'refusal' }), () => expectRefusals(lacking, bench));
+        continue;
+      }
       test(title, asTrial({ ...trial, kind: 'trial' }), async () => {
         if (elsewhere !== undefined) skip(elsewhere);
         await body(bench);
@@ -57,13 +70,16 @@ function attack({ name, attacks, only, cases }: Technique, bench: Bench): void {
     return;
   }
   const title = `${missing.join(', ')}: not promised, so asking is refused`;
-  test(title, asTrial({ ...trial, kind: 'refusal' }), async () => {
-    if (closed !== undefined) skip(closed);
-    for (const feature of missing) {
-      const { spec, options } = asking[feature]?.(bench.makeDirectory('empty-root')) ?? { spec: {} };
-      const optional = features.filter((other) => other !== feature);
-      const asked = run(['true'], spec, { ...options, backend: bench.backend, optional });
-      await expect(asked, feature).rejects.toBeInstanceOf(FeatureError);
-    }
-  });
+  test(title, asTrial({ ...trial, kind: 'refusal' }), () => expectRefusals(missing, bench));
+}
+
+async function expectRefusals(missing: readonly Feature[], bench: Bench): Promise<void> {
+  const closed = whyRootAlone(bench.backend);
+  if (closed !== undefined) skip(closed);
+  for (const feature of missing) {
+    const { spec, options } = asking[feature]?.(bench.makeDirectory('empty-root')) ?? { spec: {} };
+    const optional = features.filter((other) => other !== feature);
+    const asked = run(['true'], spec, { ...options, backend: bench.backend, optional });
+    await expect(asked, feature).rejects.toBeInstanceOf(FeatureError);
+  }
 }

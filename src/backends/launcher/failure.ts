@@ -31,6 +31,7 @@ const verbs: Record<string, string> = {
   seccomp: 'cannot install',
   capabilities: 'cannot drop',
   terminal: 'cannot open',
+  binfmt: 'cannot register the format of programs with',
   lost: 'lost',
 };
 
@@ -43,6 +44,7 @@ const objects: Record<string, string> = {
   seccomp: 'the seccomp filter',
   capabilities: 'the capabilities',
   terminal: 'a terminal',
+  binfmt: 'binfmt_misc',
   lost: 'the sandbox, which something outside of it ended',
 };
 
@@ -70,7 +72,10 @@ function execError(line: FailedLine, reason: ExecReason): LaunchError {
       `${path}: its interpreter ${line.interpreter || '(unnamed)'} is not in the sandbox`,
       'mount it, or use a root that has it',
     ],
-    'wrong-architecture': [`${path}: is a program for another architecture`, undefined],
+    'wrong-architecture': [
+      `${path}: is a program for another architecture`,
+      "name it: architecture in the spec, --architecture on the command line, such as 'arm64'",
+    ],
     'not-a-program': [`${path}: is not a program`, 'a script needs a first line such as #!/bin/sh'],
     'text-busy': [`${path}: is open for writing`, 'close it first'],
     'interpreter-loop': [`${path}: its interpreter or a symbolic link leads round in a circle`, undefined],

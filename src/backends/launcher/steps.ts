@@ -26,6 +26,7 @@ export const recordTypes = {
   file: 28,
   sysctl: 29,
   pivot: 30,
+  binfmt: 32,
   source: 33,
   content: 34,
   tool: 39,
@@ -120,6 +121,15 @@ export interface PlanIdMapping {
   readonly size: number;
 }
 
+/** `flags`, `magic` and `mask`, the latter in base64, are those of Documentation/admin-guide/binfmt-misc.rst; the offset is 0. */
+export interface PlanFormat {
+  readonly name: string;
+  readonly interpreter: string;
+  readonly flags: string;
+  readonly magic: string;
+  readonly mask: string;
+}
+
 export type Step =
   | { readonly step: 'namespaces'; readonly namespaces: readonly NamespaceName[] }
   /** `helper`: path of newuidmap or newgidmap; `undefined`: the launcher writes the file itself. */
@@ -177,6 +187,11 @@ export type Step =
   | { readonly step: 'content'; readonly number: number; readonly content: string }
   /** Another program makes the sandbox, and starts init inside of it as `INIT_INSIDE`; what follows is performed there. */
   | { readonly step: 'tool'; readonly argv: readonly string[]; readonly env: Readonly<Record<string, string>> }
+  /**
+   * A table of formats of programs for the sandbox alone. `around`: in a user namespace around the sandbox's, in which the caller is uid 0 and
+   * gid 0, so that the `outside` of `map-ids` is 0; else in that of the sandbox, which must map both.
+   */
+  | { readonly step: 'binfmt'; readonly around: boolean; readonly formats: readonly PlanFormat[] }
   /** `undefined`: no bound (RLIM_INFINITY), lowered to the hard limit of the caller. */
   | {
       readonly step: 'rlimit';

@@ -29,7 +29,6 @@ export function filesystemSteps(spec: NormalizedSpec, caller: CallerFacts, limit
     ...spec.mounts.flatMap((mount) => mountSteps(mount, context)),
     ...readonlyDevSteps(spec),
     ...(spec.root.kind === 'host' && spec.root.readonly ? [{ step: 'readonly', path: '/' } as const] : []),
-    { step: 'pivot' },
   ];
 }
 

@@ -5,8 +5,9 @@ import type { IdMapping, NormalizedSpec } from '../../spec/types.ts';
 import type { BackendPlan, CallerFacts } from '../backend.ts';
 import { commandSteps, supervisorSteps } from '../launcher/command.ts';
 import { forbidsNesting, refuseHostPrivilege } from '../launcher/privilege.ts';
-import type { LauncherPlan, NamespaceName, Step } from '../launcher/steps.ts';
+import type { LauncherPlan, NamespaceName, PlanIdMapping, Step } from '../launcher/steps.ts';
 import { appliedFeatures } from './applied.ts';
+import { emulationNotes, emulationOf, formatStep } from './binfmt.ts';
 import { filesystemSteps } from './filesystem.ts';
 
 export function planNative(
@@ -18,21 +19,26 @@ export function planNative(
   const hostRoot = mapsHostRoot(spec, caller);
   refuseHostPrivilege('native', spec, hostRoot);
   refuseGroups(spec);
+  const emulation = granted.has('architecture') ? emulationOf(spec, caller) : undefined;
+  const formats = emulation === undefined ? undefined : formatStep(emulation, spec, caller);
   const steps: Step[] = [
     { step: 'namespaces', namespaces: namespacesOf(spec, granted) },
-    ...idMapSteps(spec, caller),
+    ...idMapSteps(spec, caller, formats?.around === true),
     ...supervisorSteps(spec, granted),
     ...(granted.has('hostname') && granted.has('namespace.uts')
       ? [{ step: 'hostname', hostname: spec.hostname } as const]
       : []),
     ...(spec.network === 'none' && granted.has('network.none') ? [{ step: 'loopback' } as const] : []),
     ...filesystemSteps(spec, caller, forbidsNesting(spec, granted, hostRoot)),
+    // Last, for it covers the interpreter where it lies on the host, and no bind is to show that.
+    ...(formats === undefined ? [] : [formats]),
+    { step: 'pivot' },
     ...commandSteps(spec, granted, caller, maySetGroups(spec)),
   ];
   return {
     backend: 'native',
-    applied: appliedFeatures(spec, granted),
-    notes: notesOf(spec, caller),
+    applied: appliedFeatures(spec, granted, emulation),
+    notes: [...notesOf(spec, caller), ...(emulation === undefined ? [] : emulationNotes(emulation))],
     detail: { steps, env: spec.env },
   };
 }
@@ -64,8 +70,14 @@ function namespacesOf(spec: NormalizedSpec, granted: ReadonlySet<Feature>): Name
   return names;
 }
 
-function idMapSteps(spec: NormalizedSpec, caller: CallerFacts): Step[] {
+/** `around`: the caller's one id is 0 in the user namespace that the sandbox's is made in. */
+function idMapSteps(spec: NormalizedSpec, caller: CallerFacts, around: boolean): Step[] {
   const { uid, gid, needsHelper } = spec.idMappings;
+  const planMapping = ({ containerID, hostID, size }: IdMapping): PlanIdMapping => ({
+    inside: containerID,
+    outside: around ? 0 : hostID,
+    size,
+  });
   return [
     {
       step: 'map-ids',
@@ -82,10 +94,6 @@ function idMapSteps(spec: NormalizedSpec, caller: CallerFacts): Step[] {
       helper: needsHelper ? caller.newgidmap : undefined,
     },
   ];
-}
-
-function planMapping({ containerID, hostID, size }: IdMapping): { inside: number; outside: number; size: number } {
-  return { inside: containerID, outside: hostID, size };
 }
 
 /** user_namespaces(7): an ordinary user who writes a gid map alone must give up setgroups(2) first. */
