@@ -15,6 +15,7 @@ import { join } from 'node:path';
 import type { BackendName } from '../../src/backends/backend.ts';
 import { registry } from '../../src/backends/registry.ts';
 import type { Feature } from '../../src/features/feature.ts';
+import { requirements } from '../../src/features/requirements.ts';
 import { run, spawn } from '../../src/index.ts';
 import type { RunOptions, RunResult, SandboxProcess } from '../../src/run/types.ts';
 import type { SandboxSpec } from '../../src/spec/types.ts';
@@ -80,10 +81,10 @@ export class Bench {
   }
 
   options(options: RunOptions): RunOptions {
-    // `none` gives nothing of what every sandbox promises, so everything is optional there: what it does know must hold all the same.
-    return this.backend === 'none'
-      ? { optional: 'all', ...options, backend: 'none' }
-      : { ...options, backend: this.backend };
+    // What a backend does not give of that which every sandbox promises is optional there: what it does know must hold all the same.
+    const lacking = [...requirements({})].filter((feature) => !this.recognized.has(feature));
+    if (lacking.length === 0) return { ...options, backend: this.backend };
+    return { optional: this.backend === 'none' ? 'all' : lacking, ...options, backend: this.backend };
   }
 
   run(args: readonly (string | number)[], spec: SandboxSpec = {}, options: RunOptions = {}): Promise<RunResult> {
