@@ -2,6 +2,7 @@
 // subordinate ids by newuidmap(1) and newgidmap(1), which check /etc/subuid and /etc/subgid.
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -114,6 +115,21 @@ static bool write_by_helper(struct record *record, const char *path, pid_t pid, 
   (void)refuse(failure, record, child < 0 ? "clone" : "execve", path);
   memcpy(failure->detail, text, sizeof text);
   return false;
+}
+
+bool userns_enter(const struct record *record, struct failure *failure) {
+  char uids[32], gids[32];
+  (void)snprintf(uids, sizeof uids, "0 %u 1", (unsigned)geteuid());
+  (void)snprintf(gids, sizeof gids, "0 %u 1", (unsigned)getegid());
+  if (unshare(CLONE_NEWUSER) < 0) return refuse(failure, record, "unshare", NULL);
+  const struct {
+    const char *path;
+    const char *text;
+  } files[] = {{"/proc/self/setgroups", "deny"}, {"/proc/self/uid_map", uids}, {"/proc/self/gid_map", gids}};
+  for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
+    if (!write_file(files[i].path, files[i].text, strlen(files[i].text))) return refuse(failure, record, "write", files[i].path);
+  }
+  return true;
 }
 
 bool map_ids(struct record *record, pid_t pid, struct failure *failure) {

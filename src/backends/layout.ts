@@ -35,6 +35,8 @@ export const maskedInProc: readonly string[] = [
   'vmcore',
   'driver',
 ];
+/** The devices that every program may expect, and that no program can do harm with. */
+export const deviceNames: readonly string[] = ['full', 'null', 'random', 'tty', 'urandom', 'zero'];
 /** OCI readonlyPaths. A command that is root on the host could write kernel settings here without any capability. */
 export const readonlyInProc: readonly string[] = ['bus', 'fs', 'irq', 'sys'];
 

@@ -3,12 +3,18 @@ import { components } from '../../spec/paths.ts';
 import type { NormalizedMount, NormalizedSpec } from '../../spec/types.ts';
 import type { CallerFacts, TopLevelEntry } from '../backend.ts';
 import type { MountFlag, Step } from '../launcher/steps.ts';
-import { HOST_FILES_OF_NETWORK, maskedInProc, readonlyInProc, SCRATCH_BYTES, TMPFS_BYTES } from '../layout.ts';
+import {
+  deviceNames,
+  HOST_FILES_OF_NETWORK,
+  maskedInProc,
+  readonlyInProc,
+  SCRATCH_BYTES,
+  TMPFS_BYTES,
+} from '../layout.ts';
 
 /** Bytes for each inode that a tmpfs may have: small files cannot eat the memory that large ones may not. */
 const BYTES_PER_INODE = 4096;
 
-const devices = ['full', 'null', 'random', 'tty', 'urandom', 'zero'];
 const TTY_GID = 5;
 /** Of the host view, for what every sandbox has in it. */
 const ROOT_INODES = 2048;
@@ -23,7 +29,6 @@ export function filesystemSteps(spec: NormalizedSpec, caller: CallerFacts, limit
     ...spec.mounts.flatMap((mount) => mountSteps(mount, context)),
     ...readonlyDevSteps(spec),
     ...(spec.root.kind === 'host' && spec.root.readonly ? [{ step: 'readonly', path: '/' } as const] : []),
-    { step: 'pivot' },
   ];
 }
 
@@ -131,7 +136,7 @@ function devSteps(destination: string, { spec }: Context): Step[] {
   const ttyGid = isMapped(spec, TTY_GID) ? `,gid=${TTY_GID}` : '';
   return [
     fresh('tmpfs', destination, ['nosuid', 'nodev', 'noexec'], 'size=64k,nr_inodes=64,mode=0755'),
-    ...devices.map((name) => device(`/dev/${name}`, `${destination}/${name}`)),
+    ...deviceNames.map((name) => device(`/dev/${name}`, `${destination}/${name}`)),
     link('/proc/self/fd', 'fd'),
     link('/proc/self/fd/0', 'stdin'),
     link('/proc/self/fd/1', 'stdout'),
@@ -197,11 +202,15 @@ function bind(
   };
 }
 
+/**
+ * Read-only says nothing of what is written to a device; it keeps a command that is root of the host, and so the owner of the host's own node, from
+ * changing its mode, owner and times, for which no capability is asked.
+ */
 function device(source: string, destination: string, flags: readonly MountFlag[] = []): Step {
   return {
     step: 'mount',
     kind: 'bind',
-    flags: ['nosuid', 'noexec', 'create', ...flags],
+    flags: ['readonly', 'nosuid', 'noexec', 'create', ...flags],
     sourceKind: 'file',
     source,
     destination,
