@@ -3,6 +3,7 @@ import type { Feature } from '../features/feature.ts';
 import type { Backend, BackendName } from './backend.ts';
 import { recognized as bubblewrapFeatures } from './bubblewrap/recognized.ts';
 import { recognized as chrootFeatures } from './chroot/recognized.ts';
+import { recognized as firejailFeatures } from './firejail/recognized.ts';
 import { recognized as nativeFeatures } from './native/recognized.ts';
 import { noneFeatures } from './none-recognized.ts';
 
@@ -27,6 +28,12 @@ export const registry: readonly RegisteredBackend[] = [
     recognized: bubblewrapFeatures,
     byNameOnly: false,
     load: async () => (await import('./bubblewrap/index.ts')).bubblewrap as Backend,
+  },
+  {
+    name: 'firejail',
+    recognized: firejailFeatures,
+    byNameOnly: true,
+    load: async () => (await import('./firejail/index.ts')).firejail as Backend,
   },
   {
     name: 'chroot',
