@@ -19,7 +19,8 @@ export function planNative(
   const hostRoot = mapsHostRoot(spec, caller);
   refuseHostPrivilege('native', spec, hostRoot);
   refuseGroups(spec);
-  const emulation = granted.has('architecture') ? emulationOf(spec, caller) : undefined;
+  const emulation =
+    spec.architecture !== undefined && granted.has('architecture') ? emulationOf(spec, caller) : undefined;
   const formats = emulation === undefined ? undefined : formatStep(emulation, spec, caller);
   const steps: Step[] = [
     { step: 'namespaces', namespaces: namespacesOf(spec, granted) },
