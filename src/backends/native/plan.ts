@@ -6,7 +6,15 @@ import { type CapabilityName, isCapabilityName } from '../../spec/capabilities.t
 import type { IdMapping, NormalizedSpec } from '../../spec/types.ts';
 import type { BackendPlan, CallerFacts } from '../backend.ts';
 import { appliedFeatures } from './applied.ts';
-import { emulationNotes, emulationOf, formatStep } from './binfmt.ts';
+import {
+  type Emulation,
+  emulationNotes,
+  emulationOf,
+  type FormatStep,
+  formatStep,
+  hiddenFormats,
+  refuseHostTable,
+} from './binfmt.ts';
 import { filesystemSteps } from './filesystem.ts';
 import type { NamespaceName, PlanIdMapping, Step } from './steps.ts';
 
@@ -30,8 +38,10 @@ export function planNative(
   refuseHostPrivilege(spec, caller);
   refuseGroups(spec);
   const filter = spec.seccomp === 'default' && granted.has('seccomp.default');
-  const emulation = granted.has('architecture') ? emulationOf(spec, caller) : undefined;
-  const formats = emulation === undefined ? undefined : formatStep(emulation, spec, caller);
+  const { architecture } = spec;
+  const emulation =
+    architecture !== undefined && granted.has('architecture') ? emulationOf(architecture, caller) : undefined;
+  const formats = tableOf(emulation, spec, caller);
   const steps: Step[] = [
     { step: 'namespaces', namespaces: namespacesOf(spec, granted) },
     ...idMapSteps(spec, caller, formats?.around === true),
@@ -97,6 +107,13 @@ function namespacesOf(spec: NormalizedSpec, granted: ReadonlySet<Feature>): Name
   if (granted.has('namespace.cgroup')) names.push('cgroup');
   if (spec.network === 'none' && granted.has('network.none')) names.push('network');
   return names;
+}
+
+function tableOf(emulation: Emulation | undefined, spec: NormalizedSpec, caller: CallerFacts): FormatStep | undefined {
+  const isHostRoot = mapsHostRoot(spec, caller);
+  if (emulation !== undefined && isHostRoot) refuseHostTable(emulation);
+  const own = emulation === undefined ? undefined : formatStep(emulation, spec, caller);
+  return own ?? (isHostRoot ? hiddenFormats : undefined);
 }
 
 /** `around`: the caller's one id is 0 in the user namespace that the sandbox's is made in. */
