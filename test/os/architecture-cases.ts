@@ -14,7 +14,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
-import type { Step } from '../../src/backends/native/steps.ts';
+import type { Step } from '../../src/backends/launcher/steps.ts';
 import { magicOf } from '../../src/host/elf.ts';
 import type * as api from '../../src/index.ts';
 import { type Bench, defaultSteps, type LauncherRun, makeBench, runSteps } from '../helpers/native-plan.ts';
