@@ -10,6 +10,7 @@
 #include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -29,6 +30,8 @@
 static int new_root = -1;
 static int root_source = -1;  // the directory that the root shows, by the caller's own mount of it
 static int fresh_proc = -1;
+static int trees[PLAN_TREES_MAX];  // detached, in the order of their records
+static uint32_t tree_count;
 static bool scratch_covers_root;  // see mounts_pivot
 static bool only_entered;         // a root without mounts of its own: chroot(2)
 
@@ -314,6 +317,8 @@ void mounts_root(struct record *record) {
   if (kind == PLAN_ROOT_HOST) {
     // What follows is mounted in this mount namespace, over the host's own.
     new_root = open_root(&at, "/");
+    // For sysctls: which user namespace one is of, the kernel knows by who opens it. That there is no /proc shows when one is set.
+    fresh_proc = openat(new_root, "proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
     return;
   }
   if (kind == PLAN_ROOT_CHROOT) {
@@ -333,7 +338,28 @@ void mounts_root(struct record *record) {
   (void)close(base);
 }
 
-static const char *const filesystem_types[PLAN_MOUNT_KINDS] = {NULL, "tmpfs", "proc", "devpts", "mqueue", "sysfs"};
+// A directory or file with all that is mounted below it, as it is now: what is mounted over the host's own later is not in it. Without a fallback:
+// before Linux 5.2 there is no mount that is nowhere.
+void mounts_tree(struct record *record) {
+  uint32_t kind = read_u32(&record->payload);
+  struct mount_step at = {.step = record->step, .index = record->index, .path = read_string(&record->payload)};
+  int source = open_source(&at, at.path, kind, PLAN_MOUNT_SOURCE_WITHOUT_LINKS);
+  int tree = sys_open_tree(source, "", OPEN_TREE_CLONE | AT_EMPTY_PATH | AT_RECURSIVE);
+  if (tree < 0) fail_mount(&at, "open_tree");
+  (void)close(source);
+  trees[tree_count++] = tree;
+}
+
+// The flags come last, because without mount_setattr(2) only what is mounted somewhere can be changed. Nobody else is here to see it without them.
+static void mount_tree(const struct mount_step *at, int tree, uint32_t flags) {
+  int target = open_target(at, flags, is_directory(at, tree));
+  if (target < 0) return;
+  attach(at, tree, target);
+  set_attributes(at, tree, flags, true);
+  (void)close(target);
+}
+
+static const char *const filesystem_types[PLAN_MOUNT_KINDS] = {NULL, "tmpfs", "proc", "devpts", "mqueue", "sysfs", NULL};
 
 void mounts_mount(struct record *record) {
   struct reader *r = &record->payload;
@@ -348,6 +374,10 @@ void mounts_mount(struct record *record) {
     if (opened < 0) return;
     bind_mount(&at, opened, flags);
     (void)close(opened);
+    return;
+  }
+  if (kind == PLAN_MOUNT_TREE) {
+    mount_tree(&at, trees[strtoul(source, NULL, 10)], flags);
     return;
   }
   int target = open_target(&at, flags, true);

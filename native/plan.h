@@ -19,6 +19,7 @@
 #define PLAN_GROUPS_MAX 65536u     // NGROUPS_MAX
 #define PLAN_FILTER_MAX 4096u      // BPF_MAXINSNS
 #define PLAN_SOURCES_MAX 4096u
+#define PLAN_TREES_MAX 4096u
 // Descriptors that a tool inherits: the way to the supervisor, this program, and from here on the sources that the plan names.
 #define PLAN_TOOL_SOCKET 3
 #define PLAN_TOOL_LAUNCHER 4
@@ -26,7 +27,7 @@
 
 enum { PLAN_MAP_UID = 0, PLAN_MAP_GID = 1 };
 enum { PLAN_ROOT_TMPFS = 0, PLAN_ROOT_BIND = 1, PLAN_ROOT_OVERLAY = 2, PLAN_ROOT_HOST = 3, PLAN_ROOT_CHROOT = 4 };
-enum { PLAN_MOUNT_BIND = 0, PLAN_MOUNT_TMPFS, PLAN_MOUNT_PROC, PLAN_MOUNT_DEVPTS, PLAN_MOUNT_MQUEUE, PLAN_MOUNT_SYSFS, PLAN_MOUNT_KINDS };
+enum { PLAN_MOUNT_BIND = 0, PLAN_MOUNT_TMPFS, PLAN_MOUNT_PROC, PLAN_MOUNT_DEVPTS, PLAN_MOUNT_MQUEUE, PLAN_MOUNT_SYSFS, PLAN_MOUNT_TREE, PLAN_MOUNT_KINDS };
 enum { PLAN_SOURCE_ANY = 0, PLAN_SOURCE_DIRECTORY = 1, PLAN_SOURCE_FILE = 2 };
 enum {
   PLAN_MOUNT_READONLY = 1,
@@ -87,7 +88,7 @@ struct plan {
   // Where another program makes the sandbox, and our init runs inside it.
   bool has_tool;
   uint32_t tool_argument_count, tool_environment_count;
-  uint32_t sources;
+  uint32_t sources, trees;
 };
 
 struct cursor {

@@ -58,6 +58,8 @@ _Noreturn void command_main(const struct run *run, int socket_fd, int terminal);
 
 // userns.c: writes one id map of the process; false fills `failure` in.
 bool map_ids(struct record *record, pid_t pid, struct failure *failure);
+// Inside of a tool: a user namespace of our own, in which the one id that this process has is called otherwise.
+void userns_enter(struct record *record);
 
 // descriptors.c
 // Marks every descriptor from `first` on close-on-exec, whatever this process inherited; false with errno.

@@ -3,7 +3,7 @@ import type { Readable, Writable } from 'node:stream';
 import type { Availability, Feature } from '../features/feature.ts';
 import type { Limits, NormalizedSpec } from '../spec/types.ts';
 
-export const backendNames = ['native', 'bubblewrap', 'none'] as const;
+export const backendNames = ['native', 'bubblewrap', 'oci', 'none'] as const;
 export type BackendName = (typeof backendNames)[number];
 
 /** What one backend can do on this host, feature by feature, found by doing it. */

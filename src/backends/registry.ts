@@ -4,6 +4,7 @@ import type { Backend, BackendName } from './backend.ts';
 import { recognized as bubblewrapFeatures } from './bubblewrap/recognized.ts';
 import { recognized as nativeFeatures } from './native/recognized.ts';
 import { noneFeatures } from './none-recognized.ts';
+import { recognized as ociFeatures } from './oci/recognized.ts';
 
 export interface RegisteredBackend {
   readonly name: BackendName;
@@ -26,6 +27,12 @@ export const registry: readonly RegisteredBackend[] = [
     recognized: bubblewrapFeatures,
     byNameOnly: false,
     load: async () => (await import('./bubblewrap/index.ts')).bubblewrap as Backend,
+  },
+  {
+    name: 'oci',
+    recognized: ociFeatures,
+    byNameOnly: false,
+    load: async () => (await (await import('./oci/index.ts')).loadOci()) as Backend,
   },
   {
     name: 'none',

@@ -4,6 +4,7 @@ import type { Feature } from '../../features/feature.ts';
 import type { IdMapping, NormalizedSpec } from '../../spec/types.ts';
 import type { BackendPlan, CallerFacts } from '../backend.ts';
 import { commandSteps, hasFilter, supervisorSteps } from '../launcher/command.ts';
+import { forbidsNesting, mapsHostRoot } from '../launcher/nesting.ts';
 import type { LauncherPlan, NamespaceName, Step } from '../launcher/steps.ts';
 import { appliedFeatures } from './applied.ts';
 import { filesystemSteps } from './filesystem.ts';
@@ -89,18 +90,6 @@ function planMapping({ containerID, hostID, size }: IdMapping): { inside: number
 /** user_namespaces(7): an ordinary user who writes a gid map alone must give up setgroups(2) first. */
 function maySetGroups(spec: NormalizedSpec): boolean {
   return spec.idMappings.privileged || spec.idMappings.needsHelper;
-}
-
-/**
- * Without the filter the command may make user namespaces, but not with uid 0 of the host among its ids: with a user and a cgroup namespace of
- * its own it could mount the host's control groups, whose files ask for the uid alone.
- */
-function forbidsNesting(spec: NormalizedSpec, caller: CallerFacts, filter: boolean): boolean {
-  return (filter || mapsHostRoot(spec, caller)) && !spec.capabilities.includes('CAP_SYS_ADMIN');
-}
-
-function mapsHostRoot(spec: NormalizedSpec, caller: CallerFacts): boolean {
-  return caller.uid === 0 && spec.idMappings.uid.some(({ hostID }) => hostID === 0);
 }
 
 /**
