@@ -51,13 +51,17 @@ static void read_plan(int file) {
   (void)close(file);
 }
 
-// In the order in which tool.c sends them: the plan, 0, 1, 2, then those of the plan's records.
+// In the order in which tool.c sends them: the plan, 0, 1, 2, those of the plan's records, and the size of a terminal, which only the supervisor knows.
 static void receive_all(int socket_fd) {
   struct message message;
   int descriptor;
   size_t count = 0;
   while (receive(socket_fd, &message, &descriptor)) {
-    if (message.kind == MESSAGE_GO) return;
+    if (message.kind == MESSAGE_GO) {
+      run.columns = (unsigned short)((uint32_t)message.value >> 16);
+      run.rows = (unsigned short)message.value;
+      return;
+    }
     errno = EBADF;
     if (descriptor < 0 || count == PLAN_DESCRIPTORS_MAX + 4) fail_plan("recvmsg");
     if (message.kind == MESSAGE_PLAN) read_plan(descriptor);

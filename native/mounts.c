@@ -359,7 +359,7 @@ static void mount_tree(const struct mount_step *at, int tree, uint32_t flags) {
   (void)close(target);
 }
 
-static const char *const filesystem_types[PLAN_MOUNT_KINDS] = {NULL, "tmpfs", "proc", "devpts", "mqueue", "sysfs", NULL};
+static const char *const filesystem_types[PLAN_MOUNT_KINDS] = {NULL, "tmpfs", "proc", "devpts", "mqueue", "sysfs", NULL, "overlay"};
 
 void mounts_mount(struct record *record) {
   struct reader *r = &record->payload;

@@ -143,5 +143,6 @@ const char *tool_send_plan(const struct run *run, int socket_fd) {
   if (plan < 0) return "memfd_create";
   bool sent = message_send_descriptor(socket_fd, MESSAGE_PLAN, plan) && send_descriptors(run, socket_fd);
   (void)close(plan);
-  return sent && message_send(socket_fd, MESSAGE_GO, 0) ? NULL : "sendmsg";
+  uint32_t size = (uint32_t)run->columns << 16 | run->rows;
+  return sent && message_send(socket_fd, MESSAGE_GO, (int)size) ? NULL : "sendmsg";
 }

@@ -9,7 +9,7 @@ import { throughTool } from '../launcher/tool.ts';
 import { isMapped, layoutOf } from '../layout.ts';
 import { ociConfig } from './config.ts';
 import { mechanismsOf, type RuntimeName } from './recognized.ts';
-import { BUNDLE, ROOT, type RoomIds, roomSteps, STATE, Trees } from './room.ts';
+import { BUNDLE, missingMountPoints, ROOT, type RoomIds, roomSteps, STATE, Trees } from './room.ts';
 
 export interface Runtime {
   readonly name: RuntimeName;
@@ -28,7 +28,7 @@ export function planOci(
   refuse(spec, ids);
   const layout = layoutOf(spec, caller);
   const trees = new Trees();
-  if (layout.root !== undefined) trees.addRoot(layout.root, layout.readonly);
+  if (layout.root !== undefined) trees.addRoot(layout.root, layout.readonly, missingMountPoints(spec).length > 0);
   const config = ociConfig(spec, layout, {
     root: ROOT,
     source: (entry) => trees.add(entry),

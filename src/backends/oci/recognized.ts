@@ -15,6 +15,7 @@ export function mechanismsOf(runtime: RuntimeName): Mechanisms {
     'root.path': by('bind mount, pivot_root'),
     'root.readonly': by('MS_RDONLY'),
     'root.writablePaths': by('bind mounts over a read-only root'),
+    'root.missingMountPoints': 'overlay with a layer of mount points around the runtime',
     'mount.bind': by('bind mount'),
     'mount.tmpfs': by('tmpfs with size= and nr_inodes='),
     'mount.proc': by('proc of the pid namespace, masked,'),

@@ -16,6 +16,9 @@ const BASE = `${STAGE}/sandboxlib`;
 export const BUNDLE: string = `${BASE}/bundle`;
 export const STATE: string = `${BASE}/state`;
 export const ROOT: string = `${BASE}/root`;
+/** A read-only root that lacks mount points, and an empty one that has them, to lie above it. */
+const LOWER = `${BASE}/lower`;
+const SKELETON = `${BASE}/skeleton`;
 const CGROUPS = '/sys/fs/cgroup';
 
 /** Whose ids the room has: uid 0 of it is who starts the runtime. */
@@ -37,8 +40,9 @@ export class Trees {
     return this.#add(entry, `${BASE}/sources/${this.steps.length}`, entry.sourceKind === 'device');
   }
 
-  addRoot(path: string, readonly: boolean): void {
-    this.#add({ kind: 'bind', source: path, destination: '/', sourceKind: 'directory', readonly }, ROOT, false);
+  addRoot(path: string, readonly: boolean, overlaid: boolean): void {
+    const entry: BindEntry = { kind: 'bind', source: path, destination: '/', sourceKind: 'directory', readonly };
+    this.#add(entry, overlaid ? LOWER : ROOT, false);
   }
 
   get mounts(): readonly Step[] {
@@ -76,6 +80,7 @@ export function roomSteps(
       ? [mount('tmpfs', ROOT, ['create', 'nosuid', 'nodev'], '', hostViewOptions(spec))]
       : []),
     ...trees.mounts,
+    ...overlaySteps(missingMountPoints(spec)),
     ...layout.entries.flatMap(inRoot),
     { step: 'mkdir', mode: 0o700, path: STATE },
     textFile(`${BUNDLE}/config.json`, JSON.stringify(config)),
@@ -101,6 +106,22 @@ function cgroupSteps({ cgroups }: CallerFacts): Step[] {
   return [readonly, mount('tmpfs', cgroups.mountPoint, ['nosuid', 'nodev', 'noexec', 'readonly'], '', 'size=4k')];
 }
 
+/** A writable root gets them from the runtime. */
+export function missingMountPoints({ root }: NormalizedSpec): NormalizedSpec['root']['missingMountPoints'] {
+  return root.readonly ? root.missingMountPoints : [];
+}
+
+function overlaySteps(missing: NormalizedSpec['root']['missingMountPoints']): Step[] {
+  if (missing.length === 0) return [];
+  return [
+    ...missing.map(({ path, kind }): Step => {
+      const place = `${SKELETON}${path}`;
+      return kind === 'file' ? textFile(place, '') : { step: 'mkdir', mode: 0o755, path: place };
+    }),
+    mount('overlay', ROOT, ['create', 'readonly', 'nosuid', 'nodev'], '', `lowerdir=${SKELETON}:${LOWER},userxattr`),
+  ];
+}
+
 function inRoot(entry: Layout['entries'][number]): Step[] {
   switch (entry.kind) {
     case 'symlink':
@@ -120,7 +141,7 @@ function mapIds(kind: 'uid' | 'gid', mappings: readonly IdMapping[], denySetgrou
 }
 
 function mount(
-  kind: 'bind' | 'tmpfs' | 'tree',
+  kind: 'bind' | 'tmpfs' | 'tree' | 'overlay',
   destination: string,
   flags: readonly MountFlag[],
   source: string,
