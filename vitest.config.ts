@@ -3,6 +3,7 @@
 import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
 import CountingReporter from './test/helpers/reporter.ts';
+import TrialsReporter from './test/helpers/trials-reporter.ts';
 
 const secondMs = 1000;
 
@@ -23,7 +24,7 @@ export default defineConfig({
     pool: 'forks',
     maxWorkers: Math.max(2, availableParallelism()),
     setupFiles: ['test/helpers/setup.ts'],
-    reporters: ['default', new CountingReporter()],
+    reporters: ['default', new CountingReporter(), new TrialsReporter()],
     allowOnly: false,
     projects: [
       project('unit'),

@@ -21,6 +21,8 @@
 #define PR_CAP_AMBIENT_CLEAR_ALL 4
 #endif
 
+#define EXIT_WITHOUT_INIT 125
+
 static void reset_signals(void) {
   struct sigaction action = {.sa_handler = SIG_DFL};
   for (int signal = 1; signal < NSIG; signal++) {
@@ -304,7 +306,18 @@ static _Noreturn void execute(const struct run *run, uint32_t index) {
   fail_exec(index, name, errno);
 }
 
-static void perform(const struct run *run, struct record *record) {
+// Where init is not pid 1, its end is not by itself the end of the command. Asked for once no step changes ids or capabilities any more, for such a
+// change takes it back (prctl(2)), and before the filter, which need not allow the call.
+static void die_with_init(pid_t init) {
+  static bool asked;
+  if (init == 1 || asked) return;
+  asked = true;
+  if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0) fail(STEP_INIT, NO_INDEX, "prctl(PR_SET_PDEATHSIG)", NULL);
+  if (getppid() != init) _exit(EXIT_WITHOUT_INIT);
+}
+
+static void perform(const struct run *run, pid_t init, struct record *record) {
+  if (record->step == STEP_SECCOMP || record->step == STEP_EXEC) die_with_init(init);
   switch (record->step) {
     case STEP_RLIMIT: set_rlimit(record); break;
     case STEP_UMASK: (void)umask((mode_t)read_u32(&record->payload)); break;
@@ -317,7 +330,7 @@ static void perform(const struct run *run, struct record *record) {
   }
 }
 
-_Noreturn void command_main(const struct run *run, int socket_fd, int terminal) {
+_Noreturn void command_main(const struct run *run, int socket_fd, pid_t init, int terminal) {
   report_use(socket_fd);
   if (setsid() < 0) fail(STEP_SESSION, NO_INDEX, "setsid", NULL);
   if (terminal >= 0) take_terminal(terminal);
@@ -329,7 +342,7 @@ _Noreturn void command_main(const struct run *run, int socket_fd, int terminal) 
   (void)umask(022);
   struct cursor cursor = plan_start(&run->plan);
   struct record record;
-  while (plan_next(&cursor, &record)) perform(run, &record);
+  while (plan_next(&cursor, &record)) perform(run, init, &record);
   errno = EINVAL;
   fail(STEP_EXEC, NO_INDEX, "execve", NULL);
 }

@@ -13,15 +13,6 @@
 #include "sys.h"
 
 #define ENTRIES_BYTES 4096
-#define PROC_MAGIC 0x9fa0
-
-// getdents64(2): a record is these fields, the name with a NUL, and padding.
-struct entry_head {
-  uint64_t inode;
-  int64_t offset;
-  uint16_t length;
-  uint8_t type;
-} __attribute__((packed));
 
 // -1 for "." and "..".
 static long descriptor_of(const char *name) {
@@ -39,15 +30,15 @@ static int open_list(void) {
   int list = open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (list < 0) return -1;
   struct statfs status;
-  if (fstatfs(list, &status) == 0 && status.f_type == PROC_MAGIC) return list;
+  if (fstatfs(list, &status) == 0 && status.f_type == SBX_PROC_MAGIC) return list;
   (void)close(list);
   errno = ENOSYS;
   return -1;
 }
 
 static bool visit_entries(const char *entries, size_t length, int list, unsigned first, unsigned last, bool (*visit)(int descriptor)) {
-  for (size_t at = 0; at + sizeof(struct entry_head) < length;) {
-    struct entry_head head;
+  for (size_t at = 0; at + sizeof(struct sbx_dirent) < length;) {
+    struct sbx_dirent head;
     memcpy(&head, entries + at, sizeof head);
     long number = descriptor_of(entries + at + sizeof head);
     if (number != list && number >= (long)first && number <= (long)last && !visit((int)number)) return false;

@@ -17,6 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "binfmt.h"
 #include "mounts.h"
 #include "network.h"
 #include "run.h"
@@ -32,6 +33,7 @@ static void wait_for_go(int socket_fd) {
   ssize_t got;
   do got = recv(socket_fd, &message, sizeof message, 0);
   while (got < 0 && errno == EINTR);
+  if (got < 0) fail(STEP_INIT, NO_INDEX, "recv", NULL);
   if (got != (ssize_t)sizeof message || message.kind != MESSAGE_GO) _exit(125);
 }
 
@@ -52,7 +54,7 @@ static void bring_loopback_up(const struct record *record) {
   if (loopback_up() < 0) fail(record->step, record->index, "netlink(RTM_NEWLINK)", NULL);
 }
 
-static void perform(struct record *record) {
+static void perform(const struct plan *plan, struct record *record) {
   switch (record->step) {
     case STEP_HOSTNAME: set_hostname(record); break;
     case STEP_LOOPBACK: bring_loopback_up(record); break;
@@ -68,7 +70,8 @@ static void perform(struct record *record) {
     case STEP_SOURCE: tool_open_source(record); break;
     case STEP_CONTENT: tool_open_content(record); break;
     case STEP_TREE: mounts_tree(record); break;
-    case STEP_USER_NAMESPACE: userns_enter(record); break;
+    case STEP_USER_NAMESPACE: userns_rename(record); break;
+    case STEP_BINFMT: binfmt_inside(plan, record); break;
     default: break;  // of another phase
   }
 }
@@ -112,7 +115,7 @@ static _Noreturn void become_tool(const struct run *run, int socket_fd) {
   struct record record;
   while (plan_next(&cursor, &record)) {
     if (record.step == STEP_TOOL) tool_execute(run, &record, socket_fd);
-    perform(&record);
+    perform(&run->plan, &record);
   }
   errno = EINVAL;
   fail(STEP_TOOL, NO_INDEX, "execve", NULL);
@@ -122,19 +125,22 @@ static _Noreturn void become_tool(const struct run *run, int socket_fd) {
 static pid_t start_command(const struct run *run, int socket_fd) {
   int terminal = open_terminal(run, socket_fd);
   if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0) fail(STEP_INIT, NO_INDEX, "prctl(PR_SET_DUMPABLE)", NULL);
+  pid_t init = getpid();
   pid_t command = sys_clone(CLONE_VFORK);
   if (command < 0) fail(STEP_FORK, NO_INDEX, "clone", NULL);
-  if (command == 0) command_main(run, socket_fd, terminal);
+  if (command == 0) command_main(run, socket_fd, init, terminal);
   return command;
 }
 
-// From here on init needs one privilege: to signal processes of the sandbox that changed their uid. And it holds nothing open but the socket, so
-// that the command's streams end with the command.
+// From here on init needs one privilege: to signal processes of the sandbox that changed their uid. And it holds nothing open but the socket, and
+// the table of formats where there is one, so that the command's streams end with the command.
 static void give_up_privileges(int socket_fd) {
   (void)close(0);
   (void)close(1);
   (void)close(2);
-  if (!descriptors_close_except(&socket_fd, 1)) fail(STEP_INIT, NO_INDEX, "close_range", NULL);
+  int table = binfmt_descriptor();
+  int open_on[2] = {table < socket_fd ? table : socket_fd, table < socket_fd ? socket_fd : table};  // -1 counts for nothing
+  if (!descriptors_close_except(open_on, 2)) fail(STEP_INIT, NO_INDEX, "close_range", NULL);
   if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) fail(STEP_INIT, NO_INDEX, "prctl(PR_SET_NO_NEW_PRIVS)", NULL);
   uint64_t effective, permitted, inheritable;
   if (sys_capget(&effective, &permitted, &inheritable) < 0) fail(STEP_INIT, NO_INDEX, "capget", NULL);
@@ -163,9 +169,11 @@ static void reap(int socket_fd, pid_t command) {
   for (;;) {
     pid_t reaped = waitpid(-1, &status, WNOHANG);
     if (reaped < 0 && errno == EINTR) continue;
-    if (reaped <= 0) return;
+    // There is the command at least to wait for.
+    if (reaped < 0) fail(STEP_INIT, NO_INDEX, "waitpid", NULL);
+    if (reaped == 0) return;
     if (reaped != command) continue;
-    (void)message_send(socket_fd, MESSAGE_EXITED, status);
+    if (!message_send(socket_fd, MESSAGE_EXITED, status)) fail(STEP_INIT, NO_INDEX, "send", NULL);
     _exit(0);
   }
 }
@@ -179,14 +187,19 @@ static _Noreturn void watch(int socket_fd, pid_t command) {
   struct pollfd watched[2] = {{.fd = socket_fd, .events = POLLIN}, {.fd = children, .events = POLLIN}};
   for (;;) {
     reap(socket_fd, command);
-    if (poll(watched, 2, -1) < 0 && errno != EINTR) _exit(125);
+    if (poll(watched, 2, -1) < 0) {
+      if (errno != EINTR) fail(STEP_INIT, NO_INDEX, "poll", NULL);
+      continue;
+    }
     struct signalfd_siginfo info;
-    if (watched[1].revents != 0 && read(children, &info, sizeof info) < 0 && errno != EAGAIN && errno != EINTR) _exit(125);
+    bool unread = watched[1].revents != 0 && read(children, &info, sizeof info) < 0;
+    if (unread && errno != EAGAIN && errno != EINTR) fail(STEP_INIT, NO_INDEX, "read", NULL);
     if (watched[0].revents == 0) continue;
     struct message message;
     ssize_t got = recv(socket_fd, &message, sizeof message, MSG_DONTWAIT);
     if (got == (ssize_t)sizeof message) pass_on(&message, command);
-    else if (got == 0 || (errno != EAGAIN && errno != EINTR)) _exit(125);
+    else if (got == 0) _exit(125);
+    else if (errno != EAGAIN && errno != EINTR) fail(STEP_INIT, NO_INDEX, "recv", NULL);
   }
 }
 
@@ -195,7 +208,7 @@ static _Noreturn void start_and_watch(const struct run *run, int socket_fd) {
   end_if_asked(socket_fd);
   pid_t command = start_command(run, socket_fd);
   give_up_privileges(socket_fd);
-  if (!message_send(socket_fd, MESSAGE_STARTED, 0)) _exit(125);
+  if (!message_send(socket_fd, MESSAGE_STARTED, 0)) fail(STEP_INIT, NO_INDEX, "send", NULL);
   watch(socket_fd, command);
 }
 
@@ -209,7 +222,7 @@ _Noreturn void init_main(const struct run *run, int socket_fd) {
   if (run->plan.has_tool) become_tool(run, socket_fd);
   struct cursor cursor = plan_start(&run->plan);
   struct record record;
-  while (plan_next(&cursor, &record)) perform(&record);
+  while (plan_next(&cursor, &record)) perform(&run->plan, &record);
   start_and_watch(run, socket_fd);
 }
 
@@ -220,7 +233,7 @@ _Noreturn void init_inside(const struct run *run, int socket_fd) {
   struct record record;
   bool inside = false;
   while (plan_next(&cursor, &record)) {
-    if (inside) perform(&record);
+    if (inside) perform(&run->plan, &record);
     if (record.step == STEP_TOOL) inside = true;
   }
   start_and_watch(run, socket_fd);

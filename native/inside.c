@@ -57,11 +57,9 @@ static void receive_all(int socket_fd) {
   int descriptor;
   size_t count = 0;
   while (receive(socket_fd, &message, &descriptor)) {
-    if (message.kind == MESSAGE_GO) {
-      run.columns = (unsigned short)((uint32_t)message.value >> 16);
-      run.rows = (unsigned short)message.value;
-      return;
-    }
+    run.columns = (unsigned short)(message.value >> 16);
+    run.rows = (unsigned short)message.value;
+    if (message.kind == MESSAGE_GO) return;
     errno = EBADF;
     if (descriptor < 0 || count == PLAN_DESCRIPTORS_MAX + 4) fail_plan("recvmsg");
     if (message.kind == MESSAGE_PLAN) read_plan(descriptor);

@@ -16,8 +16,10 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/sysmacros.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
+#include "entered.h"
 #include "paths.h"
 #include "report.h"
 #include "submounts.h"
@@ -170,7 +172,9 @@ static void legacy_bind(const struct mount_step *at, int source, int target, uin
   if (mount(from, to, NULL, MS_BIND | (recursive ? MS_REC : 0UL), NULL) < 0) fail_mount(at, "mount");
   int mounted = path_open(new_root, at->path);
   if (mounted < 0) fail_mount(at, "openat2");
-  if (!sys_same_file(mounted, source)) {
+  int same = sys_same_file(mounted, source);
+  if (same < 0) fail_mount(at, "fstat");
+  if (same == 0) {
     errno = ESTALE;  // somebody moved the mount point meanwhile
     fail_mount(at, "mount");
   }
@@ -317,13 +321,12 @@ void mounts_root(struct record *record) {
   if (kind == PLAN_ROOT_HOST) {
     // What follows is mounted in this mount namespace, over the host's own.
     new_root = open_root(&at, "/");
-    // For sysctls: which user namespace one is of, the kernel knows by who opens it. That there is no /proc shows when one is set.
-    fresh_proc = openat(new_root, "proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
     return;
   }
   if (kind == PLAN_ROOT_CHROOT) {
     new_root = open_source(&at, source, PLAN_SOURCE_DIRECTORY, PLAN_MOUNT_SOURCE_WITHOUT_LINKS);
     only_entered = true;
+    if (!entered_is_harmless(new_root, source, &at.path)) fail_mount(&at, "fstatat");
     return;
   }
   int base = open_root(&at, "/");
@@ -359,6 +362,19 @@ static void mount_tree(const struct mount_step *at, int tree, uint32_t flags) {
   (void)close(target);
 }
 
+// A tool's own tmpfs may hold as much as the machine has, in bytes or in inodes.
+static void remount_tmpfs(const struct mount_step *at, int target, uint32_t flags, const char *options) {
+  struct statfs status;
+  if (fstatfs(target, &status) < 0) fail_mount(at, "fstatfs");
+  if (status.f_type != SBX_TMPFS_MAGIC) {
+    errno = EINVAL;
+    fail_mount(at, "fstatfs");
+  }
+  char path[32];
+  descriptor_path(path, target);
+  if (mount(NULL, path, NULL, MS_REMOUNT | legacy_flags_of(flags), options) < 0) fail_mount(at, "mount");
+}
+
 static const char *const filesystem_types[PLAN_MOUNT_KINDS] = {NULL, "tmpfs", "proc", "devpts", "mqueue", "sysfs", NULL, "overlay"};
 
 void mounts_mount(struct record *record) {
@@ -382,6 +398,11 @@ void mounts_mount(struct record *record) {
   }
   int target = open_target(&at, flags, true);
   if (target < 0) return;
+  if (flags & PLAN_MOUNT_REMOUNT) {
+    remount_tmpfs(&at, target, flags, options);
+    (void)close(target);
+    return;
+  }
   int mounted = mount_filesystem(&at, filesystem_types[kind], options, flags, target);
   (void)close(target);
   if (kind != PLAN_MOUNT_PROC) (void)close(mounted);
@@ -470,10 +491,21 @@ void mounts_file(struct record *record) {
   (void)close(parent);
 }
 
+// What a tool mounted as /proc, or the host did around a tool, if it is one. Whose settings are meant the kernel takes from who opens them.
+static int proc_of_tool(const struct record *record) {
+  int proc = path_open(new_root, "/proc");
+  struct statfs status;
+  if (proc < 0 || fstatfs(proc, &status) < 0) fail(record->step, record->index, "fstatfs", "/proc");
+  if (status.f_type == SBX_PROC_MAGIC) return proc;
+  errno = ENODEV;
+  fail(record->step, record->index, "fstatfs", "/proc");
+}
+
 // Through the descriptor of the proc that was mounted here, never through a path that could lead to another (CVE-2019-19921 and its kin).
 void mounts_sysctl(struct record *record) {
   const char *name = read_string(&record->payload);
   const char *value = read_string(&record->payload);
+  if (fresh_proc < 0) fresh_proc = proc_of_tool(record);
   char path[PATH_MAX];
   int length = snprintf(path, sizeof path, "sys/%s", name);
   int file = length < 0 || (size_t)length >= sizeof path ? -1 : openat(fresh_proc, path, O_WRONLY | O_NOFOLLOW | O_CLOEXEC);

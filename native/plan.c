@@ -212,6 +212,7 @@ static const char *check_mount(struct plan *plan, struct reader *r) {
   if (source_kind > PLAN_SOURCE_FILE) return "unknown kind of source";
   if (kind == PLAN_MOUNT_BIND && !is_absolute(source)) return "the source is not absolute";
   if (kind == PLAN_MOUNT_TREE && !names_tree(plan, source)) return "no such tree";
+  if ((flags & PLAN_MOUNT_REMOUNT) != 0 && kind != PLAN_MOUNT_TMPFS) return "a remount of what is no tmpfs";
   if (!is_absolute(destination)) return "the destination is not absolute";
   if (kind == PLAN_MOUNT_PROC) plan->joins_proc = true;
   return NULL;
@@ -240,12 +241,58 @@ static const char *check_file(struct plan *plan, struct reader *r) {
 
 static const char *check_sysctl(struct plan *plan, struct reader *r) {
   // In the initial user namespace these would be settings of the host.
-  if ((plan->namespaces & NEW_USER) == 0) return "sysctl without a user namespace";
+  if ((plan->namespaces & NEW_USER) == 0 && !plan->has_tool) return "sysctl without a user namespace";
   // Any proc will do, because the kernel looks at who asks; but in a root of its own there is no other.
-  if (!plan->joins_proc && plan->root_kind != PLAN_ROOT_HOST) return "sysctl before a fresh proc";
+  if (!plan->joins_proc && !plan->has_tool && plan->root_kind != PLAN_ROOT_HOST) return "sysctl before a fresh proc";
   const char *name = read_string(r);
   if (strncmp(name, "user/max_", 9) != 0 || strstr(name, "..") != NULL) return "not a sysctl of the user namespace";
   (void)read_string(r);
+  return NULL;
+}
+
+// What binfmt_misc takes for a name: the name of a file in its table. The separator of a registration is BINFMT_SEPARATOR.
+static bool is_format_name(const char *name) {
+  size_t length = strlen(name);
+  if (length == 0 || length > PLAN_FORMAT_NAME_MAX || name[0] == '.') return false;
+  for (; *name != '\0'; name++) {
+    bool letter = (*name >= 'a' && *name <= 'z') || (*name >= 'A' && *name <= 'Z') || (*name >= '0' && *name <= '9');
+    if (!letter && strchr("-_.", *name) == NULL) return false;
+  }
+  return true;
+}
+
+// F: the interpreter is opened at registration, so that it need not be inside, nor can anything inside take its place. C would take credentials
+// from the program and is not for us.
+static bool are_format_flags(const char *flags) { return strspn(flags, "FOP") == strlen(flags) && strchr(flags, 'F') != NULL; }
+
+static const char *check_format(struct reader *r) {
+  if (!is_format_name(read_string(r))) return "not a name for a format";
+  const char *interpreter = read_string(r);
+  if (!is_absolute(interpreter)) return "the interpreter is not absolute";
+  if (strlen(interpreter) > PLAN_INTERPRETER_MAX || strchr(interpreter, BINFMT_SEPARATOR) != NULL) return "not a path for an interpreter";
+  if (!are_format_flags(read_string(r))) return "unknown flags of a format, or none that opens the interpreter";
+  uint32_t magic = read_u32(r);
+  (void)read_bytes(r, magic);
+  uint32_t mask = read_u32(r);
+  (void)read_bytes(r, mask);
+  if (magic == 0 || magic > PLAN_MAGIC_MAX || magic != mask) return "length of magic or mask out of range";
+  return NULL;
+}
+
+static const char *check_binfmt(struct plan *plan, struct reader *r) {
+  if (plan->has_binfmt) return "more than one binfmt record";
+  plan->has_binfmt = true;
+  // In the caller's user namespace the table would be the caller's, or the host's.
+  if ((plan->namespaces & 0x10000000u) == 0) return "binfmt without a user namespace";
+  uint32_t around = read_u32(r);
+  uint32_t count = read_u32(r);
+  if (around > 1) return "unknown place for a table of formats";
+  if (count > PLAN_FORMATS_MAX) return "number of formats out of range";
+  plan->binfmt_around = around == 1;
+  for (uint32_t i = 0; i < count && !r->failed; i++) {
+    const char *reason = check_format(r);
+    if (reason != NULL && !r->failed) return reason;
+  }
   return NULL;
 }
 
@@ -317,7 +364,10 @@ static const char *check_exec(struct plan *plan, struct reader *r) {
 }
 
 static const char *check_tool(struct plan *plan, struct reader *r) {
+  if (plan->has_root && plan->root_kind == PLAN_ROOT_HOST && (plan->namespaces & NEW_MOUNT) == 0) return "a tool's room needs a mount namespace";
   plan->has_tool = true;
+  // Inside it begins anew.
+  plan->has_root = false;
   return check_vectors(r, &plan->tool_argument_count, &plan->tool_environment_count, true);
 }
 
@@ -381,6 +431,7 @@ static const char *check_record(struct plan *plan, struct record *record) {
     case STEP_TREE: return check_tree(plan, r);
     case STEP_USER_NAMESPACE: return check_user_namespace(plan, r);
     case STEP_TOOL: return check_tool(plan, r);
+    case STEP_BINFMT: return check_binfmt(plan, r);
     case STEP_RLIMIT: return check_rlimit(plan, r);
     case STEP_UMASK: return check_umask(plan, r);
     case STEP_USER: return check_user(plan, r);
@@ -407,7 +458,19 @@ static const char *check_record(struct plan *plan, struct record *record) {
 static uint32_t phase_of(enum step step) { return (uint32_t)step / 20; }
 
 // What is done after a tool is done inside of what it makes.
-static bool may_follow_tool(enum step step) { return step == STEP_HOSTNAME || step == STEP_LOOPBACK || step == STEP_USER_NAMESPACE; }
+static bool may_follow_tool(enum step step) {
+  switch (step) {
+    case STEP_HOSTNAME:
+    case STEP_LOOPBACK:
+    case STEP_ROOT:
+    case STEP_MOUNT:
+    case STEP_READONLY:
+    case STEP_MASK:
+    case STEP_SYSCTL:
+    case STEP_USER_NAMESPACE: return true;
+    default: return false;
+  }
+}
 
 // Order between records: phases never go back, the root comes before any path, the pivot or the tool ends what is done outside, exec ends the plan.
 static const char *check_order(const struct plan *plan, const struct record *record, enum step previous) {
@@ -432,9 +495,7 @@ static const char *check_isolation(const struct plan *plan) {
   bool own_mounts = (plan->namespaces & NEW_MOUNT) != 0;
   if (plan->has_tool) {
     if (plan->has_pivot) return "a pivot and a tool";
-    if (!plan->has_root) return NULL;
-    if (plan->root_kind != PLAN_ROOT_HOST) return "a root of its own and a tool";
-    return own_mounts ? NULL : "a tool's room needs a mount namespace";
+    return plan->root_kind == PLAN_ROOT_HOST || plan->root_kind == PLAN_ROOT_TMPFS ? NULL : "a root of its own and a tool";
   }
   if (plan->sources > 0 || plan->trees > 0) return "sources without a tool";
   if (plan->root_kind == PLAN_ROOT_HOST) return "the host's root without a tool";

@@ -24,10 +24,16 @@
 #define PLAN_TOOL_SOCKET 3
 #define PLAN_TOOL_LAUNCHER 4
 #define PLAN_SOURCE_FIRST 10u
+#define PLAN_FORMATS_MAX 16u
+#define PLAN_FORMAT_NAME_MAX 63u
+#define PLAN_MAGIC_MAX 128u         // with its mask, written out as \xNN, it fits into one registration
+#define PLAN_INTERPRETER_MAX 255u   // BINPRM_BUF_SIZE less the NUL
 
 enum { PLAN_MAP_UID = 0, PLAN_MAP_GID = 1 };
 enum { PLAN_ROOT_TMPFS = 0, PLAN_ROOT_BIND = 1, PLAN_ROOT_OVERLAY = 2, PLAN_ROOT_HOST = 3, PLAN_ROOT_CHROOT = 4 };
 enum { PLAN_MOUNT_BIND = 0, PLAN_MOUNT_TMPFS, PLAN_MOUNT_PROC, PLAN_MOUNT_DEVPTS, PLAN_MOUNT_MQUEUE, PLAN_MOUNT_SYSFS, PLAN_MOUNT_TREE, PLAN_MOUNT_OVERLAY, PLAN_MOUNT_KINDS };
+// Between the fields of a registration with binfmt_misc: nothing that stands in a path.
+#define BINFMT_SEPARATOR '\x01'
 enum { PLAN_SOURCE_ANY = 0, PLAN_SOURCE_DIRECTORY = 1, PLAN_SOURCE_FILE = 2 };
 enum {
   PLAN_MOUNT_READONLY = 1,
@@ -40,7 +46,8 @@ enum {
   PLAN_MOUNT_SOURCE_IN_ROOT = 128,
   PLAN_MOUNT_SOURCE_OF_ROOT = 256,
   PLAN_MOUNT_SOURCE_WITHOUT_LINKS = 512,
-  PLAN_MOUNT_FLAGS = 1023
+  PLAN_MOUNT_REMOUNT = 1024,  // of a tmpfs that a tool made: gives it its bounds
+  PLAN_MOUNT_FLAGS = 2047
 };
 
 // A window on bytes of the plan; `failed` sticks, so that a decoder may check once at its end.
@@ -76,8 +83,9 @@ struct plan {
   bool has_terminal;
   uint32_t columns, rows;
   bool has_root, has_filter, has_pivot;
-  uint32_t root_kind;
+  uint32_t root_kind;  // 0, PLAN_ROOT_TMPFS, where there is none
   bool joins_proc;  // a fresh proc is mounted
+  bool has_binfmt, binfmt_around;
   uint32_t uid, gid;
   bool has_user;
   uint32_t become_uid, become_gid;  // ids that init takes in its new user namespace

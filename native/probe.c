@@ -55,7 +55,7 @@ static const struct trial everyone[] = {
     {"mount-api", USER | MOUNT, probe_mount_api},
     {"mount_setattr", USER | MOUNT, probe_mount_setattr},
     {"pivot_root", USER | MOUNT, probe_pivot_root},
-    {"binfmt_misc", USER | MOUNT, probe_binfmt},
+    {"binfmt_misc", 0, probe_binfmt},
     {"capabilities.ambient", USER, probe_ambient_capabilities},
     {"openat2", 0, probe_openat2},
     {"clone3", 0, probe_clone3},

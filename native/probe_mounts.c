@@ -201,9 +201,3 @@ bool probe_pivot_root(struct probe_result *result) {
   errno = 0;
   return probe_fail(result, "access", "the old root is still there");
 }
-
-bool probe_binfmt(struct probe_result *result) {
-  if (!mount_scratch(result, "binfmt_misc", NULL, "not for user namespaces before Linux 6.7, or not loaded")) return false;
-  if (access("at/register", W_OK) < 0) return probe_fail(result, "access", "register belongs to uid 0, which is not mapped here");
-  return probe_pass(result, "a table of its own");
-}

@@ -98,6 +98,8 @@ bool probe_mount_api(struct probe_result *result);
 bool probe_mount_setattr(struct probe_result *result);
 bool probe_bind_readonly(struct probe_result *result);
 bool probe_pivot_root(struct probe_result *result);
+
+// Formats of programs: probe_binfmt.c
 bool probe_binfmt(struct probe_result *result);
 
 // System calls on the child itself: probe_calls.c

@@ -30,6 +30,7 @@ bool relay_open(struct relay *relay, int from, bool from_is_ours, int to, bool t
   relay->to = to;
   relay->from_is_socket = S_ISSOCK(source.st_mode);
   relay->to_is_socket = S_ISSOCK(target.st_mode);
+  relay->to_is_terminal = isatty(to) == 1;
   relay->to_is_own = to_is_ours;
   if (!from_is_ours && may_block(&source, from)) {
     int own = open_again(from, O_RDONLY);
@@ -68,6 +69,16 @@ static void lose_reader(struct relay *relay) {
   close_source(relay);
 }
 
+// A pipe without a reader, a socket without a peer, a terminal that was hung up.
+static bool has_no_reader(const struct relay *relay, int error) {
+  return error == EPIPE || error == ECONNRESET || (error == EIO && relay->to_is_terminal);
+}
+
+static void note_loss(struct relay *relay, const char *call) {
+  relay->lost_by = call;
+  relay->error = errno;
+}
+
 static ssize_t write_some(const struct relay *relay) {
   const uint8_t *bytes = relay->buffer + relay->start;
   size_t length = relay->end - relay->start;
@@ -75,10 +86,9 @@ static ssize_t write_some(const struct relay *relay) {
   if (!relay->to_is_own) {
     // Not ours to make non-blocking: only as much as poll(2) promises room for, PIPE_BUF.
     struct pollfd room = {.fd = relay->to, .events = POLLOUT};
-    if (poll(&room, 1, 0) == 0) {
-      errno = EAGAIN;
-      return -1;
-    }
+    int ready = poll(&room, 1, 0);
+    if (ready == 0) errno = EAGAIN;
+    if (ready <= 0) return -1;
     if (length > 4096) length = 4096;
   }
   return write(relay->to, bytes, length);
@@ -90,6 +100,7 @@ static void flush_out(struct relay *relay) {
     if (written < 0 && errno == EINTR) continue;
     if (written < 0 && errno == EAGAIN) return;
     if (written < 0) {
+      if (!has_no_reader(relay, errno)) note_loss(relay, "write");
       lose_reader(relay);
       return;
     }
@@ -124,8 +135,9 @@ bool relay_step(struct relay *relay) {
   do got = read_some(relay);
   while (got < 0 && errno == EINTR);
   if (got < 0 && errno == EAGAIN && !relay->last) return true;
-  // EIO: a terminal's master whose slaves are all closed.
   if (got <= 0) {
+    // EIO: a terminal's master whose slaves are all closed, or a terminal that was hung up. EAGAIN: the last has been read.
+    if (got < 0 && errno != EIO && errno != EAGAIN) note_loss(relay, "read");
     close_source(relay);
     return true;
   }

@@ -12,11 +12,13 @@
 struct relay {
   int from;  // -1: closed or none
   int to;
-  bool from_is_socket, to_is_socket;
+  bool from_is_socket, to_is_socket, to_is_terminal;
   bool to_is_own;  // `to` is a non-blocking descriptor of our own, which a write cannot block on
   bool last;       // no writer is left: what is there now is the rest
   bool reader_gone;
   bool truncated;
+  const char *lost_by;  // the call that lost some of what was to pass, or NULL
+  int error;            // its errno
   uint64_t *budget;  // bytes that may still pass, shared between streams; NULL: no bound
   size_t start, end;
   uint8_t buffer[RELAY_BYTES];

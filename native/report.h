@@ -44,10 +44,12 @@ enum message_kind {
   MESSAGE_TERMINAL,  // carries the terminal's master descriptor
   MESSAGE_STARTED,
   MESSAGE_EXITED,  // value: the command's wait status
+  // beside the supervisor, see binfmt.c
+  MESSAGE_TABLE,  // value: descriptor
   // supervisor to init
   MESSAGE_PLAN,        // to init inside of a tool: carries the plan
   MESSAGE_DESCRIPTOR,  // the same: carries one of the command's
-  MESSAGE_GO,
+  MESSAGE_GO,          // value, inside of a tool: columns << 16 | rows of a terminal
   MESSAGE_SIGNAL_ALL,      // value: signal
   MESSAGE_SIGNAL_COMMAND,  // value: signal
   MESSAGE_SIGNAL_GROUP,    // value: signal, to the command's process group

@@ -53,13 +53,15 @@ _Noreturn void tool_execute(const struct run *run, const struct record *record, 
 // In the supervisor: the plan and the command's descriptors for init inside; NULL, or the call that failed.
 const char *tool_send_plan(const struct run *run, int socket_fd);
 
-// command.c: from the clone to the exec. `terminal` is the slave side, or -1.
-_Noreturn void command_main(const struct run *run, int socket_fd, int terminal);
+// command.c: from the clone to the exec. `init` is the parent, by its pid where that is; `terminal` is the slave side, or -1.
+_Noreturn void command_main(const struct run *run, int socket_fd, pid_t init, int terminal);
 
 // userns.c: writes one id map of the process; false fills `failure` in.
 bool map_ids(struct record *record, pid_t pid, struct failure *failure);
 // Inside of a tool: a user namespace of our own, in which the one id that this process has is called otherwise.
-void userns_enter(struct record *record);
+void userns_rename(struct record *record);
+// Puts this process into a user namespace of its own, where the caller is uid 0 and gid 0 and nobody else exists; false fills `failure` in.
+bool userns_enter(const struct record *record, struct failure *failure);
 
 // descriptors.c
 // Marks every descriptor from `first` on close-on-exec, whatever this process inherited; false with errno.

@@ -23,6 +23,7 @@
   X(FILE, 28, "file")                        \
   X(SYSCTL, 29, "sysctl")                    \
   X(PIVOT, 30, "pivot")                      \
+  X(BINFMT, 32, "binfmt")                    \
   X(SOURCE, 33, "source")                    \
   X(CONTENT, 34, "content")                  \
   X(TREE, 35, "tree")                        \

@@ -17,6 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "binfmt.h"
 #include "complaints.h"
 #include "relay.h"
 #include "run.h"
@@ -109,7 +110,9 @@ static const char *prepare_output(struct run *run) {
   run->output_fd = run->error_fd = -1;
   if (run->plan.has_terminal || run->plan.output_bytes == UINT64_MAX) return NULL;
   int ends[2];
-  bool together = run->plan.error_to_output || sys_same_file(1, 2) != 0;
+  int same = sys_same_file(1, 2);
+  if (same < 0) return "fstat";
+  bool together = run->plan.error_to_output || same == 1;
   if (pipe2(ends, O_CLOEXEC) < 0) return "pipe2";
   run->output_fd = ends[0];
   run->standard[1] = ends[1];
@@ -184,6 +187,13 @@ static void kill_init(void) {
   if (self.run->plan.has_tool && self.socket_fd >= 0) (void)shutdown(self.socket_fd, SHUT_WR);
 }
 
+// What is left undone here cannot be made good, so the sandbox ends with the name of it. The first failure is the one that counts.
+static void give_up(enum step step, int error, const char *syscall) {
+  if (!self.failed) failure_fill(&self.failure, step, NO_INDEX, error, syscall, NULL);
+  self.failed = true;
+  kill_init();
+}
+
 static void to_init(enum message_kind kind, int value) {
   if (self.socket_fd >= 0) (void)message_send(self.socket_fd, kind, value);
 }
@@ -251,6 +261,8 @@ static void read_control(void) {
   for (int round = 0; round < CONTROLS_PER_ROUND; round++) {
     ssize_t got = recv(self.run->channel_fd, self.control + self.control_used, CONTROL_BYTES - self.control_used, MSG_DONTWAIT);
     if (got < 0 && (errno == EAGAIN || errno == EINTR)) return;
+    // ECONNRESET: the caller did not even read everything.
+    if (got < 0 && errno != ECONNRESET) give_up(STEP_RELAY, errno, "recv");
     if (got <= 0) {
       self.caller_gone = true;
       kill_init();
@@ -266,9 +278,7 @@ static void read_control(void) {
 static void start_terminal(int master) {
   self.master = master;
   if (!relay_open(&output, master, true, STDOUT_FILENO, false) || !relay_open(&input, STDIN_FILENO, false, dup(master), true)) {
-    failure_fill(&self.failure, STEP_TERMINAL, NO_INDEX, errno, "fcntl", NULL);
-    self.failed = true;
-    kill_init();
+    give_up(STEP_TERMINAL, errno, "fcntl");
   }
 }
 
@@ -303,7 +313,10 @@ static bool read_message(int *socket_fd) {
   struct iovec part = {.iov_base = &incoming, .iov_len = sizeof incoming};
   struct msghdr header = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
   ssize_t got = recvmsg(*socket_fd, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-  if (got < 0 && (errno == EAGAIN || errno == EINTR)) return false;
+  if (got < 0 && errno == EAGAIN) return false;
+  // unix(7) says it once, and before what init wrote last, where init ended without reading all that we wrote.
+  if (got < 0 && (errno == EINTR || errno == ECONNRESET)) return true;
+  if (got < 0) give_up(STEP_INIT, errno, "recvmsg");
   if (got <= 0) {
     close_if_open(socket_fd);
     return false;
@@ -323,6 +336,7 @@ static bool read_message(int *socket_fd) {
       break;
     case MESSAGE_PLAN:
     case MESSAGE_DESCRIPTOR:
+    case MESSAGE_TABLE:
     case MESSAGE_GO:
     case MESSAGE_SIGNAL_ALL:
     case MESSAGE_SIGNAL_COMMAND:
@@ -344,8 +358,8 @@ static void add_usage(const struct rusage *usage) {
 }
 
 static void on_all_gone(void) {
-  read_messages();
   self.init_gone = true;
+  read_messages();
   if (self.ended_ns == 0) self.ended_ns = now_ns();
   output.last = error_output.last = true;
 }
@@ -354,8 +368,15 @@ static void on_all_gone(void) {
 static void reap_init(void) {
   int status;
   struct rusage usage;
-  pid_t reaped = wait4(self.init, &status, WNOHANG, &usage);
-  if (reaped != self.init) return;
+  memset(&usage, 0, sizeof usage);
+  pid_t reaped;
+  do reaped = wait4(self.init, &status, WNOHANG, &usage);
+  while (reaped < 0 && errno == EINTR);
+  if (reaped == 0) return;
+  if (reaped < 0) {
+    give_up(STEP_INIT, errno, "wait4");
+    while (waitpid(self.init, &status, 0) < 0 && errno == EINTR) continue;
+  }
   add_usage(&usage);
   on_all_gone();
 }
@@ -389,7 +410,8 @@ static void reap_children(void) {
     struct rusage usage;
     pid_t reaped = wait4(-1, &status, WNOHANG, &usage);
     if (reaped < 0 && errno == EINTR) continue;
-    if (reaped < 0) on_all_gone();  // ECHILD
+    if (reaped < 0 && errno != ECHILD) give_up(STEP_INIT, errno, "wait4");
+    if (reaped < 0) on_all_gone();
     if (reaped <= 0) break;
     add_usage(&usage);
     if (reaped != self.init) continue;
@@ -476,7 +498,14 @@ static void check_deadlines(void) {
   }
 }
 
+// Nobody says that a stream has ended while somebody outside, who was handed the command's descriptor, holds it open.
+static bool has_rest(const struct relay *relay) { return relay->last && relay->from >= 0 && relay_flushed(relay); }
+
 static const struct timespec *next_deadline(struct timespec *wait) {
+  if (has_rest(&output) || has_rest(&error_output)) {
+    *wait = (struct timespec){.tv_sec = 0, .tv_nsec = 0};
+    return wait;
+  }
   int64_t deadline = self.init_gone ? 0 : self.wall_deadline_ns;
   if (!self.init_gone && self.kill_deadline_ns != 0 && (deadline == 0 || self.kill_deadline_ns < deadline)) deadline = self.kill_deadline_ns;
   if (deadline == 0) return NULL;
@@ -486,19 +515,33 @@ static const struct timespec *next_deadline(struct timespec *wait) {
   return wait;
 }
 
+// Output or input that was lost on the way must not look like all of it.
+static bool step_relay(struct relay *relay) {
+  bool within = relay_step(relay);
+  if (relay->lost_by != NULL) give_up(STEP_RELAY, relay->error, relay->lost_by);
+  return within;
+}
+
 static void step_output(struct relay *relay) {
-  if (relay_step(relay)) return;
+  if (step_relay(relay)) return;
   set_cause(CAUSE_OUTPUT, 0);
   kill_init();
   close_if_open(&relay->from);
 }
 
 // When our own input ends, the command's terminal says so.
+static bool owes_end_of_input(void) { return self.master >= 0 && !self.end_of_input_sent && relay_ended(&input); }
+
 static void step_input(void) {
-  (void)relay_step(&input);
-  if (!relay_ended(&input) || self.end_of_input_sent || self.master < 0) return;
+  (void)step_relay(&input);
+  if (!owes_end_of_input()) return;
   char end = END_OF_TRANSMISSION;
-  if (write(self.master, &end, 1) == 1) self.end_of_input_sent = true;
+  ssize_t written;
+  do written = write(self.master, &end, 1);
+  while (written < 0 && errno == EINTR);
+  if (written < 0 && errno == EAGAIN) return;
+  if (written < 0 && errno != EIO) give_up(STEP_RELAY, errno, "write");
+  self.end_of_input_sent = true;
 }
 
 static void watch_round(void) {
@@ -512,6 +555,7 @@ static void watch_round(void) {
   count += relay_poll(&output, entries + count);
   count += relay_poll(&error_output, entries + count);
   if (!self.init_gone) count += relay_poll(&input, entries + count);
+  if (!self.init_gone && owes_end_of_input()) entries[count++] = (struct pollfd){.fd = self.master, .events = POLLOUT};
   struct timespec wait;
   // Whatever poll says, every source is asked without blocking; EINTR costs one round.
   (void)ppoll(entries, (nfds_t)count, next_deadline(&wait), NULL);
@@ -627,6 +671,10 @@ int supervise(struct run *run) {
   if (failed != NULL) return refuse(STEP_RELAY, NO_INDEX, failed, NULL);
   if (run->plan.has_terminal) prepare_terminal(run);
   if (!block_signals()) return refuse(STEP_SIGNALS, NO_INDEX, "sigprocmask", NULL);
+  if (!binfmt_around(&run->plan, &self.failure)) {
+    status_failed(&self.failure);
+    return EXIT_SANDBOX_FAILED;
+  }
   if (self.sweeps && prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0) return refuse(STEP_CLONE, NO_INDEX, "prctl(PR_SET_CHILD_SUBREAPER)", NULL);
   failed = run->plan.has_tool ? prepare_tool(run) : NULL;
   if (failed != NULL) return refuse(STEP_TOOL, NO_INDEX, failed, NULL);

@@ -97,9 +97,9 @@ int sys_setgroups(size_t count, const uint32_t *groups) { return (int)syscall(SY
 int sys_setresuid(uint32_t uid) { return (int)syscall(SYS_setresuid, uid, uid, uid); }
 int sys_setresgid(uint32_t gid) { return (int)syscall(SYS_setresgid, gid, gid, gid); }
 
-// Whether two descriptors lead to the same place, so that two streams into it must keep their order.
+// Whether two descriptors lead to the same place, so that two streams into it must keep their order; -1 with errno.
 int sys_same_file(int a, int b) {
   struct stat first, second;
-  if (fstat(a, &first) < 0 || fstat(b, &second) < 0) return 0;
+  if (fstat(a, &first) < 0 || fstat(b, &second) < 0) return -1;
   return first.st_dev == second.st_dev && first.st_ino == second.st_ino && first.st_rdev == second.st_rdev;
 }

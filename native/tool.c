@@ -89,12 +89,38 @@ static void name_listener(char **environment) {
   }
 }
 
+static bool copy_all(int from, int to) {
+  uint8_t bytes[16384];
+  for (;;) {
+    ssize_t got = read(from, bytes, sizeof bytes);
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) return got == 0;
+    if (!write_all(to, bytes, (size_t)got)) return false;
+  }
+}
+
+static int seal(int file) { return fcntl(file, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL); }
+
+// What init inside is executed from: a copy that nobody can write to. Unlike a process that was cloned into its user namespace, one that was executed
+// there belongs to it whole (the kernel's mm->user_ns), so that a command with the right capability could open /proc/1/exe, and, being root of the
+// host, write to the launcher itself (CVE-2019-5736).
+static int sealed_launcher(void) {
+  int original = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+  if (original < 0) return -1;
+  int copy = sys_memfd_create("launcher");
+  bool sealed = copy >= 0 && copy_all(original, copy) && seal(copy) == 0;
+  (void)close(original);
+  if (sealed) return copy;
+  if (copy >= 0) (void)close(copy);
+  return -1;
+}
+
 // The tool reads nothing, and what it writes are its complaints: a failure's detail.
 static void arrange(const struct run *run, const struct record *record, int *socket_fd) {
   int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
   if (null < 0) fail(record->step, record->index, "open", "/dev/null");
-  int launcher = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
-  if (launcher < 0) fail(record->step, record->index, "open", "/proc/self/exe");
+  int launcher = sealed_launcher();
+  if (launcher < 0) fail(record->step, record->index, "memfd_create", "/proc/self/exe");
   add(null, 0);
   add(run->complaints_fd, 1);
   add(run->complaints_fd, 2);
@@ -117,7 +143,7 @@ _Noreturn void tool_execute(const struct run *run, const struct record *record, 
 static int seal_plan(const struct run *run) {
   int file = sys_memfd_create("sandboxlib-plan");
   if (file < 0) return -1;
-  bool sealed = write_all(file, run->plan.bytes, run->plan.length) && fcntl(file, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) == 0;
+  bool sealed = write_all(file, run->plan.bytes, run->plan.length) && seal(file) == 0;
   if (sealed) return file;
   (void)close(file);
   return -1;
@@ -143,6 +169,6 @@ const char *tool_send_plan(const struct run *run, int socket_fd) {
   if (plan < 0) return "memfd_create";
   bool sent = message_send_descriptor(socket_fd, MESSAGE_PLAN, plan) && send_descriptors(run, socket_fd);
   (void)close(plan);
-  uint32_t size = (uint32_t)run->columns << 16 | run->rows;
-  return sent && message_send(socket_fd, MESSAGE_GO, (int)size) ? NULL : "sendmsg";
+  int size = run->columns << 16 | run->rows;
+  return sent && message_send(socket_fd, MESSAGE_GO, size) ? NULL : "sendmsg";
 }

@@ -97,6 +97,14 @@ struct sbx_sock_fprog {
   const struct sbx_sock_filter *filter;
 };
 
+// getdents64(2): a record is these fields, the name with a NUL, and padding.
+struct sbx_dirent {
+  uint64_t inode;
+  int64_t next;  // for lseek(2): where the record after this one is
+  uint16_t length;
+  uint8_t type;
+} __attribute__((packed));
+
 // prlimit(2): 64 bits on every architecture; all ones is RLIM_INFINITY.
 struct sbx_rlimit {
   uint64_t soft;
@@ -124,6 +132,8 @@ struct sbx_cap_data {
 #define SBX_SECBIT_NO_CAP_AMBIENT_RAISE (1U << 6)
 #define SBX_SECBIT_LOCKS ((1U << 1) | (1U << 3) | (1U << 5) | (1U << 7))
 
+#define SBX_PROC_MAGIC 0x9fa0      // statfs(2)
+#define SBX_TMPFS_MAGIC 0x01021994
 #define SBX_MFD_CLOEXEC 1U        // memfd_create(2), 3.17
 #define SBX_MFD_ALLOW_SEALING 2U
 #define SBX_KEYCTL_JOIN_SESSION_KEYRING 1  // keyctl(2)

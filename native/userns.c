@@ -117,6 +117,21 @@ static bool write_by_helper(struct record *record, const char *path, pid_t pid, 
   return false;
 }
 
+bool userns_enter(const struct record *record, struct failure *failure) {
+  char uids[32], gids[32];
+  (void)snprintf(uids, sizeof uids, "0 %u 1", (unsigned)geteuid());
+  (void)snprintf(gids, sizeof gids, "0 %u 1", (unsigned)getegid());
+  if (unshare(CLONE_NEWUSER) < 0) return refuse(failure, record, "unshare", NULL);
+  const struct {
+    const char *path;
+    const char *text;
+  } files[] = {{"/proc/self/setgroups", "deny"}, {"/proc/self/uid_map", uids}, {"/proc/self/gid_map", gids}};
+  for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
+    if (!write_file(files[i].path, files[i].text, strlen(files[i].text))) return refuse(failure, record, "write", files[i].path);
+  }
+  return true;
+}
+
 bool map_ids(struct record *record, pid_t pid, struct failure *failure) {
   struct reader *r = &record->payload;
   bool uids = read_u32(r) == PLAN_MAP_UID;
@@ -137,7 +152,7 @@ static void map_self(const struct record *record, const char *path, uint32_t ins
 }
 
 // The mounts and the other namespaces stay those of the user namespace around it: the capabilities that this one brings along say nothing there.
-void userns_enter(struct record *record) {
+void userns_rename(struct record *record) {
   uint32_t uid = read_u32(&record->payload);
   uint32_t gid = read_u32(&record->payload);
   uint32_t outer_uid = geteuid();

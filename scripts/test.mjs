@@ -17,7 +17,9 @@ import {
 } from './lib/native.mjs';
 import { ensureNodeModules } from './lib/npm.mjs';
 import { inProject, projectRoot } from './lib/paths.mjs';
+import { isExpectedSkip } from './lib/skips.mjs';
 import { execute, passThrough, SetupError } from './lib/steps.mjs';
+import { forgetTrials, settleTables, trialsDirectory } from './lib/tables.mjs';
 import { ensureTypeScript } from './lib/typescript.mjs';
 import { testPackages } from './packages.mjs';
 
@@ -31,6 +33,8 @@ await main(async () => {
   const filters = process.argv.slice(2);
   if (filters.length === 0) await runChecks();
   await runVitest(filters);
+  // A part of the tests has tried a part of what the tables say.
+  if (filters.length === 0) await check('the tables of docs/ are those of this run', checkTables);
   console.log(`\n${totals.passed} passed, ${totals.failed} failed, ${totals.skipped} skipped`);
   if (totals.failed > 0) process.exitCode = 1;
 });
@@ -113,15 +117,27 @@ async function runCounted(name, file, args) {
   }
 }
 
+/** Outside of CI they are brought up to date. */
+async function checkTables() {
+  for (const remark of await settleTables({ write: !isCI })) console.log(remark);
+}
+
 /** @param {readonly string[]} filters */
 async function runVitest(filters) {
   const file = inProject('build', 'test', 'counts.json');
   mkdirSync(path.dirname(file), { recursive: true });
   rmSync(file, { force: true });
+  forgetTrials();
+  const env = {
+    ...process.env,
+    SANDBOXLIB_TEST_COUNTS: file,
+    SANDBOXLIB_TEST_TRIALS: trialsDirectory,
+    SANDBOXLIB_TEST_BUILT: '1',
+  };
   const { status } = await passThrough(
     process.execPath,
     [inProject('node_modules', 'vitest', 'vitest.mjs'), 'run', ...filters],
-    { cwd: projectRoot, env: { ...process.env, SANDBOXLIB_TEST_COUNTS: file, SANDBOXLIB_TEST_BUILT: '1' } },
+    { cwd: projectRoot, env },
   );
   /** @type {{ passed: number, failed: number, skipped: { name: string, reason: string }[] }} */
   const counts = existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : { passed: 0, failed: 0, skipped: [] };
@@ -135,11 +151,4 @@ async function runVitest(filters) {
     totals.failed++;
     console.log(`FAIL  vitest ended with status ${status}`);
   }
-}
-
-/** @param {string} reason */
-function isExpectedSkip(reason) {
-  /** @type {{ pattern: string, why: string }[]} */
-  const expected = JSON.parse(readFileSync(inProject('test', 'skips.json'), 'utf8'));
-  return expected.some(({ pattern }) => new RegExp(pattern).test(reason));
 }

@@ -108,6 +108,15 @@ static inline void add_record(struct builder *b, enum step step) {
     case STEP_SYMLINK: put_string(b, "usr/bin"), put_string(b, "/bin"); break;
     case STEP_FILE: put_u32(b, 0644), put_string(b, "/etc/hosts"), put_u32(b, 3), put_bytes(b, "abc", 3); break;
     case STEP_SYSCTL: put_string(b, "user/max_user_namespaces"), put_string(b, "0"); break;
+    case STEP_BINFMT:
+      put_u32(b, 1);
+      put_u32(b, 1);
+      put_string(b, "arm64");
+      put_string(b, "/usr/bin/qemu");
+      put_string(b, "POF");
+      put_u32(b, 4), put_bytes(b, "\x7f" "ELF", 4);
+      put_u32(b, 4), put_bytes(b, "\xff\xff\xff\xff", 4);
+      break;
     case STEP_RLIMIT: put_u32(b, 7), put_u64(b, 64), put_u64(b, UINT64_MAX); break;
     case STEP_UMASK: put_u32(b, 022); break;
     case STEP_USER: put_u32(b, 0), put_u32(b, 0), put_u32(b, 1), put_u32(b, 1), put_u32(b, 5); break;
@@ -122,7 +131,7 @@ static inline void add_record(struct builder *b, enum step step) {
 static const enum step builder_steps[] = {
     STEP_NAMESPACES, STEP_MAP_IDS, STEP_MAP_IDS, STEP_LIMIT_WALL, STEP_LIMIT_OUTPUT, STEP_TERMINATION, STEP_TERMINAL, STEP_DESCRIPTOR,
     STEP_HOSTNAME,   STEP_LOOPBACK, STEP_ROOT, STEP_MOUNT,      STEP_READONLY,     STEP_MASK,        STEP_MKDIR,    STEP_SYMLINK,
-    STEP_FILE,       STEP_SYSCTL,  STEP_PIVOT, STEP_RLIMIT,     STEP_UMASK,        STEP_USER,        STEP_CAPABILITIES, STEP_CWD,
+    STEP_FILE,       STEP_SYSCTL,  STEP_BINFMT, STEP_PIVOT, STEP_RLIMIT,     STEP_UMASK,        STEP_USER,        STEP_CAPABILITIES, STEP_CWD,
     STEP_SECCOMP,    STEP_EXEC};
 #define BUILDER_STEPS (sizeof builder_steps / sizeof builder_steps[0])
 

@@ -60,6 +60,19 @@ static void use_record(struct record *record) {
       count = read_u32(r);
       use_bytes(r, count);
       break;
+    case STEP_BINFMT:
+      use_numbers(r, 1);
+      count = read_u32(r);
+      if (count > PLAN_FORMATS_MAX) abort();
+      for (uint32_t i = 0; i < count; i++) {
+        use_string(r), use_string(r), use_string(r);
+        for (int field = 0; field < 2; field++) {
+          uint32_t length = read_u32(r);
+          if (length == 0 || length > PLAN_MAGIC_MAX) abort();
+          use_bytes(r, length);
+        }
+      }
+      break;
     case STEP_USER:
       use_numbers(r, 3);
       count = read_u32(r);

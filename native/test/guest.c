@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <net/if.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -350,6 +351,77 @@ static int do_fork_sleep(int argc, char **argv) {
   return 0;
 }
 
+// COUNT children that end at once and are waited for by nobody: zombies for as long as this process lives, its init's from then on.
+// By vfork(2), which copies nothing: all that matters of them is that they are dead.
+static int do_zombies(int argc, char **argv) {
+  long long count = number(argument(argc, argv, 2));
+  for (volatile long long i = 0; i < count; i++) {
+    pid_t child = vfork();
+    if (child < 0) fail_with(errno);
+    if (child == 0) _exit(0);
+  }
+  printf("%lld\n", count);
+  return 0;
+}
+
+// COUNT processes that never stay: each makes its successor and ends, so that a list of them is old when it is read.
+static int do_chase(int argc, char **argv) {
+  argument(argc, argv, 2);
+  long long count = number(argument(argc, argv, 3));
+  for (int caught = 1; caught < 32; caught++) signal(caught, SIG_IGN);
+  for (long long i = 0; i < count; i++) {
+    pid_t child = fork();
+    if (child < 0) fail_with(errno);
+    while (child == 0) {
+      setsid();
+      pid_t next = fork();
+      if (next > 0) _exit(0);
+    }
+  }
+  write_all(1, "ready\n", 6);
+  for (;;) pause();
+}
+
+static void *idle(void *unused) {
+  (void)unused;
+  for (;;) pause();
+  return NULL;
+}
+
+// COUNT threads that do nothing.
+static int do_threads(int argc, char **argv) {
+  argument(argc, argv, 2);
+  long long count = number(argument(argc, argv, 3));
+  pthread_attr_t small;
+  pthread_attr_init(&small);
+  pthread_attr_setstacksize(&small, 16384);
+  for (long long i = 0; i < count; i++) {
+    pthread_t thread;
+    int code = pthread_create(&thread, &small, idle, NULL);
+    if (code != 0) fail_with(code);
+  }
+  write_all(1, "ready\n", 6);
+  for (;;) pause();
+}
+
+// Each waits in vfork(2), which no signal but SIGKILL interrupts, for the one that it made; the last says "ready" and stays.
+static void __attribute__((noinline)) vfork_down(long long depth) {
+  if (depth == 0) {
+    write_all(1, "ready\n", 6);
+    for (;;) pause();
+  }
+  pid_t child = vfork();
+  if (child == 0) vfork_down(depth - 1);
+  if (child > 0) waitpid(child, NULL, 0);
+  _exit(child < 0 ? 1 : 0);
+}
+
+static int do_vforks(int argc, char **argv) {
+  argument(argc, argv, 2);
+  vfork_down(number(argument(argc, argv, 3)));
+  return 0;
+}
+
 static int do_isatty(int argc, char **argv) {
   (void)argc;
   (void)argv;
@@ -611,6 +683,10 @@ static const struct verb {
     {"orderly", do_orderly},
     {"daemon", do_daemon},
     {"fork-sleep", do_fork_sleep},
+    {"zombies", do_zombies},
+    {"chase", do_chase},
+    {"threads", do_threads},
+    {"vforks", do_vforks},
     {"isatty", do_isatty},
     {"winsize", do_winsize},
     {"await-resize", do_await_resize},

@@ -1,12 +1,15 @@
 // Makes one system call of a run fail, one after another through the whole of a process:
-//   inject_fault ERRNO PROCESS LAUNCHER PLAN
-// Each run of LAUNCHER on PLAN is traced, and in run n the n-th call of PROCESS fails with ERRNO, without being made. PROCESS is 0 for the
-// supervisor, 1 for init, 2 for the command's, whose calls count until it executes the command. The last run is the first in which there was
-// no n-th call. A line of JSON for each run: which call it was, how the launcher ended, its status lines and its stdout, whether it never
-// ended, and whether a process outlived it.
+//   inject_fault ERRNO PROCESS FIRST STRIDE WAY LAUNCHER PLAN
+// Each run of LAUNCHER on PLAN is traced, and in run n the n-th call of PROCESS fails with ERRNO, without being made: n is FIRST, then always STRIDE
+// more, so that several of these can share the work. PROCESS is 0 for the supervisor, 1 for init, both until their end, and 2 for the command's,
+// whose calls count until it executes the command; PROCESS@NUMBER counts only from its first call of that number on. WAY is `plan`, a plan and a status descriptor, or `channel`, one socket for everything, behind
+// which a caller reads to the end. The last run is the first in which there was no n-th call. A line of JSON for each run: which call it was, whether
+// the command had been executed by then, whether the very same call was what its process made next, how the launcher ended, its status lines and
+// its stdout, whether it never ended, and whether a process outlived it.
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -16,6 +19,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/uio.h>
@@ -25,7 +29,8 @@
 
 #define TRACEES_MAX 64
 #define TEXT_BYTES 65536
-#define RUN_SECONDS 20  // until a run counts as hanging
+#define RUN_SECONDS 30  // until a run counts as hanging
+#define ALL ULONG_MAX
 #define END_SECONDS 5   // for what is left of a run to end
 
 // ptrace(2), PTRACE_GET_SYSCALL_INFO: only what we read of it.
@@ -42,6 +47,7 @@ struct syscall_info {
 struct tracee {
   pid_t pid;
   bool failing;    // the call that it is in was taken from it
+  bool failed;     // that was its last call
   bool known;      // its first stop was seen
   unsigned order;  // 0 the launcher, then as they were made
 };
@@ -49,13 +55,23 @@ struct tracee {
 static struct {
   struct tracee tracees[TRACEES_MAX];
   unsigned made;
-  unsigned process;        // whose calls count
   bool counting;           // from the launcher's exec on
+  bool reached;            // the call from which to count, where there is one
+  bool executed;           // the command
   unsigned long calls, wanted;
-  long number;             // of the call that failed
-  uint64_t argument;       // its first
-  int error;
+  struct syscall_info call;  // that failed
+  bool after;                // the command had been executed by then
+  bool again;                // its process made the same one next
 } run;
+
+// How to run what.
+static struct {
+  const char *launcher, *plan;
+  bool channel;
+  unsigned long process;
+  unsigned long from;  // the number of the call from which to count, or ALL
+  int error;
+} what;
 
 static _Noreturn void die(const char *what) {
   (void)fprintf(stderr, "inject_fault: %s: %s\n", what, strerror(errno));
@@ -100,7 +116,11 @@ static void set_result(pid_t pid, long result) {
 // The end of a process cannot fail.
 static bool can_fail(uint64_t number) { return number != SYS_exit && number != SYS_exit_group && number != SYS_rt_sigreturn; }
 
-static bool is_counted(const struct tracee *tracee) { return run.counting && tracee->order == run.process && run.calls < run.wanted; }
+static bool is_same_call(const struct syscall_info *a, const struct syscall_info *b) {
+  return a->number == b->number && memcmp(a->arguments, b->arguments, sizeof a->arguments) == 0;
+}
+
+static bool is_counted(const struct tracee *tracee) { return run.counting && tracee->order == what.process && run.calls < run.wanted; }
 
 static void on_syscall(struct tracee *tracee) {
   struct syscall_info info;
@@ -109,19 +129,32 @@ static void on_syscall(struct tracee *tracee) {
   if (ptrace(PTRACE_GET_SYSCALL_INFO, tracee->pid, sizeof info, &info) < 0) return;
   if (info.op == PTRACE_SYSCALL_INFO_EXIT && tracee->failing) {
     tracee->failing = false;
-    set_result(tracee->pid, -run.error);
+    tracee->failed = true;
+    set_result(tracee->pid, -what.error);
     return;
   }
-  if (info.op != PTRACE_SYSCALL_INFO_ENTRY || !is_counted(tracee) || !can_fail(info.number)) return;
+  if (info.op != PTRACE_SYSCALL_INFO_ENTRY) return;
+  if (tracee->failed) {
+    tracee->failed = false;
+    run.again = is_same_call(&info, &run.call);
+  }
+  if (!is_counted(tracee) || !can_fail(info.number)) return;
+  run.reached = run.reached || what.from == ALL || info.number == what.from;
+  if (!run.reached) return;
   if (++run.calls != run.wanted) return;
-  run.number = (long)info.number;
-  run.argument = info.arguments[0];
+  run.call = info;
+  run.after = run.executed;
   tracee->failing = true;
   set_number(tracee->pid, -1);
 }
 
-// The launcher's own exec starts the count, the command's ends it.
-static void on_exec(const struct tracee *tracee) { run.counting = tracee->order == 0; }
+// The launcher's own exec starts the count; the command's ends that of its process.
+static void on_exec(const struct tracee *tracee) {
+  if (tracee->order == 0) run.counting = true;
+  if (tracee->order != 2) return;
+  run.executed = true;
+  if (what.process == 2) run.counting = false;
+}
 
 static void on_stop(pid_t pid, int status) {
   struct tracee *tracee = find(pid);
@@ -134,7 +167,7 @@ static void on_stop(pid_t pid, int status) {
   else if (event == 0 && signal != SIGTRAP) pass_on = signal;
   tracee->known = true;
   // Nobody stops for a call that is of no interest: that would cost more than the run itself.
-  bool watched = is_counted(tracee) || tracee->failing;
+  bool watched = is_counted(tracee) || tracee->failing || tracee->failed;
   (void)ptrace(watched ? PTRACE_SYSCALL : PTRACE_CONT, pid, 0, pass_on);
 }
 
@@ -153,21 +186,49 @@ static void set_alarm(int seconds) {
   if (setitimer(ITIMER_REAL, &time, NULL) < 0) die("setitimer");
 }
 
-static _Noreturn void exec_launcher(const char *launcher, const char *plan, int out, int status) {
-  int file = open(plan, O_RDONLY);
-  int null = open("/dev/null", O_RDWR);
-  if (file < 0 || null < 0) _exit(126);
-  // Out of the way of the numbers that they become.
-  int sources[] = {null, out, null, file, status};
-  for (int i = 0; i < 5; i++) sources[i] = fcntl(sources[i], F_DUPFD, 64);
-  for (int i = 0; i < 5; i++) {
-    if (dup2(sources[i], i) < 0) _exit(126);
+// `ends` become the descriptors from 0 on, and there are no others.
+static bool arrange(int *ends, int count) {
+  for (int i = 0; i < count; i++) {
+    ends[i] = fcntl(ends[i], F_DUPFD, 64);  // out of the way of the numbers that they become
+    if (ends[i] < 0) return false;
   }
-  for (int i = 5; i < 128; i++) (void)close(i);
+  for (int i = 0; i < count; i++) {
+    if (dup2(ends[i], i) < 0) return false;
+  }
+  for (int i = count; i < 128; i++) (void)close(i);
+  return true;
+}
+
+static _Noreturn void exec_launcher(int out, int third, int fourth) {
+  int null = open("/dev/null", O_RDWR);
+  int ends[] = {null, out, null, third, fourth};
+  if (null < 0 || !arrange(ends, what.channel ? 4 : 5)) _exit(126);
   if (ptrace(PTRACE_TRACEME, 0, 0, 0) < 0 || raise(SIGSTOP) != 0) _exit(126);
   char *environment[] = {NULL};
-  execle(launcher, launcher, "run", "--plan-fd", "3", "--status-fd", "4", (char *)NULL, environment);
+  if (what.channel) execle(what.launcher, what.launcher, "run", "--channel-fd", "3", (char *)NULL, environment);
+  else execle(what.launcher, what.launcher, "run", "--plan-fd", "3", "--status-fd", "4", (char *)NULL, environment);
   _exit(126);
+}
+
+// What comes from one descriptor, to another, until it ends.
+static void pass_on(int from, int to) {
+  static char bytes[TEXT_BYTES];
+  ssize_t got;
+  while ((got = read(from, bytes, sizeof bytes)) > 0) {
+    for (ssize_t done = 0, put; done < got; done += put) {
+      put = write(to, bytes + done, (size_t)(got - done));
+      if (put < 0) return;
+    }
+  }
+}
+
+// The library's part: it hands over the plan, reads every status line, and only then closes its end.
+static _Noreturn void be_caller(int plan, int channel, int status) {
+  int ends[] = {plan, channel, status};
+  if (signal(SIGPIPE, SIG_IGN) == SIG_ERR || !arrange(ends, 3)) _exit(126);
+  pass_on(0, 1);
+  pass_on(1, 2);
+  _exit(0);
 }
 
 static void read_text(int from, char text[TEXT_BYTES]) {
@@ -195,7 +256,7 @@ static void kill_all(void) {
 }
 
 // Follows the run to its end: that of the launcher, then, for a moment, that of whatever it left. Returns the launcher's wait status.
-static int follow(pid_t launcher, bool *hung, bool *outlived) {
+static int follow(pid_t launcher, pid_t caller, bool *hung, bool *outlived) {
   int result = -1;
   *hung = *outlived = false;
   set_alarm(RUN_SECONDS);
@@ -210,7 +271,7 @@ static int follow(pid_t launcher, bool *hung, bool *outlived) {
       kill_all();
       set_alarm(RUN_SECONDS);
     }
-    if (pid < 0) continue;
+    if (pid < 0 || pid == caller) continue;
     if (WIFSTOPPED(status)) {
       on_stop(pid, status);
       continue;
@@ -223,54 +284,77 @@ static int follow(pid_t launcher, bool *hung, bool *outlived) {
   }
 }
 
-static bool inject(unsigned long wanted, int error, unsigned process, const char *launcher, const char *plan) {
-  memset(&run, 0, sizeof run);
-  run.wanted = wanted;
-  run.process = process;
-  run.error = error;
-  int out[2], status[2];
-  if (pipe2(out, O_CLOEXEC) < 0 || pipe2(status, O_CLOEXEC) < 0) die("pipe2");
-  pid_t child = fork();
-  if (child < 0) die("fork");
-  if (child == 0) exec_launcher(launcher, plan, out[1], status[1]);
-  (void)close(out[1]);
-  (void)close(status[1]);
-  (void)find(child);
+static void print_row(int ended, bool hung, bool outlived, const char *status, const char *out) {
+  const uint64_t *arguments = run.call.arguments;
+  (void)printf("{\"call\":%lu,\"reached\":%s,\"number\":%ld,\"arguments\":[%ld,%ld,%ld],", run.wanted, run.calls >= run.wanted ? "true" : "false",
+               (long)run.call.number, (long)arguments[0], (long)arguments[1], (long)arguments[2]);
+  (void)printf("\"after\":%s,\"again\":%s,\"code\":%d,\"signal\":%d,", run.after ? "true" : "false", run.again ? "true" : "false",
+               WIFEXITED(ended) ? WEXITSTATUS(ended) : -1, WIFSIGNALED(ended) ? WTERMSIG(ended) : 0);
+  (void)printf("\"hung\":%s,\"outlived\":%s,\"status\":", hung ? "true" : "false", outlived ? "true" : "false");
+  print_string(status);
+  (void)fputs(",\"stdout\":", stdout);
+  print_string(out);
+  (void)puts("}");
+}
+
+static void start_tracing(pid_t child) {
   int first;
   if (waitpid(child, &first, 0) != child || !WIFSTOPPED(first)) die("the launcher did not stop");
+  (void)find(child);
   run.tracees[0].known = true;
   long options = PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | PTRACE_O_TRACECLONE | PTRACE_O_TRACEEXEC | PTRACE_O_EXITKILL;
   if (ptrace(PTRACE_SETOPTIONS, child, 0, options) < 0 || ptrace(PTRACE_CONT, child, 0, 0) < 0) die("ptrace");
+}
+
+static bool inject(unsigned long wanted) {
+  memset(&run, 0, sizeof run);
+  run.wanted = wanted;
+  int out[2], status[2], channel[2];
+  int plan = open(what.plan, O_RDONLY | O_CLOEXEC);
+  if (plan < 0) die(what.plan);
+  if (pipe2(out, O_CLOEXEC) < 0 || pipe2(status, O_CLOEXEC) < 0) die("pipe2");
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, channel) < 0) die("socketpair");
+  pid_t caller = what.channel ? fork() : 0;
+  if (caller < 0) die("fork");
+  if (what.channel && caller == 0) be_caller(plan, channel[0], status[1]);
+  pid_t child = fork();
+  if (child < 0) die("fork");
+  if (child == 0) exec_launcher(out[1], what.channel ? channel[1] : plan, status[1]);
+  int ours[] = {plan, out[1], status[1], channel[0], channel[1]};
+  for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++) (void)close(ours[i]);
+  start_tracing(child);
   bool hung, outlived;
-  int ended = follow(child, &hung, &outlived);
+  int ended = follow(child, caller, &hung, &outlived);
   static char out_text[TEXT_BYTES], status_text[TEXT_BYTES];
   read_text(out[0], out_text);
   read_text(status[0], status_text);
   (void)close(out[0]);
   (void)close(status[0]);
-  bool reached = run.calls >= run.wanted;
-  (void)printf("{\"call\":%lu,\"reached\":%s,\"number\":%ld,\"argument\":%llu,\"process\":%u,\"code\":%d,\"signal\":%d,\"hung\":%s,\"outlived\":%s,\"status\":", wanted,
-               reached ? "true" : "false", run.number, (unsigned long long)run.argument, run.process, WIFEXITED(ended) ? WEXITSTATUS(ended) : -1,
-               WIFSIGNALED(ended) ? WTERMSIG(ended) : 0, hung ? "true" : "false", outlived ? "true" : "false");
-  print_string(status_text);
-  (void)fputs(",\"stdout\":", stdout);
-  print_string(out_text);
-  (void)puts("}");
-  return reached;
+  print_row(ended, hung, outlived, status_text, out_text);
+  return run.calls >= run.wanted;
+}
+
+static int refuse_usage(void) {
+  (void)fputs("usage: inject_fault ERRNO PROCESS[@NUMBER] FIRST STRIDE plan|channel LAUNCHER PLAN\n", stderr);
+  return 125;
 }
 
 int main(int count, char **arguments) {
-  if (count != 5) {
-    (void)fputs("usage: inject_fault ERRNO PROCESS LAUNCHER PLAN\n", stderr);
-    return 125;
-  }
-  int error = atoi(arguments[1]);
-  unsigned process = (unsigned)atoi(arguments[2]);
+  if (count != 8) return refuse_usage();
+  char *end;
+  what.error = atoi(arguments[1]);
+  what.process = strtoul(arguments[2], &end, 10);
+  what.from = *end == '@' ? strtoul(end + 1, NULL, 10) : ALL;
+  unsigned long wanted = strtoul(arguments[3], NULL, 10);
+  unsigned long stride = strtoul(arguments[4], NULL, 10);
+  what.channel = strcmp(arguments[5], "channel") == 0;
+  what.launcher = arguments[6];
+  what.plan = arguments[7];
+  if (wanted == 0 || stride == 0 || (!what.channel && strcmp(arguments[5], "plan") != 0)) return refuse_usage();
   struct sigaction action = {.sa_handler = on_alarm};
   if (sigaction(SIGALRM, &action, NULL) < 0) die("sigaction");
   // What the launcher leaves behind becomes our child, and shows as one that outlives it.
   if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0) die("prctl");
-  unsigned long wanted = 1;
-  while (inject(wanted, error, process, arguments[3], arguments[4]) && fflush(stdout) == 0) wanted++;
+  while (inject(wanted) && fflush(stdout) == 0) wanted += stride;
   return fflush(stdout) == 0 ? 0 : 125;
 }

@@ -391,6 +391,63 @@ static void init_values_are_checked(void) {
   CHECK(close_and_refuse("sysctl without a user namespace"));
 }
 
+static void put_formats(uint32_t around, uint32_t count) {
+  INIT(STEP_BINFMT);
+  put_u32(&builder, around);
+  put_u32(&builder, count);
+}
+
+static void put_format(const char *name, const char *interpreter, const char *flags, uint32_t magic, uint32_t mask) {
+  static const uint8_t zeros[PLAN_MAGIC_MAX + 1];
+  put_formats(0, 1);
+  put_string(&builder, name);
+  put_string(&builder, interpreter);
+  put_string(&builder, flags);
+  put_u32(&builder, magic);
+  put_bytes(&builder, zeros, magic);
+  put_u32(&builder, mask);
+  put_bytes(&builder, zeros, mask);
+}
+
+static void formats_are_checked(void) {
+  put_formats(2, 0);
+  CHECK(close_and_refuse("unknown place for a table of formats"));
+  put_formats(0, PLAN_FORMATS_MAX + 1);
+  CHECK(close_and_refuse("number of formats out of range"));
+  static const char *const names[] = {"", ".", "..", ".hidden", "a/b", "a:b", "a b", "a\nb", "a\x01" "b",
+                                      "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"};
+  for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+    put_format(names[i], "/q", "F", 1, 1);
+    CHECK(close_and_refuse("not a name for a format"));
+  }
+  put_format("a", "q", "F", 1, 1);
+  CHECK(close_and_refuse("the interpreter is not absolute"));
+  put_format("a", "/q\x01" "F", "F", 1, 1);
+  CHECK(close_and_refuse("not a path for an interpreter"));
+  char longest[PLAN_INTERPRETER_MAX + 2];
+  memset(longest, 'q', sizeof longest - 1);
+  longest[0] = '/', longest[sizeof longest - 1] = '\0';
+  put_format("a", longest, "F", 1, 1);
+  CHECK(close_and_refuse("not a path for an interpreter"));
+  static const char *const flags[] = {"", "OP", "FC", "F\n", "Fx"};
+  for (size_t i = 0; i < sizeof flags / sizeof flags[0]; i++) {
+    put_format("a", "/q", flags[i], 1, 1);
+    CHECK(close_and_refuse("unknown flags of a format, or none that opens the interpreter"));
+  }
+  static const uint32_t lengths[][2] = {{0, 0}, {1, 2}, {2, 1}, {PLAN_MAGIC_MAX + 1, PLAN_MAGIC_MAX + 1}};
+  for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
+    put_format("a", "/q", "F", lengths[i][0], lengths[i][1]);
+    CHECK(close_and_refuse("length of magic or mask out of range"));
+  }
+  BUILD(STEP_NAMESPACES, STEP_ROOT, STEP_BINFMT, STEP_BINFMT);
+  CHECK(is_refused("more than one binfmt record"));
+  BUILD(STEP_NAMESPACES, STEP_ROOT, STEP_PIVOT, STEP_BINFMT);
+  CHECK(is_refused("a record after pivot"));
+  put_formats(0, 0);
+  put_u32_at(&builder, PLAN_HEADER_BYTES + 8, 0x20020000u);
+  CHECK(close_and_refuse("binfmt without a user namespace"));
+}
+
 static void command_values_are_checked(void) {
   COMMAND(STEP_RLIMIT), put_u32(&builder, 16), put_u64(&builder, 0), put_u64(&builder, 0);
   CHECK(close_and_refuse("unknown resource"));
@@ -508,6 +565,7 @@ int main(int count, char **arguments) {
   TEST(id_maps_are_checked, "plan: id maps are checked");
   TEST(supervisor_values_are_checked, "plan: values for the supervisor are checked");
   TEST(init_values_are_checked, "plan: values for init are checked");
+  TEST(formats_are_checked, "plan: formats of programs are checked");
   TEST(command_values_are_checked, "plan: values for the command are checked");
   TEST(strings_are_checked, "plan: strings end with their only NUL");
   TEST(readers_stay_failed, "plan: a reader that failed stays failed");

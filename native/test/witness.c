@@ -1,7 +1,7 @@
 // The command of a sandbox that a test made harder to build: looks at what it was given and says what is missing.
-//   witness UID HIDDEN-PATH
+//   witness UID HIDDEN-PATH [STATUS]
 // UID is the uid it must have; HIDDEN-PATH exists on the host and must not exist here. One line for each broken promise, then "witness";
-// the exit status is their number.
+// the exit status is their number, or STATUS where there is none.
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -162,7 +162,7 @@ static void check_nesting(void) {
 }
 
 int main(int argument_count, char **arguments) {
-  if (argument_count != 3) return 125;
+  if (argument_count != 3 && argument_count != 4) return 125;
   unsigned long uid = strtoul(arguments[1], NULL, 10);
   check_descriptors();
   if (getuid() != uid || geteuid() != uid) complain("uid %d", (int)getuid());
@@ -185,5 +185,6 @@ int main(int argument_count, char **arguments) {
   check_mounts();
   check_nesting();
   (void)puts("witness");
-  return fflush(stdout) == 0 ? broken : 125;
+  if (fflush(stdout) != 0) return 125;
+  return broken == 0 && argument_count == 4 ? atoi(arguments[3]) : broken;
 }

@@ -1,9 +1,11 @@
 // What every backend is: a name, what its code knows, what this host lets it do, a pure plan, and a launch.
 import type { Readable, Writable } from 'node:stream';
 import type { Availability, Feature } from '../features/feature.ts';
+import type { EmulationFacts } from '../host/emulation.ts';
+import type { Architecture } from '../spec/architectures.ts';
 import type { Limits, NormalizedSpec } from '../spec/types.ts';
 
-export const backendNames = ['native', 'bubblewrap', 'oci', 'none'] as const;
+export const backendNames = ['native', 'bubblewrap', 'oci', 'chroot', 'none'] as const;
 export type BackendName = (typeof backendNames)[number];
 
 /** What one backend can do on this host, feature by feature, found by doing it. */
@@ -13,6 +15,8 @@ export interface BackendReport {
   readonly usable: Availability;
   /** Only recognized features; the others are refused as not known to the backend. */
   readonly features: ReadonlyMap<Feature, Availability>;
+  /** The answer for `architecture`, one by one; absent where the backend does not know that feature. */
+  readonly architectures?: ReadonlyMap<Architecture, Availability>;
 }
 
 export interface AppliedFeature {
@@ -48,6 +52,8 @@ export interface CallerFacts {
   readonly procEntries: ReadonlySet<string>;
   /** Which control groups this host has mounted. `hybrid`: v1 trees, and a v2 tree with what they leave. */
   readonly cgroups: CgroupLayout;
+  /** What could run programs of another architecture. */
+  readonly emulation: EmulationFacts;
 }
 
 export interface CgroupLayout {

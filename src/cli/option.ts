@@ -62,7 +62,7 @@ export interface Draft {
   gidMappings?: IdMapping[] | 'subordinate';
   capabilities: string[];
   /** Parts of the spec that an option says as a whole. */
-  rest: Mutable<Pick<SandboxSpec, 'cwd' | 'user' | 'hostname' | 'umask' | 'seccomp' | 'terminal'>>;
+  rest: Mutable<Pick<SandboxSpec, 'cwd' | 'user' | 'hostname' | 'umask' | 'seccomp' | 'terminal' | 'architecture'>>;
   profile?: string;
   settings: Settings;
 }

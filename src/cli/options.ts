@@ -3,6 +3,7 @@
 import { constants } from 'node:os';
 import { backendNames } from '../backends/backend.ts';
 import { features } from '../features/feature.ts';
+import { architectures } from '../spec/architectures.ts';
 import { capabilityNames, checkCapability } from '../spec/capabilities.ts';
 import { nearest } from '../spec/nearest.ts';
 import type { Limits, MountSpec, OciSeccomp } from '../spec/types.ts';
@@ -159,6 +160,22 @@ export const options: readonly Option[] = [
     details:
       'Stdin, stdout and stderr of the command are then that one terminal. The size of this terminal is passed on.',
     apply: (draft) => use(() => (draft.rest.terminal = true)),
+  },
+  {
+    name: 'architecture',
+    value: architectures.join('|'),
+    group: 'Process',
+    sets: 'architecture',
+    help: 'what the programs of the root are made for; by default what this host is',
+    details:
+      'Programs of another architecture run in a static QEMU of this host (Debian: qemu-user-static), on Linux 6.7 or later; ia32 on x64 without one in the kernel itself. ' +
+      'A dynamic one finds its loader and libraries in the root.',
+    completes: architectures,
+    apply: (draft, value) =>
+      read.attempt(
+        () => read.readWord(value, architectures, 'architecture'),
+        (architecture) => (draft.rest.architecture = architecture),
+      ),
   },
   {
     name: 'umask',

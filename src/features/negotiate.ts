@@ -23,6 +23,8 @@ export interface NegotiationRequest<Name extends string = string> {
   readonly candidates: readonly Candidate<Name>[];
   /** This backend and no other. */
   readonly chosen?: string | undefined;
+  /** What a feature is needed for in this very spec, where that is not plain: for the message. */
+  readonly needs?: ReadonlyMap<Feature, string>;
 }
 
 export interface Agreement<Name extends string = string> {
@@ -42,6 +44,7 @@ export function negotiate<Name extends string>(request: NegotiationRequest<Name>
     chosen === undefined ? byNameOnly !== true : name === chosen,
   );
   if (chosen !== undefined && eligible.length === 0) throw unknownBackend(chosen, candidates);
+  if (eligible.length > 1) refuseUnserved(request, eligible);
   const refusals: Refusal[] = [];
   for (const candidate of eligible) {
     const answer = consider(candidate, request);
@@ -49,6 +52,32 @@ export function negotiate<Name extends string>(request: NegotiationRequest<Name>
     refusals.push(answer);
   }
   throw refuse(refusals);
+}
+
+/** What nobody's code knows is refused once, and not by each candidate in turn. */
+function refuseUnserved<Name extends string>(
+  request: NegotiationRequest<Name>,
+  [preferred]: readonly Candidate<Name>[],
+): void {
+  if (preferred === undefined || request.optional === 'all') return;
+  const optional = new Set(request.optional);
+  const unserved = [...request.required].filter(
+    (feature) => !optional.has(feature) && !request.candidates.some(({ recognized }) => recognized.has(feature)),
+  );
+  if (unserved.length === 0) return;
+  throw new FeatureError(
+    preferred.name,
+    unserved.map((feature) => ({ feature, because: offerOf(feature, preferred, request) })),
+  );
+}
+
+function offerOf<Name extends string>(
+  feature: Feature,
+  candidate: Candidate<Name>,
+  { candidates }: NegotiationRequest<Name>,
+): string {
+  const answer = offer(feature, candidate, candidates);
+  return answer.available ? '' : answer.because;
 }
 
 interface Refusal {
@@ -68,6 +97,10 @@ function consider<Name extends string>(
     return { backend, because: report.usable.because, remedy: report.usable.remedy, missing: [] };
   }
   const optional = request.optional === 'all' ? undefined : new Set(request.optional);
+  const because = (reason: string, feature: Feature): string => {
+    const need = request.needs?.get(feature);
+    return need === undefined ? reason : `${reason}; ${need}`;
+  };
   const granted = new Set<Feature>();
   const skipped: { feature: Feature; because: string }[] = [];
   const missing: MissingFeature[] = [];
@@ -75,13 +108,19 @@ function consider<Name extends string>(
     const availability = offer(feature, candidate, request.candidates);
     if (availability.available) granted.add(feature);
     else if (optional === undefined || optional.has(feature)) skipped.push({ feature, because: availability.because });
-    else missing.push({ feature, because: availability.because, remedy: availability.remedy });
+    else missing.push({ feature, because: because(availability.because, feature), remedy: availability.remedy });
   }
   if (missing.length === 0) return { backend, granted, skipped };
-  const because = missing.map(
-    (lack) => `${lack.feature}: ${lack.because}${lack.remedy === undefined ? '' : ` (${lack.remedy})`}`,
-  );
-  return { backend, because: because.join(', '), remedy: undefined, missing };
+  return { backend, because: shortReasons(missing, candidate), remedy: undefined, missing };
+}
+
+/** Of one candidate among several: what it does not know is listed, what this host lacks is explained. */
+function shortReasons(missing: readonly MissingFeature[], { recognized }: Candidate): string {
+  const unknown = missing.filter(({ feature }) => !recognized.has(feature)).map(({ feature }) => feature);
+  const lacking = missing
+    .filter(({ feature }) => recognized.has(feature))
+    .map(({ feature, because, remedy }) => `${feature}: ${because}${remedy === undefined ? '' : ` (${remedy})`}`);
+  return [...(unknown.length === 0 ? [] : [`it does not serve ${unknown.join(', ')}`]), ...lacking].join(', ');
 }
 
 function offer(feature: Feature, { name, recognized, report }: Candidate, all: readonly Candidate[]): Availability {

@@ -4,6 +4,7 @@ import { InternalError } from '../errors/errors.ts';
 import { isInHostView, systemDirectories } from '../spec/host-view.ts';
 import { type Caller, thisProcess } from './caller.ts';
 import { readCgroups } from './cgroups.ts';
+import { type EmulationFacts, readEmulation } from './emulation.ts';
 import { readEntry, readEtcEntries } from './etc.ts';
 import { type HostFiles, hostFiles } from './files.ts';
 import { findOnPath } from './programs.ts';
@@ -24,6 +25,7 @@ export function readCallerFacts(files: HostFiles, caller: Caller): CallerFacts {
   let procEntries: ReadonlySet<string> | undefined;
   let cgroups: CgroupLayout | undefined;
   const programs = new Map<string, string | undefined>();
+  let emulation: EmulationFacts | undefined;
   return {
     uid: caller.uid,
     gid: caller.gid,
@@ -53,6 +55,10 @@ export function readCallerFacts(files: HostFiles, caller: Caller): CallerFacts {
       return cgroups;
     },
     topLevel,
+    get emulation() {
+      emulation ??= readEmulation(files, caller.architecture);
+      return emulation;
+    },
     etcEntries: readEtcEntries(files, new Set(topLevel.map((entry) => entry.name))),
   };
 }

@@ -32,10 +32,15 @@ export function readKernel(files: HostFiles): KernelFacts {
   }
   const lsms = files.readFile('/sys/kernel/security/lsm')?.trim();
   return {
-    release: readSysctl(files, 'kernel.osrelease') ?? release(),
+    release: readRelease(files),
     lsms: lsms === undefined ? undefined : lsms.split(',').filter((name) => name !== ''),
     sysctls,
   };
+}
+
+/** As `uname -r` prints it. */
+export function readRelease(files: HostFiles): string {
+  return readSysctl(files, 'kernel.osrelease') ?? release();
 }
 
 function readSysctl(files: HostFiles, name: string): string | undefined {

@@ -2,6 +2,7 @@
 import { type Caller, thisProcess } from './caller.ts';
 import { readCgroups } from './cgroups.ts';
 import { readContainer } from './container.ts';
+import { readEmulation } from './emulation.ts';
 import { type HostFiles, hostFiles } from './files.ts';
 import { readKernel } from './kernel.ts';
 import { readLsm } from './lsm.ts';
@@ -17,5 +18,6 @@ export function readHost(files: HostFiles = hostFiles, caller: Caller = thisProc
     container: readContainer(files),
     lsm: readLsm(files, kernel),
     cgroups: readCgroups(files),
+    emulation: readEmulation(files, caller.architecture),
   };
 }

@@ -1,6 +1,7 @@
 // What is known about this host, as plain data that survives JSON. The readers are beside this file, one for each part.
 import type { BackendName } from '../backends/backend.ts';
 import type { Availability, Feature } from '../features/feature.ts';
+import type { EmulationFacts } from './emulation.ts';
 
 export interface KernelFacts {
   /** As `uname -r` prints it. */
@@ -131,6 +132,8 @@ export interface HostFacts {
   readonly container: ContainerFacts;
   readonly lsm: LsmFacts;
   readonly cgroups: CgroupFacts;
+  /** What could run programs of another architecture. */
+  readonly emulation: EmulationFacts;
 }
 
 /** What `probe()` returns and `run-sandbox doctor` prints. */

@@ -10,10 +10,11 @@ import {
   SpecError,
   type SpecIssue,
 } from '../errors/errors.ts';
-import type { Feature } from '../features/feature.ts';
+import type { Availability, Feature } from '../features/feature.ts';
 import { type Agreement, type Candidate, type NegotiationRequest, negotiate } from '../features/negotiate.ts';
 import { requirements } from '../features/requirements.ts';
 import { callerFacts } from '../host/facts.ts';
+import { mayRefuseUserNamespaces } from '../host/suspicion.ts';
 import { checkCommand } from '../spec/command.ts';
 import { nodeSpecHost } from '../spec/host.ts';
 import { normalize } from '../spec/normalize.ts';
@@ -34,6 +35,8 @@ export interface Prepared {
   readonly backend: Backend;
   readonly plan: BackendPlan;
   readonly enforcement: Enforcement;
+  /** What was asked for, to ask others when this backend fails. */
+  readonly request: Request;
 }
 
 export interface CheckedCall {
@@ -106,36 +109,93 @@ function isEmpty(spec: unknown): boolean {
 function negotiateAndPlan(spec: SandboxSpec, options: CallOptions): Soon<Prepared> {
   const chosen = options.backend ?? backendOfEnvironment();
   const needs = { descriptors: options.descriptors.size > 0, caller: callerFacts() };
-  const request = { required: requirements(spec, needs), optional: options.optional, chosen };
-  return whenReady(candidatesFor(request), (candidates) => {
-    const first = negotiate({ ...request, candidates });
+  const request = {
+    required: requirements(spec, needs),
+    optional: options.optional,
+    chosen,
+    architecture: spec.architecture,
+  };
+  return whenReady(agree(request), (first) => {
     const normalized = normalize(spec, nodeSpecHost());
     // Only who has looked at the root knows that it lacks mount points, and a spec is looked at only when somebody can serve it.
-    const missingMountPoints = normalized.root.missingMountPoints.length > 0;
-    const agreement = missingMountPoints
-      ? negotiate({ ...request, candidates, required: requirements(spec, { ...needs, missingMountPoints }) })
-      : first;
-    return whenReady(loadBackend(agreement.backend), (backend) => planWith(backend, normalized, agreement));
+    const paths = normalized.root.missingMountPoints.map(({ path }) => path);
+    const second =
+      paths.length === 0
+        ? first
+        : agree({
+            ...request,
+            required: requirements(spec, { ...needs, missingMountPoints: true }),
+            needs: new Map([['root.missingMountPoints', `the root lacks ${paths.join(', ')}`]]),
+          });
+    return whenReady(second, (agreement) =>
+      whenReady(loadBackend(agreement.backend), (backend) => planWith(backend, normalized, agreement, request)),
+    );
   });
 }
 
-function planWith(backend: Backend, spec: NormalizedSpec, { granted, skipped }: Agreement<BackendName>): Prepared {
+function planWith(
+  backend: Backend,
+  spec: NormalizedSpec,
+  { granted, skipped }: Agreement<BackendName>,
+  request: Request,
+): Prepared {
   const plan = backend.plan(spec, granted, callerFacts());
-  return { spec, backend, plan, enforcement: { backend: backend.name, applied: plan.applied, skipped } };
+  return { spec, backend, plan, enforcement: { backend: backend.name, applied: plan.applied, skipped }, request };
 }
+
+type Request = Omit<NegotiationRequest<BackendName>, 'candidates'> & {
+  readonly architecture?: SandboxSpec['architecture'] | undefined;
+};
 
 /**
  * Nothing is probed where everything is required: the launch is its own probe, and only its failure is looked into. Where something may be
- * missing, it must be known beforehand what.
+ * missing, it must be known beforehand what; and once a backend that was preferred has failed, the others are looked at too.
  */
-function candidatesFor(request: Omit<NegotiationRequest, 'candidates'>): Soon<Candidate<BackendName>[]> {
-  if (request.optional !== 'all' && [...request.optional].length === 0) return [...registry];
-  return Promise.all(
-    registry.map(async (candidate) => {
-      const asked = request.chosen === undefined ? !candidate.byNameOnly : request.chosen === candidate.name;
-      return asked ? { ...candidate, report: await probeBackend(await loadBackend(candidate.name)) } : candidate;
-    }),
-  );
+function agree(request: Request): Soon<Agreement<BackendName>> {
+  const everything = request.optional !== 'all' && [...request.optional].length === 0;
+  if (everything && !foundWanting && !mayRefuseUserNamespaces()) return negotiate({ ...request, candidates: registry });
+  return agreeByProbing(request);
+}
+
+/** In order of preference, and no further than needed: a trial of each costs more than a run. */
+async function agreeByProbing(request: Request): Promise<Agreement<BackendName>> {
+  const candidates: Candidate<BackendName>[] = [...registry];
+  for (const [index, candidate] of registry.entries()) {
+    const asked = request.chosen === undefined ? !candidate.byNameOnly : request.chosen === candidate.name;
+    if (!asked) continue;
+    const report = reportFor(await reportOf(candidate.name), request.architecture);
+    candidates[index] = { ...candidate, report };
+    try {
+      return negotiate({ ...request, candidates, chosen: candidate.name });
+    } catch (error) {
+      if (!(error instanceof FeatureError || error instanceof BackendError)) throw error;
+    }
+  }
+  // Nobody: the error has each candidate's reasons.
+  return negotiate({ ...request, candidates });
+}
+
+/** A backend that cannot even be asked offers nothing, for that reason. */
+export async function reportOf(name: BackendName): Promise<BackendReport> {
+  const backend = await loadBackend(name);
+  try {
+    return await probeBackend(backend);
+  } catch (error) {
+    if (!isSandboxError(error)) throw error;
+    const { message, remedy } = error;
+    const usable: Availability = { available: false, because: message, ...(remedy === undefined ? {} : { remedy }) };
+    return { backend: name, usable, features: new Map([...backend.recognized].map((feature) => [feature, usable])) };
+  }
+}
+
+/** Set by the first launch that failed for want of something that this host does not have. */
+let foundWanting = false;
+
+/** That some other architecture is to be had helps nobody. */
+function reportFor(report: BackendReport, architecture: SandboxSpec['architecture']): BackendReport {
+  const answer = architecture === undefined ? undefined : report.architectures?.get(architecture);
+  if (answer === undefined) return report;
+  return { ...report, features: new Map([...report.features, ['architecture', answer]]) };
 }
 
 function backendOfEnvironment(): BackendName | undefined {
@@ -168,24 +228,45 @@ export function requestFor(call: CheckedCall, stdio: LaunchRequest['stdio']): La
  * The error to show for a launch that failed: where the host lacks what the plan needs, that is the reason, not the step it showed at.
  */
 export async function explainFailure(prepared: Prepared, error: unknown): Promise<unknown> {
-  if (!(error instanceof LaunchError) || error.step === 'exec') return error;
+  if (!(error instanceof LaunchError) || (error.step === 'exec' && !isForeign(prepared, error))) return error;
   let report: BackendReport;
   try {
-    report = await probeBackend(prepared.backend);
+    report = reportFor(await probeBackend(prepared.backend), prepared.spec.architecture);
   } catch (probeError) {
     // The launch failed first and says more; what the probe said is for whoever looks closer.
     if (isSandboxError(probeError) && error.cause === undefined) error.cause = probeError;
     return error;
   }
-  if (!report.usable.available) {
-    const { because, remedy } = report.usable;
-    const { name } = prepared.backend;
-    const unusable = new BackendError(`backend ${name} cannot run here`, [{ backend: name, because }], remedy);
-    unusable.cause = error;
-    return unusable;
-  }
   const missing = prepared.plan.applied.flatMap(({ feature }) => missingIn(report, feature));
-  return missing.length === 0 ? error : new FeatureError(prepared.backend.name, missing, { cause: error });
+  if (report.usable.available && missing.length === 0) return error;
+  if (prepared.request.chosen === undefined) return explainToAll(prepared, error);
+  if (report.usable.available) return new FeatureError(prepared.backend.name, missing, { cause: error });
+  const { because, remedy } = report.usable;
+  const { name } = prepared.backend;
+  const unusable = new BackendError(`backend ${name} cannot run here`, [{ backend: name, because }], remedy);
+  unusable.cause = error;
+  return unusable;
+}
+
+/** Nobody named a backend: the next run asks the others too, and this error says what they would answer. */
+async function explainToAll(prepared: Prepared, error: LaunchError): Promise<unknown> {
+  foundWanting = true;
+  try {
+    const { backend } = await agreeByProbing(prepared.request);
+    const remedy = `backend ${backend} offers all of it, and is taken from the next run of this process on; SANDBOXLIB_BACKEND=${backend} takes it at once`;
+    const because = `it was preferred, and failed: ${error.message}`;
+    const next = new BackendError('the sandbox failed', [{ backend: prepared.backend.name, because }], remedy);
+    next.cause = error;
+    return next;
+  } catch (refusal) {
+    if (isSandboxError(refusal)) refusal.cause = error;
+    return refusal;
+  }
+}
+
+/** A program of the architecture that was asked for, where all that should have run it is the kernel itself. */
+function isForeign({ plan }: Prepared, { reason }: LaunchError): boolean {
+  return reason === 'wrong-architecture' && plan.applied.some(({ feature }) => feature === 'architecture');
 }
 
 function missingIn(report: BackendReport, feature: Feature): MissingFeature[] {

@@ -1,10 +1,7 @@
 // What this host offers, found by trying. A doctor's question: nothing here is loaded for a run.
-import { type BackendName, type BackendReport, backendNames } from '../backends/backend.ts';
-import { loadBackend } from '../backends/registry.ts';
-import { isSandboxError } from '../errors/errors.ts';
-import type { Availability } from '../features/feature.ts';
+import { backendNames } from '../backends/backend.ts';
 import type { Facility, HostReport } from '../host/types.ts';
-import { probeBackend } from './launch.ts';
+import { reportOf } from './launch.ts';
 
 /** Every backend, every feature: available or why not, and what to do about it. Leaves nothing behind. */
 export async function probe(): Promise<HostReport> {
@@ -15,19 +12,6 @@ export async function probe(): Promise<HostReport> {
     Promise.all(backendNames.map(reportOf)),
   ]);
   return hostReport({ host: readHost(), ...tried, backends });
-}
-
-/** A backend that cannot even be asked offers nothing, for that reason. */
-async function reportOf(name: BackendName): Promise<BackendReport> {
-  const backend = await loadBackend(name);
-  try {
-    return await probeBackend(backend);
-  } catch (error) {
-    if (!isSandboxError(error)) throw error;
-    const { message, remedy } = error;
-    const usable: Availability = { available: false, because: message, ...(remedy === undefined ? {} : { remedy }) };
-    return { backend: name, usable, features: new Map([...backend.recognized].map((feature) => [feature, usable])) };
-  }
 }
 
 /** A launcher that is not there or does not run is a finding about this host; the report of the native backend says why. */

@@ -18,6 +18,7 @@ export function describeSpec(spec: NormalizedSpec): string[] {
     `starts in ${spec.cwd}, on a host called ${spec.hostname}, with umask ${octal(spec.umask)}`,
     `has ${count(Object.keys(spec.env).length, 'environment variable')}: ${Object.keys(spec.env).join(', ')}`,
     ...describeTerminal(spec),
+    ...(spec.architecture === undefined ? [] : [`runs programs made for ${spec.architecture}`]),
     ...describeLimits(spec.limits),
     ...spec.notes,
   ];

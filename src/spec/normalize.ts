@@ -62,6 +62,7 @@ export function normalize(spec: SandboxSpec, host: SpecHost): NormalizedSpec {
     seccomp: spec.seccomp === 'unconfined' ? 'unconfined' : 'default',
     capabilities: resolveCapabilities(spec.capabilities, report),
     terminal,
+    architecture: spec.architecture,
     notes,
   };
   if (issues.length > 0) throw new SpecError(issues);

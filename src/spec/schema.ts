@@ -2,6 +2,7 @@
 // of normalize(). Loading zod costs more than a run: import this file only when there is something to validate.
 import * as z from 'zod';
 import { SpecError, type SpecIssue } from '../errors/errors.ts';
+import { architectures } from './architectures.ts';
 import { capabilityNames, checkCapability } from './capabilities.ts';
 import {
   checkEnvName,
@@ -214,7 +215,7 @@ export const sandboxSpec: z.ZodObject = object('SandboxSpec', {
   landlock: z.record(z.string(), z.unknown()).optional(),
   selinux: plainText.optional(),
   terminal: z.union([z.boolean(), terminalSize]).optional(),
-  architecture: z.enum(['x64', 'arm64', 'arm', 'ia32', 'riscv64']).optional(),
+  architecture: z.enum(architectures).optional(),
 });
 
 /** zod passes over `__proto__` in a record; nothing may be dropped in silence. */

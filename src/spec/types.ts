@@ -1,5 +1,6 @@
 // The words of a spec. Everything here is plain data: it can be written as JSON, kept in a file, sent over a wire.
 // Names come from the OCI runtime spec and the kernel's manual pages first; units are part of the name.
+import type { Architecture } from './architectures.ts';
 
 /** A number of bytes; as a string with a unit where a person writes it: `'512MiB'`, `'10kB'`. */
 export type Bytes = number | string;
@@ -220,8 +221,17 @@ export interface SandboxSpec {
   readonly selinux?: string;
   /** Run on a pseudo-terminal of the sandbox's own; stdin, stdout and stderr are that one terminal. */
   readonly terminal?: boolean | TerminalSize;
-  /** Not served yet unless it is this host's own. */
-  readonly architecture?: 'x64' | 'arm64' | 'arm' | 'ia32' | 'riscv64';
+  /**
+   * What the programs of the root are made for, where that is not this host's own.
+   *
+   * The kernel hands them to a static user-mode QEMU of this host, by a table of formats (binfmt_misc) that belongs to the sandbox; without
+   * one, the kernel of an x64 host may run i386 programs itself. Programs of the host's own architecture run as ever. A dynamic program finds its loader and libraries in the root.
+   *
+   * @defaultValue that of this host
+   * @throws {FeatureError} `SBX_FEATURE_UNAVAILABLE` without such a QEMU, or before Linux 6.7 unless the host has registered the format.
+   * @example { root: './arm64-root', architecture: 'arm64' }
+   */
+  readonly architecture?: Architecture;
 }
 
 export interface TerminalSize {
@@ -294,6 +304,8 @@ export interface NormalizedSpec {
   readonly seccomp: 'default' | 'unconfined';
   readonly capabilities: readonly string[];
   readonly terminal: TerminalSize | true | undefined;
+  /** As the spec names it, this host's own too. */
+  readonly architecture: Architecture | undefined;
   /** Things skipped because the spec allowed it (optional mounts), in words. */
   readonly notes: readonly string[];
 }

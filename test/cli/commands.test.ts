@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { beforeAll, describe, expect, test } from 'vitest';
+import { backendNames } from '../../src/backends/backend.ts';
 import { features } from '../../src/features/feature.ts';
 import { buildCli, runCli } from '../helpers/cli.ts';
 import { requires } from '../helpers/requires.ts';
@@ -71,7 +72,7 @@ describe('doctor', () => {
       kernel: { release: expect.any(String) },
       findings: expect.any(Array),
       facilities: expect.any(Array),
-      backends: [expect.objectContaining({ backend: 'native' }), expect.objectContaining({ backend: 'none' })],
+      backends: backendNames.map((backend) => expect.objectContaining({ backend })),
     });
   });
 

@@ -14,7 +14,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { BackendName } from '../../src/backends/backend.ts';
 import { registry } from '../../src/backends/registry.ts';
-import type { Feature } from '../../src/features/feature.ts';
+import { type Feature, features } from '../../src/features/feature.ts';
 import { run, spawn } from '../../src/index.ts';
 import type { RunOptions, RunResult, SandboxProcess } from '../../src/run/types.ts';
 import type { SandboxSpec } from '../../src/spec/types.ts';
@@ -38,6 +38,10 @@ export class Bench {
     chmodSync(this.#directory, 0o755);
     copyFileSync(guestPath(), this.guestOutside);
     chmodSync(this.guestOutside, 0o755);
+    if (!this.isRoot) return;
+    // A program on PATH, and a directory to start in.
+    mkdirSync(join(this.directory, 'usr/bin'), { recursive: true });
+    copyFileSync(this.guestOutside, join(this.directory, 'usr/bin/true'));
   }
 
   close(): void {
@@ -55,35 +59,49 @@ export class Bench {
   }
 
   /** Whether the command sees files of the host only where a mount puts them. */
-  get hasRoot(): boolean {
+  get hasMounts(): boolean {
     return this.recognized.has('mount.bind');
+  }
+
+  /** Whether the directory of the bench is the root, because there are no mounts to show it by. */
+  get isRoot(): boolean {
+    return !this.hasMounts && this.recognized.has('root.path');
   }
 
   /** Where the command finds `path` of the host, given a mount of `mountsFor(path)`. */
   inside(path: string): string {
-    return this.hasRoot ? `/mnt${path}` : path;
+    if (this.isRoot) return path.slice(this.directory.length);
+    return this.hasMounts ? `/mnt${path}` : path;
   }
 
   mountsFor(path: string, access: 'ro' | 'rw' = 'ro'): string[] {
-    return this.hasRoot ? [`${path}:${this.inside(path)}:${access}`] : [];
+    return this.hasMounts ? [`${path}:${this.inside(path)}:${access}`] : [];
   }
 
   /** The guest as a command. */
   guest(args: readonly (string | number)[]): string[] {
-    return [this.hasRoot ? GUEST_INSIDE : this.guestOutside, ...args.map(String)];
+    return [this.hasMounts || this.isRoot ? GUEST_INSIDE : this.guestOutside, ...args.map(String)];
   }
 
   /** `spec` with the guest in it. */
   withGuest(spec: SandboxSpec): SandboxSpec {
-    if (!this.hasRoot) return spec;
+    if (!this.hasMounts) return this.withRoot(spec);
     return { ...spec, mounts: [`${this.guestOutside}:${GUEST_INSIDE}:ro`, ...(spec.mounts ?? [])] };
   }
 
+  /** `spec` with a root, where the backend has none of its own. */
+  withRoot(spec: SandboxSpec): SandboxSpec {
+    return this.isRoot ? { root: { path: this.directory, readonly: false }, ...spec } : spec;
+  }
+
   options(options: RunOptions): RunOptions {
-    // `none` gives nothing of what every sandbox promises, so everything is optional there: what it does know must hold all the same.
-    return this.backend === 'none'
-      ? { optional: 'all', ...options, backend: 'none' }
-      : { ...options, backend: this.backend };
+    return { ...this.relaxed(), ...options, backend: this.backend };
+  }
+
+  /** Some backends give little of what every sandbox promises, so that the rest is optional there: what they do know must hold all the same. */
+  relaxed(): Pick<RunOptions, 'optional'> {
+    if (this.backend === 'none') return { optional: 'all' };
+    return this.hasMounts ? {} : { optional: features.filter((feature) => !this.recognized.has(feature)) };
   }
 
   run(args: readonly (string | number)[], spec: SandboxSpec = {}, options: RunOptions = {}): Promise<RunResult> {

@@ -115,7 +115,7 @@ export function commandCases({ bench, always, promise }: Suite): void {
 function execFailures({ bench, always }: Suite): void {
   const refused = async (command: readonly string[], reason: ExecReason, host: string | undefined): Promise<void> => {
     const mounts = host === undefined ? [] : bench.mountsFor(host);
-    await expect(run(command, { mounts }, bench.options({}))).rejects.toMatchObject({
+    await expect(run(command, bench.withRoot({ mounts }), bench.options({}))).rejects.toMatchObject({
       code: 'SBX_LAUNCH_FAILED',
       step: 'exec',
       reason,

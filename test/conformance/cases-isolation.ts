@@ -41,6 +41,7 @@ function namespaceCases({ bench, promise }: Suite): void {
     ['uts', 'uts'],
     ['cgroup', 'cgroup'],
     ['network', 'net'],
+    ['user', 'user'],
   ] as const) {
     promise([`namespace.${namespace}`, 'mount.proc'], `the ${namespace} namespace is not the host's`, async () => {
       const link = `/proc/self/ns/${file}`;
@@ -139,8 +140,9 @@ function privilegeCases({ bench, promise }: Suite): void {
   promise(['seccomp.default'], 'the default filter is on, and refuses what commands do not need', async () => {
     expect(await bench.answer(['state'])).toContain('seccomp 2\n');
     expect(await bench.refusal(['unshare'])).toMatch(/^errno (EPERM|ENOSPC|ENOSYS)$/);
-    // SECCOMP_MODE_FILTER is not there when it was not asked for.
-    expect(await bench.answer(['state'], { seccomp: 'unconfined' })).toContain('seccomp 0\n');
+    // SECCOMP_MODE_FILTER is not there when it was not asked for. chroot keeps one of its own, without which its root would not hold.
+    const unconfined = bench.backend === 'chroot' ? 'seccomp 2\n' : 'seccomp 0\n';
+    expect(await bench.answer(['state'], { seccomp: 'unconfined' })).toContain(unconfined);
   });
 }
 

@@ -5,6 +5,7 @@ import type { BackendName } from '../../src/backends/backend.ts';
 import { FeatureError } from '../../src/errors/errors.ts';
 import { type Feature, features } from '../../src/features/feature.ts';
 import { run } from '../../src/index.ts';
+import { asTrial, type Trial } from '../helpers/trial.ts';
 import { asking } from './asking.ts';
 import { Bench } from './bench.ts';
 import { commandCases } from './cases-command.ts';
@@ -31,20 +32,25 @@ export interface Suite {
 export function describeBackend(name: BackendName, { skip = [] }: { skip?: readonly Exception[] } = {}): void {
   const bench = new Bench(name);
   const titles = new Set<string>();
-  const define = (title: string, body: () => Promise<void>): void => {
+  const define = (
+    rows: readonly Feature[],
+    title: string,
+    body: () => Promise<void>,
+    kind: Trial['kind'] = 'trial',
+  ) => {
     if (titles.has(title)) throw new Error(`two cases are called "${title}"`);
     titles.add(title);
     const exception = skip.find(({ tests }) => tests.includes(title));
-    test(title, async (context) => {
+    test(title, asTrial({ table: 'features', backend: name, rows, kind }), async (context) => {
       if (exception !== undefined) context.skip(exception.reason);
       await body();
     });
   };
   const suite: Suite = {
     bench,
-    always: define,
+    always: (title, body) => define([], title, body),
     promise: (needed, title, body) => {
-      if (needed.every((feature) => bench.recognized.has(feature))) define(title, body);
+      if (needed.every((feature) => bench.recognized.has(feature))) define(needed, title, body);
       else titles.add(title);
     },
   };
@@ -58,18 +64,18 @@ export function describeBackend(name: BackendName, { skip = [] }: { skip?: reado
     filesystemCases(suite);
     isolationCases(suite);
     limitCases(suite);
-    refusals(suite);
+    refusals(bench, (feature, body) => define([feature], `${feature} is refused by name`, body, 'refusal'));
   });
 
   const unknown = skip.flatMap(({ tests }) => tests).filter((title) => !titles.has(title));
   if (unknown.length > 0) throw new Error(`exceptions for cases that do not exist: ${unknown.join('; ')}`);
 }
 
-function refusals({ bench, always }: Suite): void {
+function refusals(bench: Bench, define: (feature: Feature, body: () => Promise<void>) => void): void {
   for (const feature of features) {
     const ask = asking[feature];
     if (ask === undefined || bench.recognized.has(feature)) continue;
-    always(`${feature} is refused by name`, async () => {
+    define(feature, async () => {
       const { spec, options } = ask(bench.makeDirectory('empty-root'));
       const optional = features.filter((other) => other !== feature);
       const asked = run(['true'], spec, { ...options, backend: bench.backend, optional });

@@ -88,7 +88,8 @@ export function preparedFor(
     detail: undefined,
   };
   const spec = { limits: { coreBytes: 0, ...limits } } as NormalizedSpec;
-  return { spec, backend, plan, enforcement: { backend: backend.name, applied: plan.applied, skipped: [] } };
+  const request = { required: new Set(applied), optional: [], chosen: backend.name };
+  return { spec, backend, plan, enforcement: { backend: backend.name, applied: plan.applied, skipped: [] }, request };
 }
 
 /** A call whose options are known to be right. */

@@ -124,6 +124,7 @@ export function defaultSteps(
     seccomp: 'default',
     capabilities: [],
     terminal: undefined,
+    architecture: undefined,
     notes: [],
     ...overrides,
   };

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { requires } from '../helpers/requires.ts';
+import { type Need, requires } from '../helpers/requires.ts';
 
 const project = fileURLToPath(new URL('../..', import.meta.url));
 
@@ -15,6 +15,7 @@ interface Block {
   readonly code: string;
   readonly output: string | undefined;
   readonly reasonNotToRun: string | undefined;
+  readonly needs: readonly Need[];
 }
 
 let work: string;
@@ -39,7 +40,7 @@ for (const file of documents()) {
     for (const block of blocks) {
       if (block.reasonNotToRun !== undefined) continue;
       test(`the ${block.language} block of line ${block.line} does what it says`, () => {
-        requires('linux', 'userns');
+        requires('linux', 'userns', ...block.needs);
         const { status, stdout, stderr } = runBlock(block);
         expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
         if (block.output !== undefined) expect(stdout.trimEnd()).toMatch(patternOf(block.output));
@@ -55,14 +56,19 @@ function documents(): string[] {
   return [join(project, 'README.md'), ...inDocs.sort()];
 }
 
-/** A fence, its language, and the `text` block after it; `<!-- not run: why -->` on the line before keeps one from being run. */
+/**
+ * A fence, its language, and the `text` block after it. On the line before, `<!-- not run: why -->` keeps one from being run, and `<!-- needs: ... -->`
+ * names what else than sandboxes it needs, see requires.ts.
+ */
 function blocksOf(markdown: string): Block[] {
-  const fence = /(?:<!-- not run: (.+) -->\n)?```(\w+)\n([\s\S]*?)```\n(?:\n```text\n([\s\S]*?)```\n)?/g;
+  const fence =
+    /(?:<!-- not run: (.+) -->\n|<!-- needs: (.+) -->\n)?```(\w+)\n([\s\S]*?)```\n(?:\n```text\n([\s\S]*?)```\n)?/g;
   return [...markdown.matchAll(fence)].map((match) => ({
     reasonNotToRun: match[1],
-    language: match[2] ?? '',
-    code: match[3] ?? '',
-    output: match[4],
+    needs: (match[2]?.split(' ') ?? []) as Need[],
+    language: match[3] ?? '',
+    code: match[4] ?? '',
+    output: match[5],
     line: markdown.slice(0, match.index).split('\n').length,
   }));
 }

@@ -12,10 +12,15 @@ export function inNode(
   script: string,
   { prefix = [], env = process.env }: { prefix?: readonly string[]; env?: NodeJS.ProcessEnv } = {},
 ): SpawnSyncReturns<string> {
-  if (mayBuild()) buildCli();
+  ensureBuilt();
   const module = `import { createSandbox, run, spawn } from ${JSON.stringify(index)};\n${script}`;
   const [command = '', ...args] = [...prefix, process.execPath, '--input-type=module', '-e', module];
   return spawnSync(command, args, { encoding: 'utf8', cwd: '/', env, maxBuffer: 64 * 1024 * 1024 });
+}
+
+/** `dist/` of the current sources: for callers that are processes of their own. */
+export function ensureBuilt(): void {
+  if (mayBuild()) buildCli();
 }
 
 /** A test that became an ordinary user takes what is built. */

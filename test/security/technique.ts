@@ -1,20 +1,33 @@
 // An attack: what it tries, and which promises it tries to break. Where a backend makes those promises the attack must fail; where it does not, asking
 // for them must be refused.
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import type { BackendName } from '../../src/backends/backend.ts';
 import { registry } from '../../src/backends/registry.ts';
 import { FeatureError } from '../../src/errors/errors.ts';
 import { type Feature, features } from '../../src/features/feature.ts';
 import { run } from '../../src/index.ts';
 import { asking } from '../conformance/asking.ts';
 import { Bench } from '../conformance/bench.ts';
+import { asTrial } from '../helpers/trial.ts';
+import { skip } from './skip.ts';
 
 export interface Technique {
   /** As people call it: `symlink-race`, `tiocsti`. */
   readonly name: string;
   /** The promises under attack. */
   readonly attacks: readonly Feature[];
+  /** For what is a part of one backend and no other, such as the launcher. */
+  readonly only?: { readonly backend: BackendName; readonly because: string };
   /** Each by what must hold. */
-  readonly cases: Readonly<Record<string, (bench: Bench) => Promise<void>>>;
+  readonly cases: Readonly<Record<string, Case>>;
+}
+
+export type Body = (bench: Bench) => Promise<void>;
+export type Case = Body | { readonly needs: readonly Feature[]; readonly body: Body };
+
+/** A case that asks for more than what its technique attacks. A backend that does not promise that must refuse to be asked for it. */
+export function needing(needs: readonly Feature[], body: Body): Case {
+  return { needs, body };
 }
 
 /** Every technique against every backend, as whoever runs the test. */
@@ -22,25 +35,48 @@ export function describeAttacks(techniques: readonly Technique[]): void {
   for (const { name: backend } of registry) {
     const bench = new Bench(backend);
     describe(`backend ${backend}`, () => {
-      beforeAll(() => bench.open());
-      afterAll(() => bench.close());
+      beforeAll(() => {
+        bench.open();
+        // A case that starts a caller of its own, or names no backend, means this one too.
+        vi.stubEnv('SANDBOXLIB_BACKEND', backend);
+      });
+      afterAll(() => {
+        vi.unstubAllEnvs();
+        bench.close();
+      });
       for (const technique of techniques) describe(technique.name, () => attack(technique, bench));
     });
   }
 }
 
-function attack({ attacks, cases }: Technique, bench: Bench): void {
+function attack({ name, attacks, only, cases }: Technique, bench: Bench): void {
+  const trial = { table: 'attacks', backend: bench.backend, rows: [name] } as const;
   const missing = attacks.filter((feature) => !bench.recognized.has(feature));
   if (missing.length === 0) {
-    for (const [title, body] of Object.entries(cases)) test(title, () => body(bench));
+    const elsewhere = only !== undefined && only.backend !== bench.backend ? only.because : undefined;
+    for (const [title, given] of Object.entries(cases)) {
+      const { needs, body } = typeof given === 'function' ? { needs: [], body: given } : given;
+      const lacking = needs.filter((feature) => !bench.recognized.has(feature));
+      if (lacking.length > 0) {
+        test(title, asTrial({ ...trial, kind: 'refusal' }), () => expectRefusals(lacking, bench));
+        continue;
+      }
+      test(title, asTrial({ ...trial, kind: 'trial' }), async () => {
+        if (elsewhere !== undefined) skip(elsewhere);
+        await body(bench);
+      });
+    }
     return;
   }
-  test(`${missing.join(', ')}: not promised, so asking is refused`, async () => {
-    for (const feature of missing) {
-      const { spec, options } = asking[feature]?.(bench.makeDirectory('empty-root')) ?? { spec: {} };
-      const optional = features.filter((other) => other !== feature);
-      const asked = run(['true'], spec, { ...options, backend: bench.backend, optional });
-      await expect(asked, feature).rejects.toBeInstanceOf(FeatureError);
-    }
-  });
+  const title = `${missing.join(', ')}: not promised, so asking is refused`;
+  test(title, asTrial({ ...trial, kind: 'refusal' }), () => expectRefusals(missing, bench));
+}
+
+async function expectRefusals(missing: readonly Feature[], bench: Bench): Promise<void> {
+  for (const feature of missing) {
+    const { spec, options } = asking[feature]?.(bench.makeDirectory('empty-root')) ?? { spec: {} };
+    const optional = features.filter((other) => other !== feature);
+    const asked = run(['true'], spec, { ...options, backend: bench.backend, optional });
+    await expect(asked, feature).rejects.toBeInstanceOf(FeatureError);
+  }
 }

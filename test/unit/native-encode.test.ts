@@ -140,6 +140,18 @@ function decodeStep(step: RecordType, r: Reader): Step {
       return { step, keep: keptOf(r.u64()) };
     case 'seccomp':
       return { step, filter: r.raw(r.u32() * 8).toString('base64') };
+    case 'binfmt': {
+      const around = r.u32() === 1;
+      const blob = (): string => r.raw(r.u32()).toString('base64');
+      const formats = r.list(() => ({
+        name: r.string(),
+        interpreter: r.string(),
+        flags: r.string(),
+        magic: blob(),
+        mask: blob(),
+      }));
+      return { step, around, formats };
+    }
     case 'source': {
       const number = r.u32();
       const sourceKind = (['any', 'directory', 'file'] as const)[r.u32()] ?? 'any';
@@ -233,6 +245,13 @@ const arbitrarySteps: { readonly [Name in RecordType]: fc.Arbitrary<Step> } = {
   file: fc.record({ step: is('file'), mode: u32, path: text, content: bytes.map(base64) }),
   sysctl: fc.record({ step: is('sysctl'), name: text, value: text }),
   pivot: is({ step: 'pivot' }),
+  binfmt: fc.record({
+    step: is('binfmt'),
+    around: fc.boolean(),
+    formats: fc.array(
+      fc.record({ name: text, interpreter: text, flags: text, magic: bytes.map(base64), mask: bytes.map(base64) }),
+    ),
+  }),
   rlimit: fc.record({ step: is('rlimit'), resource: u32, soft: bound, hard: bound }),
   umask: fc.record({ step: is('umask'), umask: u32 }),
   user: fc.record({ step: is('user'), uid: u32, gid: u32, setgroups: fc.boolean(), additionalGids: fc.array(u32) }),

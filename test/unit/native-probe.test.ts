@@ -32,6 +32,7 @@ const everyone = [
     'capabilities.ambient',
     'seccomp.filter',
     'no_new_privs',
+    'binfmt_misc',
   ],
 ];
 function trials(names: readonly string[], failing: readonly string[] = []): Facility[] {
@@ -42,8 +43,10 @@ function trials(names: readonly string[], failing: readonly string[] = []): Faci
   );
 }
 
+const qemu = { '/usr/bin/qemu-aarch64-static': { text: '', mode: 0o755 } };
+
 function host(tree: FakeTree, caller: typeof ann) {
-  return readHost(fakeHost(tree, caller), caller);
+  return readHost(fakeHost({ ...qemu, ...tree }, caller), caller);
 }
 
 function missing(report: ReturnType<typeof judge>): Feature[] {
@@ -107,9 +110,48 @@ describe('judgement', () => {
     expect(missing(judge(all, host(tree, root), undefined))).toEqual([]);
   });
 
-  test('a kernel without the mount API of 5.2 still has all: mount(2) does it', () => {
+  test('a kernel without the mount API of 5.2 still has all that it ever had: mount(2) does it', () => {
     const report = judge(trials(everyone, ['mount-api', 'mount_setattr']), host(fakeHosts.plain, ann), undefined);
-    expect(missing(report)).toEqual([]);
+    // Which came later than the mount API.
+    expect(missing(report)).toEqual(['architecture']);
+  });
+
+  test('before Linux 6.7 no other architecture is to be had, by name and with the remedy', () => {
+    const old = { ...fakeHosts.plain, '/proc/sys/kernel/osrelease': '6.1.0-18-amd64\n' };
+    const report = judge(trials(everyone, ['binfmt_misc']), host(old, ann), undefined);
+    expect(missing(report)).toEqual(['architecture']);
+    for (const answer of [report.features.get('architecture'), report.architectures?.get('arm64')]) {
+      expect(answer).toMatchObject({
+        available: false,
+        because: expect.stringContaining('Linux 6.1.0-18-amd64 is too old for binfmt_misc (6.7)'),
+        remedy: 'use Linux 6.7 or later',
+      });
+    }
+  });
+
+  test('each architecture has an answer of its own', () => {
+    const { features, architectures } = judge(trials(everyone), host(fakeHosts.plain, ann), undefined);
+    const mechanism = 'binfmt_misc of a user namespace, /usr/bin/qemu-aarch64-static';
+    expect(architectures?.get('arm64')).toEqual({ available: true, mechanism });
+    expect(architectures?.get('riscv64')).toMatchObject({
+      available: false,
+      because: expect.stringContaining('there is no qemu-riscv64-static'),
+      remedy: expect.stringContaining('install qemu-user-static'),
+    });
+    expect([...(architectures?.keys() ?? [])]).toEqual(['arm64', 'arm', 'ia32', 'riscv64']);
+    expect(features.get('architecture')).toEqual({ available: true, mechanism: `arm64: ${mechanism}` });
+  });
+
+  test('i386 programs that only the kernel could run need a kernel that does', () => {
+    const kernel = host({ ...fakeHosts.plain, '/proc/sys/abi/vsyscall32': '1\n' }, ann);
+    const answer = (failing: readonly string[]) =>
+      judge(trials([...everyone, 'seccomp.i386'], failing), kernel, undefined).architectures?.get('ia32');
+    expect(answer([])).toEqual({ available: true, mechanism: 'IA-32 emulation of the kernel' });
+    expect(answer(['seccomp.i386'])).toMatchObject({
+      available: false,
+      because: expect.stringContaining('seccomp.i386'),
+      remedy: expect.stringContaining('install qemu-user-static'),
+    });
   });
 
   test('a facility that the launcher did not try counts as missing', () => {

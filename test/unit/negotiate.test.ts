@@ -136,10 +136,20 @@ describe('negotiation', () => {
     );
     expect(error).toBeInstanceOf(BackendError);
     expect((error as BackendError).probes).toEqual([
-      { backend: 'poor', because: expect.stringMatching(/^landlock: .*, selinux: /) },
+      { backend: 'poor', because: 'it does not serve landlock, selinux' },
       { backend: 'broken', because: 'it is not installed' },
     ]);
     expect(error.remedy).toBe('for broken: install it');
+  });
+
+  test('what none of several knows is refused once, and by itself', () => {
+    const error = failure(() =>
+      attempt({ candidates: [poor, rich], required: new Set<Feature>(['landlock', 'selinux']) }),
+    );
+    expect(error).toMatchObject({
+      code: 'SBX_FEATURE_UNAVAILABLE',
+      missing: [{ feature: 'selinux', because: 'not served by backend poor yet, nor by any other' }],
+    });
   });
 
   test('an unknown name is refused with the nearest one', () => {

@@ -1,6 +1,7 @@
 import { PassThrough, Readable } from 'node:stream';
 import { pathToFileURL } from 'node:url';
 import { describe, expect, test } from 'vitest';
+import { backendNames } from '../../src/backends/backend.ts';
 import type { SpecIssue } from '../../src/errors/errors.ts';
 import { checkOptions, runOptionNames, sandboxOptionNames } from '../../src/run/options.ts';
 
@@ -9,6 +10,8 @@ function issuesOf(options: unknown, allowed = runOptionNames): SpecIssue[] {
   checkOptions(options, allowed, issues);
   return issues;
 }
+
+const backendList = backendNames.map((name) => `'${name}'`).join(', ');
 
 describe('options that are wrong', () => {
   test.each<[unknown, readonly (string | number)[], string]>([
@@ -82,7 +85,7 @@ describe('options that are wrong', () => {
       "must be a number of milliseconds, or a string with a unit such as '2s'",
     ],
     [{ gracePeriodMs: '600h' }, ['options', 'gracePeriodMs'], 'must be at most 2147483647 ms'],
-    [{ backend: 'docker' }, ['options', 'backend'], "must be one of 'native', 'none', not 'docker'"],
+    [{ backend: 'lxc' }, ['options', 'backend'], `must be one of ${backendList}, not 'lxc'`],
     [{ optional: 'some' }, ['options', 'optional'], "must be a list of features, or 'all'"],
     [
       { optional: ['cwd', 'limits.cpuMS'] },

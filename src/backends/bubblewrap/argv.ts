@@ -1,17 +1,21 @@
 // A sandbox in the words of bubblewrap(1). Pure.
 import { directoriesAbove } from '../../spec/paths.ts';
 import type { NormalizedSpec } from '../../spec/types.ts';
-import type { CallerFacts } from '../backend.ts';
-import { type BindEntry, type Layout, type LayoutEntry, maskedInProc, TMPFS_BYTES } from '../layout.ts';
+import { type BindEntry, deviceNames, type Layout, type LayoutEntry, TMPFS_BYTES } from '../layout.ts';
 
 /** How things that are not made by bwrap come in: by their path, or by a descriptor that bwrap inherits. */
 export interface Naming {
   source(entry: BindEntry): readonly [how: 'path' | 'descriptor', word: string];
   /** A descriptor with the text; `undefined`: there is none, and no such file. */
   text(text: string): string | undefined;
+  /**
+   * Whether the terminals of /dev are left to an init of ours. For its own bwrap makes a second user namespace where the user is not uid 0, and then
+   * nobody inside has a say over the mounts any more.
+   */
+  readonly bareDev: boolean;
 }
 
-export const byPath: Naming = { source: ({ source }) => ['path', source], text: () => undefined };
+export const byPath: Naming = { source: ({ source }) => ['path', source], text: () => undefined, bareDev: false };
 
 /** Something that is made at a path inside. */
 interface Place {
@@ -31,7 +35,7 @@ export function namespaceArgs({ network, hostname, user }: NormalizedSpec): stri
 }
 
 /** The root, and everything in it. */
-export function filesystemArgs(layout: Layout, caller: CallerFacts, naming: Naming): string[] {
+export function filesystemArgs(layout: Layout, naming: Naming): string[] {
   const root: Place[] =
     layout.root === undefined
       ? []
@@ -41,7 +45,7 @@ export function filesystemArgs(layout: Layout, caller: CallerFacts, naming: Nami
             naming,
           ),
         ];
-  const places = layout.entries.flatMap((entry) => placesFor(entry, caller, naming));
+  const places = layout.entries.flatMap((entry) => placesFor(entry, naming));
   return [
     ...withParents([...root, ...places]),
     ...(layout.root === undefined && layout.readonly ? ['--remount-ro', '/'] : []),
@@ -65,7 +69,7 @@ function withParents(all: readonly Place[]): string[] {
   return args;
 }
 
-function placesFor(entry: LayoutEntry, caller: CallerFacts, naming: Naming): Place[] {
+function placesFor(entry: LayoutEntry, naming: Naming): Place[] {
   switch (entry.kind) {
     case 'bind':
       return [bindPlace(entry, naming)];
@@ -75,9 +79,9 @@ function placesFor(entry: LayoutEntry, caller: CallerFacts, naming: Naming): Pla
       return [readonly ? { path: destination, args: [...place.args, '--remount-ro', destination] } : place];
     }
     case 'proc':
-      return [{ path: entry.destination, args: ['--proc', entry.destination, ...maskArgs(entry.destination, caller)] }];
+      return [{ path: entry.destination, args: ['--proc', entry.destination] }];
     case 'dev':
-      return [devPlace(entry.destination)];
+      return [naming.bareDev ? bareDevPlace(entry.destination) : devPlace(entry.destination)];
     case 'symlink':
       return [{ path: entry.path, args: ['--symlink', entry.target, entry.path] }];
     case 'file': {
@@ -88,28 +92,39 @@ function placesFor(entry: LayoutEntry, caller: CallerFacts, naming: Naming): Pla
   }
 }
 
-/** bwrap itself covers sys, sysrq-trigger, irq and bus read-only. The rest is masked where this kernel has it. */
-function maskArgs(proc: string, { procEntries }: CallerFacts): string[] {
-  return maskedInProc
-    .filter((name) => procEntries.has(name))
-    .flatMap((name) =>
-      procDirectories.has(name)
-        ? ['--tmpfs', `${proc}/${name}`, '--remount-ro', `${proc}/${name}`]
-        : ['--ro-bind', '/dev/null', `${proc}/${name}`],
-    );
-}
-
-const procDirectories: ReadonlySet<string> = new Set(['acpi', 'asound', 'driver', 'scsi']);
-
 function bindPlace(entry: BindEntry, naming: Naming): Place {
+  const { destination, readonly, sourceKind } = entry;
   const [how, word] = naming.source(entry);
-  const verb = entry.sourceKind === 'device' ? 'dev-bind' : entry.readonly ? 'ro-bind' : 'bind';
-  return { path: entry.destination, args: [`--${verb}${how === 'descriptor' ? '-fd' : ''}`, word, entry.destination] };
+  // There is no --dev-bind-fd. What bwrap makes of the path of a descriptor is the path of the file that was opened.
+  if (sourceKind === 'device') {
+    return { path: destination, args: ['--dev-bind', how === 'path' ? word : `/proc/self/fd/${word}`, destination] };
+  }
+  const verb = readonly ? 'ro-bind' : 'bind';
+  return { path: destination, args: [`--${verb}${how === 'path' ? '' : '-fd'}`, word, destination] };
 }
 
 function tmpfsPlace(path: string, { mode, sizeBytes }: { readonly mode: number; readonly sizeBytes: number }): Place {
   const perms = ['--perms', mode.toString(8).padStart(4, '0')];
   return { path, args: [...perms, '--size', String(sizeBytes), '--tmpfs', path], empty: true };
+}
+
+function bareDevPlace(path: string): Place {
+  const link = (target: string, name: string): string[] => ['--symlink', target, `${path}/${name}`];
+  return {
+    path,
+    args: [
+      ...tmpfsPlace(path, { mode: 0o755, sizeBytes: 64 * 1024 }).args,
+      ...deviceNames.flatMap((name) => ['--dev-bind', `/dev/${name}`, `${path}/${name}`]),
+      ...link('/proc/self/fd', 'fd'),
+      ...link('/proc/self/fd/0', 'stdin'),
+      ...link('/proc/self/fd/1', 'stdout'),
+      ...link('/proc/self/fd/2', 'stderr'),
+      ...['--dir', `${path}/pts`],
+      ...link('pts/ptmx', 'ptmx'),
+      ...tmpfsPlace(`${path}/shm`, { mode: 0o1777, sizeBytes: TMPFS_BYTES }).args,
+      ...['--mqueue', `${path}/mqueue`],
+    ],
+  };
 }
 
 /** bwrap's own /dev is writable, and has no message queues; its shm is a part of it. */

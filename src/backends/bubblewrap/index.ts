@@ -2,8 +2,10 @@
 // reach the command: it gets nothing from bwrap but the namespaces and the mounts.
 import { BackendError } from '../../errors/errors.ts';
 import type { Backend } from '../backend.ts';
+import { hardenSteps } from '../launcher/harden.ts';
 import { launchPlan } from '../launcher/launch.ts';
 import { launcherPath } from '../launcher/locate.ts';
+import { forbidsNesting, refuseHostPrivilege } from '../launcher/privilege.ts';
 import { INIT_INSIDE, type LauncherPlan } from '../launcher/steps.ts';
 import { Sources, throughTool } from '../launcher/tool.ts';
 import { probeByTrial } from '../launcher/trial.ts';
@@ -22,9 +24,13 @@ export const bubblewrap: Backend<LauncherPlan> = {
     const bwrap = caller.program('bwrap');
     if (bwrap === undefined) throw missingBwrap();
     const sources = new Sources();
-    const filesystem = filesystemArgs(layoutOf(spec, caller), caller, {
+    const hostRoot = caller.uid === 0;
+    refuseHostPrivilege('bubblewrap', spec, hostRoot);
+    const layout = layoutOf(spec, caller);
+    const filesystem = filesystemArgs(layout, {
       source: (entry) => ['descriptor', String(sources.add(entry))],
       text: (text) => String(sources.addText(text)),
+      bareDev: true,
     });
     return throughTool(spec, granted, caller, {
       backend: 'bubblewrap',
@@ -35,11 +41,12 @@ export const bubblewrap: Backend<LauncherPlan> = {
         ...namespaceArgs(spec),
         ...filesystem,
         '--as-pid-1',
-        // What init needs to drop the rest, and to signal what changed its user; the command keeps none of it.
-        ...['--cap-drop', 'ALL', '--cap-add', 'CAP_SETPCAP', '--cap-add', 'CAP_KILL'],
+        // Of bwrap's own user namespace: init needs them to finish what bwrap leaves open, and the command gets what the spec says.
+        ...['--cap-add', 'ALL'],
         ...['--chdir', '/', '--'],
         ...INIT_INSIDE,
       ],
+      inside: hardenSteps(layout, forbidsNesting(spec, granted, hostRoot) ? 'user' : 'cgroup'),
       notes: [
         `only uid ${spec.user.uid} and gid ${spec.user.gid} are mapped: files of other ids belong to 65534 inside`,
       ],

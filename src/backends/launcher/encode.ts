@@ -108,6 +108,17 @@ function encodeStep(w: Writer, step: Step): void {
       w.string(step.name);
       w.string(step.value);
       return;
+    case 'binfmt':
+      w.u32(step.around ? 1 : 0);
+      w.u32(step.formats.length);
+      for (const { name, interpreter, flags, magic, mask } of step.formats) {
+        w.string(name);
+        w.string(interpreter);
+        w.string(flags);
+        w.blob(Buffer.from(magic, 'base64'));
+        w.blob(Buffer.from(mask, 'base64'));
+      }
+      return;
     case 'rlimit':
       w.u32(step.resource);
       w.u64(step.soft === undefined ? NO_BOUND : BigInt(step.soft));

@@ -17,7 +17,7 @@ const verbs: Record<string, string> = {
   plan: 'the launcher refused',
   namespaces: 'cannot make',
   'map-ids': 'cannot map ids for',
-  root: 'cannot mount root',
+  root: 'cannot make a root of',
   mount: 'cannot mount',
   readonly: 'cannot make read-only',
   mask: 'cannot mask',
@@ -31,6 +31,7 @@ const verbs: Record<string, string> = {
   seccomp: 'cannot install',
   capabilities: 'cannot drop',
   terminal: 'cannot open',
+  binfmt: 'cannot register the format of programs with',
   lost: 'lost',
 };
 
@@ -43,6 +44,7 @@ const objects: Record<string, string> = {
   seccomp: 'the seccomp filter',
   capabilities: 'the capabilities',
   terminal: 'a terminal',
+  binfmt: 'binfmt_misc',
   lost: 'the sandbox, which something outside of it ended',
 };
 
@@ -51,6 +53,10 @@ function remedyFor(line: FailedLine): string | undefined {
   if (line.step === 'namespaces' || line.step === 'map-ids') return 'see "run-sandbox doctor"';
   if (line.step === 'mount' && line.errno === 'ENOENT')
     return 'the source is gone, or the mount point is not in the root';
+  if (line.step === 'root' && line.syscall === 'fstatat' && line.errno === 'EPERM')
+    return 'it is a device, which a root that is only entered would let the command open: remove it, or use a backend that mounts the root';
+  if (line.step === 'root' && line.syscall === 'fstatat' && line.errno === 'EXDEV')
+    return 'another file system is mounted there, and shows the command more than the root: unmount it, or use a backend that mounts the root';
   if (line.syscall === 'open' && (line.errno === 'ELOOP' || line.errno === 'ENOTDIR'))
     return 'there is a symlink, or a file, in its path that was not there when the spec was checked: see who changes it';
   return undefined;
@@ -66,7 +72,10 @@ function execError(line: FailedLine, reason: ExecReason): LaunchError {
       `${path}: its interpreter ${line.interpreter || '(unnamed)'} is not in the sandbox`,
       'mount it, or use a root that has it',
     ],
-    'wrong-architecture': [`${path}: is a program for another architecture`, undefined],
+    'wrong-architecture': [
+      `${path}: is a program for another architecture`,
+      "name it: architecture in the spec, --architecture on the command line, such as 'arm64'",
+    ],
     'not-a-program': [`${path}: is not a program`, 'a script needs a first line such as #!/bin/sh'],
     'text-busy': [`${path}: is open for writing`, 'close it first'],
     'interpreter-loop': [`${path}: its interpreter or a symbolic link leads round in a circle`, undefined],

@@ -26,6 +26,7 @@ export const recordTypes = {
   file: 28,
   sysctl: 29,
   pivot: 30,
+  binfmt: 32,
   source: 33,
   content: 34,
   tree: 35,
@@ -90,6 +91,8 @@ export const mountFlags = {
   sourceOfRoot: 256,
   /** `source` was resolved already: a symlink in it is somebody's trick, and refused. */
   sourceWithoutLinks: 512,
+  /** Not a new mount, but new options for a tmpfs that a tool made. */
+  remount: 1024,
 } as const;
 export type MountFlag = keyof typeof mountFlags;
 
@@ -118,6 +121,15 @@ export interface PlanIdMapping {
   readonly inside: number;
   readonly outside: number;
   readonly size: number;
+}
+
+/** `flags`, `magic` and `mask`, the latter in base64, are those of Documentation/admin-guide/binfmt-misc.rst; the offset is 0. */
+export interface PlanFormat {
+  readonly name: string;
+  readonly interpreter: string;
+  readonly flags: string;
+  readonly magic: string;
+  readonly mask: string;
 }
 
 export type Step =
@@ -181,6 +193,11 @@ export type Step =
   | { readonly step: 'user-namespace'; readonly uid: number; readonly gid: number }
   /** Another program makes the sandbox, and starts init inside of it as `INIT_INSIDE`; what follows is performed there. */
   | { readonly step: 'tool'; readonly argv: readonly string[]; readonly env: Readonly<Record<string, string>> }
+  /**
+   * A table of formats of programs for the sandbox alone. `around`: in a user namespace around the sandbox's, in which the caller is uid 0 and
+   * gid 0, so that the `outside` of `map-ids` is 0; else in that of the sandbox, which must map both.
+   */
+  | { readonly step: 'binfmt'; readonly around: boolean; readonly formats: readonly PlanFormat[] }
   /** `undefined`: no bound (RLIM_INFINITY), lowered to the hard limit of the caller. */
   | {
       readonly step: 'rlimit';

@@ -2,6 +2,7 @@
 // only when it asks for it.
 import { isSandboxError } from '../../errors/errors.ts';
 import type { Availability, Feature } from '../../features/feature.ts';
+import { requirements } from '../../features/requirements.ts';
 import { callerFacts } from '../../host/facts.ts';
 import { nodeSpecHost } from '../../spec/host.ts';
 import { normalize } from '../../spec/normalize.ts';
@@ -49,9 +50,11 @@ export async function tryOnce(backend: Backend<LauncherPlan>, tool: TrialTool): 
     const remedy = `install ${tool.package}`;
     return { available: false, because: `there is no ${tool.program} on PATH`, remedy };
   }
-  const spec = normalize({ limits: { wallMs: TRIAL_TIMEOUT_MS } }, nodeSpecHost());
+  const trial = { limits: { wallMs: TRIAL_TIMEOUT_MS } };
+  const spec = normalize(trial, nodeSpecHost());
+  const granted = new Set([...requirements(trial)].filter((feature) => backend.recognized.has(feature)));
   try {
-    const plan = backend.plan(spec, backend.recognized, caller);
+    const plan = backend.plan(spec, granted, caller);
     const { ended } = backend.launch(plan, {
       command: ['true'],
       stdio: ['ignore', 'ignore', 'ignore'],

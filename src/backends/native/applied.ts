@@ -3,6 +3,7 @@ import { InternalError } from '../../errors/errors.ts';
 import { type Feature, features } from '../../features/feature.ts';
 import type { NormalizedSpec } from '../../spec/types.ts';
 import type { AppliedFeature } from '../backend.ts';
+import { describeEmulation, type Emulation } from './binfmt.ts';
 
 const mechanisms: Partial<Record<Feature, string>> = {
   'root.host': 'tmpfs with read-only bind mounts of system directories, pivot_root',
@@ -44,6 +45,7 @@ const mechanisms: Partial<Record<Feature, string>> = {
   noNewPrivileges: 'PR_SET_NO_NEW_PRIVS',
   terminal: "pseudo-terminal of the sandbox's devpts",
   descriptors: 'close_range, dup2',
+  architecture: 'binfmt_misc of a user namespace, static user-mode QEMU',
   'lifecycle.killTree': 'end of pid 1 of the pid namespace',
   'lifecycle.dieWithParent': 'end of file on the channel, PR_SET_PDEATHSIG',
   'usage.wall': "the launcher's monotonic clock",
@@ -57,15 +59,20 @@ export function mechanismOf(feature: Feature): string {
   return mechanism;
 }
 
-export function appliedFeatures(spec: NormalizedSpec, granted: ReadonlySet<Feature>): AppliedFeature[] {
+export function appliedFeatures(
+  spec: NormalizedSpec,
+  granted: ReadonlySet<Feature>,
+  emulation: Emulation | undefined,
+): AppliedFeature[] {
   // Nobody has to ask for the user namespace: it is how the rest is done.
   const applied = features.filter((feature) => granted.has(feature) || feature === 'namespace.user');
-  return applied.map((feature) => ({ feature, mechanism: mechanismFor(feature, spec) }));
+  return applied.map((feature) => ({ feature, mechanism: mechanismFor(feature, spec, emulation) }));
 }
 
-function mechanismFor(feature: Feature, spec: NormalizedSpec): string {
+function mechanismFor(feature: Feature, spec: NormalizedSpec, emulation: Emulation | undefined): string {
   const overlaid = spec.root.readonly && spec.root.missingMountPoints.length > 0;
   if (feature === 'root.path' && overlaid) return 'read-only overlay over the directory, pivot_root';
+  if (feature === 'architecture' && emulation !== undefined) return describeEmulation(emulation);
   if (feature === 'capabilities.keep') return `${mechanismOf(feature)}: ${spec.capabilities.join(', ')}`;
   return mechanismOf(feature);
 }

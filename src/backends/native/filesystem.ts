@@ -3,6 +3,7 @@ import type { NormalizedMount, NormalizedSpec } from '../../spec/types.ts';
 import type { CallerFacts, TopLevelEntry } from '../backend.ts';
 import type { MountFlag, Step } from '../launcher/steps.ts';
 import {
+  deviceNames,
   devOptions,
   devptsOptions,
   HOST_FILES_OF_NETWORK,
@@ -14,8 +15,6 @@ import {
   tmpfsOptions,
 } from '../layout.ts';
 
-const devices = ['full', 'null', 'random', 'tty', 'urandom', 'zero'];
-
 export function filesystemSteps(spec: NormalizedSpec, caller: CallerFacts, limitNamespaces: boolean): Step[] {
   const context: Context = { spec, caller, limitNamespaces };
   return [
@@ -26,7 +25,6 @@ export function filesystemSteps(spec: NormalizedSpec, caller: CallerFacts, limit
     ...spec.mounts.flatMap((mount) => mountSteps(mount, context)),
     ...readonlyDevSteps(spec),
     ...(spec.root.kind === 'host' && spec.root.readonly ? [{ step: 'readonly', path: '/' } as const] : []),
-    { step: 'pivot' },
   ];
 }
 
@@ -128,7 +126,7 @@ function devSteps(destination: string, { spec }: Context): Step[] {
   const link = (target: string, name: string): Step => ({ step: 'symlink', target, path: `${destination}/${name}` });
   return [
     fresh('tmpfs', destination, ['nosuid', 'nodev', 'noexec'], devOptions),
-    ...devices.map((name) => device(`/dev/${name}`, `${destination}/${name}`)),
+    ...deviceNames.map((name) => device(`/dev/${name}`, `${destination}/${name}`)),
     link('/proc/self/fd', 'fd'),
     link('/proc/self/fd/0', 'stdin'),
     link('/proc/self/fd/1', 'stdout'),
@@ -194,11 +192,15 @@ function bind(
   };
 }
 
+/**
+ * Read-only says nothing of what is written to a device; it keeps a command that is root of the host, and so the owner of the host's own node, from
+ * changing its mode, owner and times, for which no capability is asked.
+ */
 function device(source: string, destination: string, flags: readonly MountFlag[] = []): Step {
   return {
     step: 'mount',
     kind: 'bind',
-    flags: ['nosuid', 'noexec', 'create', ...flags],
+    flags: ['readonly', 'nosuid', 'noexec', 'create', ...flags],
     sourceKind: 'file',
     source,
     destination,

@@ -2,6 +2,7 @@
 import type { Feature } from '../../features/feature.ts';
 import { isPrivileged } from '../../host/findings/rule.ts';
 import type { HostFacts } from '../../host/types.ts';
+import type { Emulation } from './binfmt.ts';
 
 /** A facility of `launcher probe`; or several, of which one is enough, the best first. */
 export type Need = string | readonly [string, ...string[]];
@@ -28,6 +29,18 @@ export function needsOf(feature: Feature, host: HostFacts): readonly Need[] {
     throw new TypeError(`the native backend recognizes ${feature} and has no line for it in its table`);
   if (feature === 'idMappings.ranges' && isPrivileged(host)) return [...always, 'root.idmap.ranges'];
   return [...always, ...own];
+}
+
+/** What each architecture needs depends on how its programs run. */
+export function needsOfEmulation({ kind }: Emulation): readonly Need[] {
+  switch (kind) {
+    case 'kernel':
+      return [...always, 'seccomp.i386'];
+    case 'table':
+      return [...always, 'binfmt_misc', 'mount-api', 'mount_setattr'];
+    case 'host':
+      return always;
+  }
 }
 
 const readonlyMounts: Need = ['mount_setattr', 'bind.readonly'];

@@ -1,12 +1,13 @@
 // What the launcher is to do for a spec. Pure: the same spec, features and caller give the same steps.
-import { FeatureError, SpecError } from '../../errors/errors.ts';
+import { SpecError } from '../../errors/errors.ts';
 import type { Feature } from '../../features/feature.ts';
 import type { IdMapping, NormalizedSpec } from '../../spec/types.ts';
 import type { BackendPlan, CallerFacts } from '../backend.ts';
-import { commandSteps, hasFilter, supervisorSteps } from '../launcher/command.ts';
-import { forbidsNesting, mapsHostRoot } from '../launcher/nesting.ts';
-import type { LauncherPlan, NamespaceName, Step } from '../launcher/steps.ts';
+import { commandSteps, supervisorSteps } from '../launcher/command.ts';
+import { forbidsNesting, refuseHostPrivilege } from '../launcher/privilege.ts';
+import type { LauncherPlan, NamespaceName, PlanIdMapping, Step } from '../launcher/steps.ts';
 import { appliedFeatures } from './applied.ts';
+import { emulationNotes, emulationOf, formatStep } from './binfmt.ts';
 import { filesystemSteps } from './filesystem.ts';
 
 export function planNative(
@@ -15,23 +16,29 @@ export function planNative(
   caller: CallerFacts,
 ): BackendPlan<LauncherPlan> {
   const spec = granted.has('idMappings.ranges') ? wanted : withoutRanges(wanted, caller);
-  refuseHostPrivilege(spec, caller);
+  const hostRoot = mapsHostRoot(spec, caller);
+  refuseHostPrivilege('native', spec, hostRoot);
   refuseGroups(spec);
+  const emulation = granted.has('architecture') ? emulationOf(spec, caller) : undefined;
+  const formats = emulation === undefined ? undefined : formatStep(emulation, spec, caller);
   const steps: Step[] = [
     { step: 'namespaces', namespaces: namespacesOf(spec, granted) },
-    ...idMapSteps(spec, caller),
+    ...idMapSteps(spec, caller, formats?.around === true),
     ...supervisorSteps(spec, granted),
     ...(granted.has('hostname') && granted.has('namespace.uts')
       ? [{ step: 'hostname', hostname: spec.hostname } as const]
       : []),
     ...(spec.network === 'none' && granted.has('network.none') ? [{ step: 'loopback' } as const] : []),
-    ...filesystemSteps(spec, caller, forbidsNesting(spec, caller, hasFilter(spec, granted))),
+    ...filesystemSteps(spec, caller, forbidsNesting(spec, granted, hostRoot)),
+    // Last, for it covers the interpreter where it lies on the host, and no bind is to show that.
+    ...(formats === undefined ? [] : [formats]),
+    { step: 'pivot' },
     ...commandSteps(spec, granted, caller, maySetGroups(spec)),
   ];
   return {
     backend: 'native',
-    applied: appliedFeatures(spec, granted),
-    notes: notesOf(spec, caller),
+    applied: appliedFeatures(spec, granted, emulation),
+    notes: [...notesOf(spec, caller), ...(emulation === undefined ? [] : emulationNotes(emulation))],
     detail: { steps, env: spec.env },
   };
 }
@@ -63,8 +70,14 @@ function namespacesOf(spec: NormalizedSpec, granted: ReadonlySet<Feature>): Name
   return names;
 }
 
-function idMapSteps(spec: NormalizedSpec, caller: CallerFacts): Step[] {
+/** `around`: the caller's one id is 0 in the user namespace that the sandbox's is made in. */
+function idMapSteps(spec: NormalizedSpec, caller: CallerFacts, around: boolean): Step[] {
   const { uid, gid, needsHelper } = spec.idMappings;
+  const planMapping = ({ containerID, hostID, size }: IdMapping): PlanIdMapping => ({
+    inside: containerID,
+    outside: around ? 0 : hostID,
+    size,
+  });
   return [
     {
       step: 'map-ids',
@@ -83,30 +96,13 @@ function idMapSteps(spec: NormalizedSpec, caller: CallerFacts): Step[] {
   ];
 }
 
-function planMapping({ containerID, hostID, size }: IdMapping): { inside: number; outside: number; size: number } {
-  return { inside: containerID, outside: hostID, size };
-}
-
 /** user_namespaces(7): an ordinary user who writes a gid map alone must give up setgroups(2) first. */
 function maySetGroups(spec: NormalizedSpec): boolean {
   return spec.idMappings.privileged || spec.idMappings.needsHelper;
 }
 
-/**
- * A command that is uid 0 of the host itself and could unmount what covers /proc/sys would set kernel parameters of the host: those ask
- * for the uid, not for a capability.
- */
-function refuseHostPrivilege(spec: NormalizedSpec, caller: CallerFacts): void {
-  if (!mapsHostRoot(spec, caller) || !spec.capabilities.includes('CAP_SYS_ADMIN')) return;
-  throw new FeatureError('native', [
-    {
-      feature: 'capabilities.keep',
-      because:
-        'CAP_SYS_ADMIN together with uid 0 of this host would let the command change kernel settings of the host',
-      remedy:
-        'run it as an ordinary user, or map other ids: uidMappings [{ containerID: 0, hostID: 100000, size: 65536 }], gidMappings alike',
-    },
-  ]);
+function mapsHostRoot(spec: NormalizedSpec, caller: CallerFacts): boolean {
+  return caller.uid === 0 && spec.idMappings.uid.some(({ hostID }) => hostID === 0);
 }
 
 function refuseGroups(spec: NormalizedSpec): void {

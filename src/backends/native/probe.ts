@@ -1,12 +1,15 @@
 // What the launcher can do on this host: it tries each facility in throwaway children, and a table says which features need which.
 import { spawn } from 'node:child_process';
+import type { MissingFeature } from '../../errors/errors.ts';
 import type { Availability, Feature } from '../../features/feature.ts';
 import { diagnose } from '../../host/findings.ts';
 import { readHost } from '../../host/read.ts';
 import type { Facility, Finding, HostFacts, UserFacts } from '../../host/types.ts';
+import { type Architecture, architectures } from '../../spec/architectures.ts';
 import type { BackendReport } from '../backend.ts';
 import { mechanismOf } from './applied.ts';
-import { always, type Need, needsOf } from './needs.ts';
+import { describeEmulation, findEmulation, INSTALL } from './binfmt.ts';
+import { always, type Need, needsOf, needsOfEmulation } from './needs.ts';
 import { recognized } from './recognized.ts';
 
 /** Every trial has its own time limit inside the launcher; this one is for a launcher that does not answer at all. */
@@ -63,9 +66,37 @@ export function judge(facilities: readonly Facility[], host: HostFacts, launcher
   };
   const features = new Map<Feature, Availability>();
   for (const feature of recognized) {
-    features.set(feature, decide(needsOf(feature, host), feature, mechanismOf(feature)));
+    if (feature !== 'architecture')
+      features.set(feature, decide(needsOf(feature, host), feature, mechanismOf(feature)));
   }
-  return { backend: 'native', usable: decide(always, undefined, 'namespaces'), features };
+  const foreign = architectures.filter((name) => name !== host.architecture);
+  const answers = new Map(
+    foreign.map((name): [Architecture, Availability] => {
+      const found = findEmulation(name, host.emulation);
+      if ('feature' in found) return [name, lacking(found)];
+      const answer = decide(needsOfEmulation(found), 'architecture', describeEmulation(found));
+      return [name, answer.available ? answer : { remedy: INSTALL, ...answer }];
+    }),
+  );
+  features.set('architecture', anyOf(answers));
+  return { backend: 'native', usable: decide(always, undefined, 'namespaces'), features, architectures: answers };
+}
+
+function lacking({ because, remedy }: MissingFeature): Availability {
+  return { available: false, because, ...(remedy === undefined ? {} : { remedy }) };
+}
+
+/** What some architecture has, the feature has; which one, the mechanism tells. The most able refusal speaks for all. */
+function anyOf(answers: ReadonlyMap<Architecture, Availability>): Availability {
+  const mechanisms = [...answers].flatMap(([name, answer]) =>
+    answer.available ? [`${name}: ${answer.mechanism}`] : [],
+  );
+  if (mechanisms.length > 0) return { available: true, mechanism: mechanisms.join('; ') };
+  const refusals = [...answers.values()].filter((answer) => !answer.available);
+  return (
+    refusals.find(({ because }) => because.startsWith('binfmt_misc')) ??
+    refusals[0] ?? { available: false, because: 'no other architecture is known' }
+  );
 }
 
 /** The first alternative's failure speaks for all of them. */
@@ -92,7 +123,12 @@ function unavailable(failure: Facility, feature: Feature | undefined, findings: 
 
 /** What a host without a working launcher offers: nothing, for one and the same reason. */
 export function refuseAll(usable: Availability): BackendReport {
-  return { backend: 'native', usable, features: new Map([...recognized].map((feature) => [feature, usable])) };
+  return {
+    backend: 'native',
+    usable,
+    features: new Map([...recognized].map((feature) => [feature, usable])),
+    architectures: new Map(architectures.map((name) => [name, usable])),
+  };
 }
 
 function probeArguments(user: UserFacts): string[] {

@@ -41,6 +41,7 @@ export const recognized: ReadonlySet<Feature> = new Set<Feature>([
   'noNewPrivileges',
   'terminal',
   'descriptors',
+  'architecture',
   'lifecycle.killTree',
   'lifecycle.dieWithParent',
   'usage.wall',

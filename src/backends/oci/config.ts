@@ -5,6 +5,7 @@ import type { IdMapping, NormalizedSpec } from '../../spec/types.ts';
 import { INIT_INSIDE } from '../launcher/steps.ts';
 import {
   type BindEntry,
+  deviceNames,
   devOptions,
   devptsOptions,
   type Layout,
@@ -89,7 +90,8 @@ export function ociConfig(spec: NormalizedSpec, layout: Layout, room: Room): Oci
     linux: {
       namespaces: namespacesOf(spec).map((type) => ({ type })),
       maskedPaths: inEach(maskedInProc),
-      readonlyPaths: inEach(readonlyInProc),
+      // Of a node of the host that root of the host owns, inside too, mode and times are not to be changed.
+      readonlyPaths: [...inEach(readonlyInProc), ...deviceNames.map((name) => `/dev/${name}`)],
     },
   };
 }
@@ -123,7 +125,7 @@ function bind(entry: BindEntry, room: Room): OciMount {
     destination: entry.destination,
     type: 'bind',
     source: room.source(entry),
-    options: ['rbind', ...(entry.readonly && !device ? ['ro'] : []), 'nosuid', device ? 'noexec' : 'nodev'],
+    options: ['rbind', ...(entry.readonly || device ? ['ro'] : []), 'nosuid', device ? 'noexec' : 'nodev'],
   };
 }
 

@@ -4,8 +4,7 @@ import { InternalError } from '../../errors/errors.ts';
 import type { Feature } from '../../features/feature.ts';
 import type { IdMapping, NormalizedSpec } from '../../spec/types.ts';
 import type { CallerFacts } from '../backend.ts';
-import { hasFilter } from '../launcher/command.ts';
-import { forbidsNesting } from '../launcher/nesting.ts';
+import { forbidsNesting } from '../launcher/privilege.ts';
 import type { MountFlag, PlanIdMapping, Step } from '../launcher/steps.ts';
 import { type BindEntry, hostViewOptions, type Layout } from '../layout.ts';
 import type { OciConfig } from './config.ts';
@@ -53,7 +52,7 @@ export class Trees {
     const number = this.steps.length;
     const kind = device ? 'file' : (sourceKind as Exclude<BindEntry['sourceKind'], 'device'>);
     this.steps.push({ step: 'tree', sourceKind: kind, path: source });
-    const flags: MountFlag[] = device ? ['noexec'] : ['nodev', ...(readonly ? ['readonly' as const] : [])];
+    const flags: MountFlag[] = device ? ['noexec', 'readonly'] : ['nodev', ...(readonly ? ['readonly' as const] : [])];
     this.#mounts.push(mount('tree', destination, ['create', 'recursive', 'nosuid', ...flags], String(number)));
     return destination;
   }
@@ -73,7 +72,7 @@ export function roomSteps(
     // Before anything is covered: a source may lie below what is.
     ...trees.steps,
     { step: 'root', kind: 'host', readonly: false, source: '/', options: '', skeleton: [] },
-    namespaceLimit(forbidsNesting(spec, caller, hasFilter(spec, granted)), ids),
+    namespaceLimit(forbidsNesting(spec, granted, mapsHostRoot(spec, caller)), ids),
     ...cgroupSteps(caller),
     mount('tmpfs', STAGE, ['nosuid', 'nodev'], '', 'size=16m,mode=0755'),
     ...(layout.root === undefined
@@ -85,6 +84,10 @@ export function roomSteps(
     { step: 'mkdir', mode: 0o700, path: STATE },
     textFile(`${BUNDLE}/config.json`, JSON.stringify(config)),
   ];
+}
+
+function mapsHostRoot({ idMappings }: NormalizedSpec, caller: CallerFacts): boolean {
+  return caller.uid === 0 && idMappings.uid.some(({ hostID }) => hostID === 0);
 }
 
 /** user_namespaces(7); the namespace that renames the room's id counts as one of the room's. */

@@ -70,6 +70,13 @@ const facilities: readonly Since[] = [
     features: ['network.allow'],
     consequence: 'connections cannot be judged one by one',
   },
+  {
+    facility: 'binfmt_misc',
+    release: [6, 7],
+    severity: 'warning',
+    features: ['architecture'],
+    consequence: 'programs of another architecture run only where the host has registered their format',
+  },
   { facility: 'landlock', release: [5, 13], severity: 'info', features: ['landlock'], consequence: 'no Landlock' },
 ];
 

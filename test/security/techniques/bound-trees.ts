@@ -26,7 +26,7 @@ const attempts = 'touch /mnt/shown/x; touch /mnt/shown/below/x; /mnt/shown/below
 const mappings = [{ containerID: 0, hostID: 100000, size: 1000 }];
 for (const access of ['ro', 'rw']) {
   for (const ids of [{}, { uidMappings: mappings, gidMappings: mappings, user: { uid: 5, gid: 5 } }]) {
-    const { stdout, stderr } = await run(['sh', '-c', attempts], { ...ids, mounts: [shown + ':/mnt/shown:' + access] }, { backend: 'native' });
+    const { stdout, stderr } = await run(['sh', '-c', attempts], { ...ids, mounts: [shown + ':/mnt/shown:' + access] });
     console.log(JSON.stringify([mounted.status, access, 'user' in ids, stdout.trim().split(',').sort().join(), stderr.match(/Read-only/g)?.length ?? 0, /program: Permission denied/.test(stderr)]));
   }
 }`;

@@ -51,6 +51,7 @@ async function failureWith(launcher: string, bench: Bench): Promise<unknown> {
 export const technique: Technique = {
   name: 'false-launcher',
   attacks: ['root.host', 'namespace.pid'],
+  only: { backend: 'native', because: 'native alone has a launcher' },
   cases: {
     ...Object.fromEntries(
       Object.entries(falseLaunchers).map(([what, script], index) => [

@@ -1,5 +1,7 @@
+import { spawnSync } from 'node:child_process';
 import { expect } from 'vitest';
-import { inPython } from '../in-python.ts';
+import { requires } from '../../helpers/requires.ts';
+import { inPython, pythonCommand } from '../in-python.ts';
 import { skip } from '../skip.ts';
 import type { Technique } from '../technique.ts';
 
@@ -15,6 +17,15 @@ def call(*args):
     result = int80(*args, *[0] * (6 - len(args)))
     return errno.errorcode.get(-result, str(result)) if result < 0 else 'ok'
 `;
+
+/** Outside of any sandbox: where the kernel has no such calls, and on some virtual machines, the instruction ends the program with SIGSEGV. */
+function makesI386Calls(): boolean {
+  requires('file:/usr/bin/python3');
+  const [file = '', ...args] = pythonCommand(`${int80}\nprint(call(20))`);
+  const { stdout, signal } = spawnSync(file, args, { encoding: 'utf8' });
+  if (signal !== 'SIGSEGV') expect({ stdout, signal }).toEqual({ stdout: 'ok\n', signal: null });
+  return signal === null;
+}
 
 /** Linux gives the calls of this century the same number everywhere. */
 const IO_URING_SETUP = 425;
@@ -33,8 +44,9 @@ for name, *args in [('mount', 21), ('umount2', 52), ('chroot', 61), ('setns', 34
                     ('io_uring_setup', ${IO_URING_SETUP}, 1), ('socket AF_VSOCK', 359, 40, 1), ('socketcall', 102, 1),
                     ('socketpair AF_VSOCK', 360, 40, 1), ('unknown', 9999)]:
     print(name, call(*args))`;
+      if (!makesI386Calls()) skip('this kernel has no i386 calls');
       const confined = await inPython(bench, script);
-      if (confined[0] !== 'getpid ok') skip('this kernel has no i386 calls');
+      expect(confined[0]).toBe('getpid ok');
       expect(confined.slice(1)).toEqual([
         'mount EPERM',
         'umount2 EPERM',

@@ -160,7 +160,7 @@ import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 const shown = ${JSON.stringify(shown)};
 const look = 'print("ready", flush=True); input(); import os; print(os.listdir("/mnt/shown/point"), flush=True)';
-const started = spawn(['/usr/bin/python3', '-c', look], { mounts: [shown + ':/mnt/shown:rw'] }, { backend: 'native', stdin: 'pipe' });
+const started = spawn(['/usr/bin/python3', '-c', look], { mounts: [shown + ':/mnt/shown:rw'] }, { stdin: 'pipe' });
 const lines = started.lines()[Symbol.asyncIterator]();
 await lines.next();
 if (readFileSync('/proc/self/mountinfo', 'utf8').includes('/mnt/shown')) console.log('the mount of the sandbox is here');

@@ -2,7 +2,7 @@
 import { accessSync, closeSync, constants, openSync, readSync, statSync } from 'node:fs';
 import { endianness } from 'node:os';
 import { resolve } from 'node:path';
-import type { ExecReason, LaunchFailure } from '../errors/errors.ts';
+import type { ExecReason, LaunchFailure } from '../../errors/errors.ts';
 
 /** execve(2) looks at this much of a script's first line. */
 const SCRIPT_LINE_BYTES = 256;
@@ -16,14 +16,22 @@ const defaultPath = '/usr/local/bin:/usr/bin:/bin';
 
 export type FoundProgram = { readonly file: string } | { readonly failure: LaunchFailure; readonly message: string };
 
-export function findProgram(
-  name: string,
-  where: { readonly path: string | undefined; readonly cwd: string },
-): FoundProgram {
-  if (name.includes('/')) return examine(resolve(where.cwd, name), name);
+export interface Whereabouts {
+  readonly path: string | undefined;
+  readonly cwd: string;
+  /** Where a path of the command is on this host; without it: where it says. */
+  readonly locate?: (path: string) => string;
+}
+
+const asItSays = (path: string): string => path;
+
+/** `file` is the path as the command's root has it. */
+export function findProgram(name: string, where: Whereabouts): FoundProgram {
+  const { cwd, locate = asItSays } = where;
+  if (name.includes('/')) return examine(resolve(cwd, name), name, locate);
   let refused: FoundProgram | undefined;
   for (const directory of (where.path ?? defaultPath).split(':')) {
-    const found = examine(resolve(where.cwd, directory, name), name);
+    const found = examine(resolve(cwd, directory, name), name, locate);
     if ('file' in found) return found;
     // As in execvp(3): what is there but may not be executed is passed over, and remembered.
     if (found.failure.reason !== 'not-found') refused ??= found;
@@ -31,40 +39,43 @@ export function findProgram(
   return refused ?? refuse(name, 'ENOENT', 'not-found', 'there is no such program on PATH');
 }
 
-function examine(file: string, name: string): FoundProgram {
+type Locate = (path: string) => string;
+
+function examine(file: string, name: string, locate: Locate): FoundProgram {
+  const place = locate(file);
   try {
-    if (statSync(file).isDirectory()) return refuse(file, 'EACCES', 'directory', 'it is a directory');
-    accessSync(file, constants.X_OK);
+    if (statSync(place).isDirectory()) return refuse(file, 'EACCES', 'directory', 'it is a directory');
+    accessSync(place, constants.X_OK);
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     if (code === 'ENOENT' || code === 'ENOTDIR') return refuse(name, 'ENOENT', 'not-found', 'there is no such file');
     return refuse(file, code, code === 'EACCES' ? 'not-executable' : 'other', `it may not be executed (${code})`);
   }
-  return examineHead(file);
+  return examineHead(file, locate);
 }
 
-function examineHead(file: string): FoundProgram {
+function examineHead(file: string, locate: Locate): FoundProgram {
   let head: Buffer;
   try {
-    head = readHead(file);
+    head = readHead(locate(file));
   } catch {
     // It may be executed without being readable: then only the kernel can tell.
     return { file };
   }
-  if (head.subarray(0, 2).toString('latin1') === '#!') return examineScript(file, head);
-  if (head.subarray(0, 4).toString('latin1') === '\x7fELF') return examineElf(file, head);
+  if (head.subarray(0, 2).toString('latin1') === '#!') return examineScript(file, head, locate);
+  if (head.subarray(0, 4).toString('latin1') === '\x7fELF') return examineElf(file, head, locate);
   return refuse(file, 'ENOEXEC', 'not-a-program', "it is no program of this machine and has no '#!' line");
 }
 
-function examineScript(file: string, head: Buffer): FoundProgram {
+function examineScript(file: string, head: Buffer, locate: Locate): FoundProgram {
   const line = head.subarray(2, SCRIPT_LINE_BYTES).toString('utf8').split('\n', 1)[0] ?? '';
   const interpreter = line.trim().split(/[ \t]/, 1)[0] ?? '';
   if (interpreter === '') return refuse(file, 'ENOEXEC', 'not-a-program', "its '#!' line names no interpreter");
-  return withInterpreter(file, interpreter);
+  return withInterpreter(file, interpreter, locate);
 }
 
 /** elf(5). Only the headers at the start are looked at: what is unusual is left to the kernel. */
-function examineElf(file: string, head: Buffer): FoundProgram {
+function examineElf(file: string, head: Buffer, locate: Locate): FoundProgram {
   if (head.length < 64 || head[4] !== 2 || head[5] !== 1 || endianness() !== 'LE') return { file };
   const machine = head.readUInt16LE(18);
   const own = process.arch === 'arm64' ? EM_AARCH64 : EM_X86_64;
@@ -77,14 +88,14 @@ function examineElf(file: string, head: Buffer): FoundProgram {
     const offset = Number(head.readBigUInt64LE(at + 8));
     const length = Number(head.readBigUInt64LE(at + 32));
     if (length < 1 || offset + length > head.length) return { file };
-    return withInterpreter(file, head.subarray(offset, offset + length - 1).toString('utf8'));
+    return withInterpreter(file, head.subarray(offset, offset + length - 1).toString('utf8'), locate);
   }
   return { file };
 }
 
-function withInterpreter(file: string, interpreter: string): FoundProgram {
+function withInterpreter(file: string, interpreter: string, locate: Locate): FoundProgram {
   try {
-    statSync(interpreter);
+    statSync(locate(interpreter));
     return { file };
   } catch {
     const found = refuse(file, 'ENOENT', 'missing-interpreter', `its interpreter ${interpreter} does not exist`);

@@ -1,0 +1,180 @@
+// Single tests, summed up to the cells of a table: a row, a backend, a caller. Pure.
+import { SetupError } from './steps.mjs';
+
+/**
+ * @typedef {'root' | 'user'} Caller
+ *
+ * What test/helpers/trials-reporter.ts writes.
+ * @typedef {object} TrialRecord
+ * @property {string} backend
+ * @property {Caller} caller
+ * @property {readonly string[]} rows
+ * @property {'trial' | 'refusal'} kind
+ * @property {string} title
+ * @property {'passed' | 'failed' | 'skipped'} state
+ * @property {string} [reason]
+ *
+ * `held`: what was tried passed. `refused`: so was asking. `untried`: every case was skipped. `nothing`: there is nothing to try. `missing`: there
+ * is, and no test did.
+ * @typedef {'held' | 'refused' | 'untried' | 'nothing' | 'failed' | 'missing'} Verdict
+ *
+ * @typedef {object} Cell
+ * @property {string} row
+ * @property {string} backend
+ * @property {Caller} caller
+ * @property {Verdict} verdict
+ * @property {number} cases
+ * @property {Readonly<Record<string, number>>} skipped how many of the cases, by reason
+ *
+ * @typedef {object} Shape what the table must have, whatever ran
+ * @property {readonly string[]} rows
+ * @property {readonly string[]} backends
+ * @property {string} [always] the row of tests that name none
+ * @property {(row: string, backend: string) => 'trial' | 'refusal' | 'nothing' | undefined} kindOf `undefined`: the run knows
+ * @property {Readonly<Partial<Record<Caller, string>>>} absent callers that this run cannot have, and why
+ */
+
+/** @type {readonly Caller[]} */
+export const callers = ['root', 'user'];
+
+/** @param {Pick<Cell, 'row' | 'backend' | 'caller'>} cell */
+export const keyOf = ({ row, backend, caller }) => `${row}, ${backend}, ${caller}`;
+
+/**
+ * Every cell of `shape`, and no other.
+ *
+ * @param {readonly TrialRecord[]} records
+ * @param {Shape} shape
+ * @returns {Cell[]}
+ * @throws {SetupError} when a test is of no cell.
+ */
+export function cellsOf(records, shape) {
+  const rows = shape.always === undefined ? shape.rows : [shape.always, ...shape.rows];
+  const byCell = new Map(
+    rows.flatMap((row) =>
+      shape.backends.flatMap((backend) => callers.map((caller) => [keyOf({ row, backend, caller }), []])),
+    ),
+  );
+  for (const record of records) {
+    const named = record.rows.length > 0 || shape.always === undefined ? record.rows : [shape.always];
+    for (const row of named) {
+      const key = keyOf({ ...record, row });
+      const list = byCell.get(key);
+      if (list === undefined) throw new SetupError(`a test is of no cell of the table: ${key}, ${record.title}`);
+      list.push(record);
+    }
+  }
+  return rows.flatMap((row) =>
+    shape.backends.flatMap((backend) =>
+      callers.map((caller) => {
+        const kind = row === shape.always ? 'trial' : shape.kindOf(row, backend);
+        const found = byCell.get(keyOf({ row, backend, caller }));
+        return { row, backend, caller, ...sumUp(found, kind, shape.absent[caller]) };
+      }),
+    ),
+  );
+}
+
+/**
+ * @param {readonly TrialRecord[]} records
+ * @param {'trial' | 'refusal' | 'nothing' | undefined} kind
+ * @param {string | undefined} whyAbsent
+ * @returns {Pick<Cell, 'verdict' | 'cases' | 'skipped'>}
+ */
+function sumUp(records, kind, whyAbsent) {
+  if (records.length === 0) {
+    if (kind === 'nothing') return { verdict: 'nothing', cases: 0, skipped: {} };
+    if (whyAbsent !== undefined) return { verdict: 'untried', cases: 0, skipped: { [whyAbsent]: 0 } };
+    return { verdict: 'missing', cases: 0, skipped: {} };
+  }
+  const cases = [...worstByTitle(records).values()];
+  /** @type {Record<string, number>} */
+  const skipped = {};
+  for (const { state, reason = 'no reason given' } of cases)
+    if (state === 'skipped') skipped[reason] = (skipped[reason] ?? 0) + 1;
+  return { verdict: verdictOf(cases, kind), cases: cases.length, skipped };
+}
+
+/** Whoever is an ordinary user already runs everything twice as one. */
+function worstByTitle(records) {
+  const rank = { failed: 2, passed: 1, skipped: 0 };
+  /** @type {Map<string, TrialRecord>} */
+  const worst = new Map();
+  for (const record of records) {
+    const known = worst.get(record.title);
+    if (known === undefined || rank[record.state] > rank[known.state]) worst.set(record.title, record);
+  }
+  return worst;
+}
+
+/** @returns {Verdict} */
+function verdictOf(cases, kind) {
+  if (cases.some(({ state }) => state === 'failed')) return 'failed';
+  // A refusal is no substitute for a trial, nor the other way round.
+  if (new Set([...cases.map((record) => record.kind), ...(kind === undefined ? [] : [kind])]).size > 1)
+    return 'missing';
+  if (cases.every(({ state }) => state === 'skipped')) return 'untried';
+  return cases[0].kind === 'refusal' ? 'refused' : 'held';
+}
+
+/**
+ * `run`, with the cell of `committed` wherever this host could not try as much, for reasons that are expected of hosts.
+ *
+ * @param {readonly Cell[]} run
+ * @param {readonly Cell[]} committed
+ * @param {(reason: string) => boolean} isExpected
+ * @returns {{ cells: Cell[], kept: Cell[] }} `kept`: those of `run` that gave way
+ */
+export function keepWhatIsOutOfReach(run, committed, isExpected) {
+  const before = new Map(committed.map((cell) => [keyOf(cell), cell]));
+  /** @type {Cell[]} */
+  const kept = [];
+  const cells = run.map((cell) => {
+    const other = before.get(keyOf(cell));
+    if (other === undefined || !isLess(cell, other) || !Object.keys(cell.skipped).every(isExpected)) return cell;
+    kept.push(cell);
+    return other;
+  });
+  return { cells, kept };
+}
+
+/** Whether both are about the same cases, and fewer of them were tried in `cell`. */
+function isLess(cell, other) {
+  if (cell.verdict !== 'untried' && cell.verdict !== other.verdict) return false;
+  if (other.verdict !== 'held' && other.verdict !== 'refused') return false;
+  if (cell.cases === 0) return true;
+  return cell.cases === other.cases && tried(cell) < tried(other);
+}
+
+/** @param {Cell} cell */
+export function tried({ cases, skipped }) {
+  return cases - Object.values(skipped).reduce((sum, count) => sum + count, 0);
+}
+
+/**
+ * What nobody may commit.
+ *
+ * @param {readonly Cell[]} cells
+ * @returns {string[]}
+ */
+export function faultsOf(cells) {
+  return cells
+    .filter(({ verdict }) => verdict === 'failed' || verdict === 'missing')
+    .map(
+      (cell) =>
+        `${keyOf(cell)}: ${cell.verdict === 'failed' ? 'did not hold' : 'was not tried, or not in the way that the backend promises'}`,
+    );
+}
+
+/**
+ * @param {readonly Cell[]} committed
+ * @param {readonly Cell[]} cells
+ * @returns {string[]} a line for each cell that differs
+ */
+export function differences(committed, cells) {
+  const words = (cell) => (cell === undefined ? 'nothing' : `${cell.verdict}, ${tried(cell)} of ${cell.cases} cases`);
+  const [before, now] = [committed, cells].map((list) => new Map(list.map((cell) => [keyOf(cell), cell])));
+  return [...new Set([...before.keys(), ...now.keys()])]
+    .filter((key) => JSON.stringify(before.get(key)) !== JSON.stringify(now.get(key)))
+    .map((key) => `${key}: committed ${words(before.get(key))}; now ${words(now.get(key))}`);
+}

@@ -1,0 +1,42 @@
+// System calls that reach into another process of the same user. In a pid namespace there is none but the sandbox's own; here there are all of the
+// host, and one that can be traced is a way out of the root.
+import { compileSeccomp } from '../../seccomp/compile.ts';
+import type { OciSeccompProfile } from '../../seccomp/oci.ts';
+
+const EPERM = 1;
+const LOW_32_BITS = 0xffffffff;
+
+/** Kept whatever filter the spec asks for, and where it asks for none: everything else stays as it is. */
+export const guardProfile: OciSeccompProfile = {
+  defaultAction: 'SCMP_ACT_ALLOW',
+  architectures: ['SCMP_ARCH_X86_64', 'SCMP_ARCH_X86', 'SCMP_ARCH_X32', 'SCMP_ARCH_AARCH64'],
+  syscalls: [
+    {
+      names: [
+        ...['kcmp', 'perf_event_open', 'pidfd_getfd', 'process_madvise', 'process_mrelease'],
+        ...['process_vm_readv', 'process_vm_writev', 'ptrace'],
+      ],
+      action: 'SCMP_ACT_ERRNO',
+      errnoRet: EPERM,
+    },
+    // Everybody (-1, of which the kernel looks at 32 bits) is everybody of the host: a script that clears up after itself would end the machine.
+    {
+      names: ['kill'],
+      action: 'SCMP_ACT_ERRNO',
+      errnoRet: EPERM,
+      args: [{ index: 0, value: LOW_32_BITS, valueTwo: LOW_32_BITS, op: 'SCMP_CMP_MASKED_EQ' }],
+    },
+  ],
+};
+
+const compiled = new Map<string, string>();
+
+/** In base64, as a step holds it. */
+export function guardFilter(architecture: 'x64' | 'arm64'): string {
+  let filter = compiled.get(architecture);
+  if (filter === undefined) {
+    filter = Buffer.from(compileSeccomp(guardProfile, { architecture })).toString('base64');
+    compiled.set(architecture, filter);
+  }
+  return filter;
+}

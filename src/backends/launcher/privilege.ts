@@ -1,0 +1,31 @@
+// What a command must not have together: rules of every backend whose command may be uid 0 of the host in a user namespace. Pure.
+import { FeatureError } from '../../errors/errors.ts';
+import type { Feature } from '../../features/feature.ts';
+import type { NormalizedSpec } from '../../spec/types.ts';
+import type { BackendName } from '../backend.ts';
+import { hasFilter } from './command.ts';
+
+/**
+ * Without the filter the command may make user namespaces, but not with uid 0 of the host among its ids: with a user and a cgroup namespace of
+ * its own it could mount the host's control groups, whose files ask for the uid alone.
+ */
+export function forbidsNesting(spec: NormalizedSpec, granted: ReadonlySet<Feature>, hostRoot: boolean): boolean {
+  return (hasFilter(spec, granted) || hostRoot) && !spec.capabilities.includes('CAP_SYS_ADMIN');
+}
+
+/**
+ * A command that is uid 0 of the host itself and could unmount what covers /proc/sys would set kernel parameters of the host: those ask
+ * for the uid, not for a capability.
+ */
+export function refuseHostPrivilege(backend: BackendName, spec: NormalizedSpec, hostRoot: boolean): void {
+  if (!hostRoot || !spec.capabilities.includes('CAP_SYS_ADMIN')) return;
+  throw new FeatureError(backend, [
+    {
+      feature: 'capabilities.keep',
+      because:
+        'CAP_SYS_ADMIN together with uid 0 of this host would let the command change kernel settings of the host',
+      remedy:
+        'run it as an ordinary user, or map other ids: uidMappings [{ containerID: 0, hostID: 100000, size: 65536 }], gidMappings alike',
+    },
+  ]);
+}
