@@ -3,6 +3,7 @@ import type { Feature } from '../features/feature.ts';
 import type { Backend, BackendName } from './backend.ts';
 import { recognized as bubblewrapFeatures } from './bubblewrap/recognized.ts';
 import { recognized as chrootFeatures } from './chroot/recognized.ts';
+import { recognized as firejailFeatures } from './firejail/recognized.ts';
 import { recognized as nativeFeatures } from './native/recognized.ts';
 import { noneFeatures } from './none-recognized.ts';
 import { recognized as ociFeatures } from './oci/recognized.ts';
@@ -34,6 +35,12 @@ export const registry: readonly RegisteredBackend[] = [
     recognized: ociFeatures,
     byNameOnly: false,
     load: async () => (await (await import('./oci/index.ts')).loadOci()) as Backend,
+  },
+  {
+    name: 'firejail',
+    recognized: firejailFeatures,
+    byNameOnly: true,
+    load: async () => (await import('./firejail/index.ts')).firejail as Backend,
   },
   {
     name: 'chroot',
