@@ -366,7 +366,8 @@ static const char *check_exec(struct plan *plan, struct reader *r) {
 }
 
 static const char *check_tool(struct plan *plan, struct reader *r) {
-  if (plan->has_root && plan->root_kind == PLAN_ROOT_HOST && (plan->namespaces & NEW_MOUNT) == 0) return "a tool's room needs a mount namespace";
+  if (plan->has_root && plan->root_kind != PLAN_ROOT_HOST) return "a root of its own before a tool";
+  if (plan->has_root && (plan->namespaces & NEW_MOUNT) == 0) return "a tool's room needs a mount namespace";
   plan->has_tool = true;
   // Inside it begins anew.
   plan->has_root = false;
@@ -468,7 +469,11 @@ static bool may_follow_tool(enum step step) {
     case STEP_MOUNT:
     case STEP_READONLY:
     case STEP_MASK:
+    case STEP_MKDIR:
+    case STEP_SYMLINK:
+    case STEP_FILE:
     case STEP_SYSCTL:
+    case STEP_PIVOT:
     case STEP_USER_NAMESPACE: return true;
     default: return false;
   }
@@ -480,7 +485,8 @@ static const char *check_order(const struct plan *plan, const struct record *rec
   if (record->index == 0 && step != STEP_NAMESPACES) return "the first record is not namespaces";
   if (record->index > 0 && phase_of(step) < phase_of(previous)) return "a record after those of a later phase";
   if (previous == STEP_EXEC) return "a record after exec";
-  if (previous == STEP_PIVOT && phase_of(step) == phase_of(STEP_PIVOT)) return "a record after pivot";
+  bool leaves_root = step == STEP_USER_NAMESPACE;
+  if (previous == STEP_PIVOT && phase_of(step) == phase_of(STEP_PIVOT) && !leaves_root) return "a record after pivot";
   bool same_phase = phase_of(step) == phase_of(STEP_TOOL);
   if (plan->has_tool && same_phase && !may_follow_tool(step)) return "a record that cannot be performed inside of a tool";
   bool names_path = step >= STEP_MOUNT && step <= STEP_PIVOT;
@@ -496,8 +502,10 @@ static const char *check_order(const struct plan *plan, const struct record *rec
 static const char *check_isolation(const struct plan *plan) {
   bool own_mounts = (plan->namespaces & NEW_MOUNT) != 0;
   if (plan->has_tool) {
-    if (plan->has_pivot) return "a pivot and a tool";
-    return plan->root_kind == PLAN_ROOT_HOST || plan->root_kind == PLAN_ROOT_TMPFS ? NULL : "a root of its own and a tool";
+    // Inside of a tool a root is that of the tool, or one of our own, which then must be entered.
+    if (plan->has_root && plan->root_kind == PLAN_ROOT_CHROOT) return "a root that is only entered, and a tool";
+    bool own_root = plan->has_root && plan->root_kind != PLAN_ROOT_HOST;
+    return own_root == plan->has_pivot ? NULL : "a root of its own and no pivot, or the reverse";
   }
   if (plan->sources > 0 || plan->trees > 0) return "sources without a tool";
   if (plan->root_kind == PLAN_ROOT_HOST) return "the host's root without a tool";

@@ -14,6 +14,7 @@ export const testPackages = {
   bubblewrap: 'the peer that measurements and escape tests are compared with',
   crun: 'an OCI runtime, for the backend oci',
   runc: 'another, with another idea of user namespaces and control groups',
+  podman: 'a container engine, for the backend of that name; it runs crun',
   strace: 'injects faults into system calls of the launcher',
   'busybox-static': 'a root file system of one file',
   debootstrap: 'a whole Debian as root file system',

@@ -5,7 +5,7 @@ import type { EmulationFacts } from '../host/emulation.ts';
 import type { Architecture } from '../spec/architectures.ts';
 import type { Limits, NormalizedSpec } from '../spec/types.ts';
 
-export const backendNames = ['native', 'bubblewrap', 'oci', 'firejail', 'chroot', 'none'] as const;
+export const backendNames = ['native', 'bubblewrap', 'oci', 'podman', 'firejail', 'chroot', 'none'] as const;
 export type BackendName = (typeof backendNames)[number];
 
 /** What one backend can do on this host, feature by feature, found by doing it. */
@@ -50,6 +50,8 @@ export interface CallerFacts {
   program(name: string): string | undefined;
   /** Names in this host's /proc that are no processes: a fresh proc has the same. */
   readonly procEntries: ReadonlySet<string>;
+  /** How far a process of the caller may raise its own limits (setrlimit(2)), and how many processes there can be; `undefined`: no bound. */
+  readonly hardLimits: { readonly openFiles: number | undefined; readonly processes: number | undefined };
   /** Which control groups this host has mounted. `hybrid`: v1 trees, and a v2 tree with what they leave. */
   readonly cgroups: CgroupLayout;
   /** What could run programs of another architecture. */

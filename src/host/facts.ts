@@ -26,6 +26,7 @@ export function readCallerFacts(files: HostFiles, caller: Caller): CallerFacts {
   let cgroups: CgroupLayout | undefined;
   const programs = new Map<string, string | undefined>();
   let emulation: EmulationFacts | undefined;
+  let hardLimits: CallerFacts['hardLimits'] | undefined;
   return {
     uid: caller.uid,
     gid: caller.gid,
@@ -54,6 +55,10 @@ export function readCallerFacts(files: HostFiles, caller: Caller): CallerFacts {
       cgroups ??= readCgroups(files);
       return cgroups;
     },
+    get hardLimits() {
+      hardLimits ??= readHardLimits(files);
+      return hardLimits;
+    },
     topLevel,
     get emulation() {
       emulation ??= readEmulation(files, caller.architecture);
@@ -61,6 +66,20 @@ export function readCallerFacts(files: HostFiles, caller: Caller): CallerFacts {
     },
     etcEntries: readEtcEntries(files, new Set(topLevel.map((entry) => entry.name))),
   };
+}
+
+/** proc_pid_limits(5): `Max open files            1024                 20000                files`. */
+function readHardLimits(files: HostFiles): CallerFacts['hardLimits'] {
+  const text = files.readFile('/proc/self/limits') ?? '';
+  const hard = (name: string): number | undefined => {
+    const words = new RegExp(`^Max ${name} +\\S+ +(\\d+)`, 'm').exec(text);
+    return words?.[1] === undefined ? undefined : Number(words[1]);
+  };
+  // No more processes than numbers for them.
+  const numbers = Number(files.readFile('/proc/sys/kernel/pid_max') ?? Number.NaN);
+  const processes = hard('processes');
+  const bounds = [processes, numbers].filter((bound) => bound !== undefined && !Number.isNaN(bound)) as number[];
+  return { openFiles: hard('open files'), processes: bounds.length === 0 ? undefined : Math.min(...bounds) };
 }
 
 function readTopLevel(files: HostFiles): TopLevelEntry[] {

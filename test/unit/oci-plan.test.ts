@@ -58,8 +58,8 @@ describe('the default', () => {
       { step: 'tree', sourceKind: 'directory', path: '/usr' },
       { step: 'tree', sourceKind: 'directory', path: '/etc/ssl/certs' },
       { step: 'root', kind: 'host', readonly: false, source: '/', options: '', skeleton: [] },
-      { step: 'sysctl', name: 'user/max_user_namespaces', value: '1' },
       mount('tmpfs', '/run', ['nosuid', 'nodev'], '', 'size=16m,mode=0755'),
+      { step: 'sysctl', name: 'user/max_user_namespaces', value: '1' },
       mount('tmpfs', '/run/sandboxlib/root', ['create', 'nosuid', 'nodev'], '', 'size=1m,nr_inodes=2048,mode=0755'),
       ...[0, 1].map((number) =>
         mount(
@@ -184,7 +184,7 @@ describe('what is refused, and why', () => {
     const ids = [{ containerID: 1, hostID: 100_000, size: 65_536 }];
     const spec: SandboxSpec = { uidMappings: ids, gidMappings: ids, user: { uid: 1, gid: 1 } };
     expect(refusal(spec, { uid: 0 })).toMatchObject([
-      { feature: 'idMappings', because: 'an OCI runtime works only where uid 0 and gid 0 are mapped' },
+      { feature: 'idMappings', because: 'backend oci works only where uid 0 and gid 0 are mapped' },
     ]);
   });
 
@@ -258,7 +258,7 @@ test('control groups are read-only, and on a hybrid host those of the second ver
       { host: { ...tree, '/proc/self/mountinfo': `${mountinfo}\n`, '/proc/self/cgroup': '3:memory:/\n0::/\n' } },
     ),
   );
-  const at = steps.findIndex(({ step }) => step === 'sysctl');
+  const at = steps.findIndex(({ step }) => step === 'root');
   expect(steps.slice(at + 1, at + 3)).toEqual([
     mount('bind', '/sys/fs/cgroup', ['recursive', 'readonly', 'ifExists'], '/sys/fs/cgroup'),
     mount('tmpfs', '/sys/fs/cgroup/unified', ['nosuid', 'nodev', 'noexec', 'readonly'], '', 'size=4k'),

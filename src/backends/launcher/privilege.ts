@@ -1,5 +1,5 @@
 // What a command must not have together: rules of every backend whose command may be uid 0 of the host in a user namespace. Pure.
-import { FeatureError } from '../../errors/errors.ts';
+import { FeatureError, SpecError } from '../../errors/errors.ts';
 import type { Feature } from '../../features/feature.ts';
 import type { NormalizedSpec } from '../../spec/types.ts';
 import type { BackendName } from '../backend.ts';
@@ -26,6 +26,18 @@ export function refuseHostPrivilege(backend: BackendName, spec: NormalizedSpec, 
         'CAP_SYS_ADMIN together with uid 0 of this host would let the command change kernel settings of the host',
       remedy:
         'run it as an ordinary user, or map other ids: uidMappings [{ containerID: 0, hostID: 100000, size: 65536 }], gidMappings alike',
+    },
+  ]);
+}
+
+/** Where nobody may call setgroups(2), groups that were asked for are refused rather than left out. */
+export function refuseGroups(spec: NormalizedSpec, maySetGroups: boolean): void {
+  if (spec.user.additionalGids.length === 0 || maySetGroups) return;
+  throw new SpecError([
+    {
+      path: ['user', 'additionalGids'],
+      message:
+        "an ordinary user can set groups only with a range of ids; add uidMappings: 'subordinate' and gidMappings: 'subordinate'",
     },
   ]);
 }

@@ -1,10 +1,9 @@
 // What the launcher is to do for a spec. Pure: the same spec, features and caller give the same steps.
-import { SpecError } from '../../errors/errors.ts';
 import type { Feature } from '../../features/feature.ts';
 import type { IdMapping, NormalizedSpec } from '../../spec/types.ts';
 import type { BackendPlan, CallerFacts } from '../backend.ts';
 import { commandSteps, supervisorSteps } from '../launcher/command.ts';
-import { forbidsNesting, refuseHostPrivilege } from '../launcher/privilege.ts';
+import { forbidsNesting, refuseGroups, refuseHostPrivilege } from '../launcher/privilege.ts';
 import type { LauncherPlan, NamespaceName, PlanIdMapping, Step } from '../launcher/steps.ts';
 import { appliedFeatures } from './applied.ts';
 import {
@@ -16,7 +15,7 @@ import {
   hiddenFormats,
   refuseHostTable,
 } from './binfmt.ts';
-import { filesystemSteps } from './filesystem.ts';
+import { filesystemSteps } from '../launcher/filesystem.ts';
 
 export function planNative(
   wanted: NormalizedSpec,
@@ -26,7 +25,7 @@ export function planNative(
   const spec = granted.has('idMappings.ranges') ? wanted : withoutRanges(wanted, caller);
   const hostRoot = mapsHostRoot(spec, caller);
   refuseHostPrivilege('native', spec, hostRoot);
-  refuseGroups(spec);
+  refuseGroups(spec, maySetGroups(spec));
   const { architecture } = spec;
   const emulation =
     architecture !== undefined && granted.has('architecture') ? emulationOf(architecture, caller) : undefined;
@@ -120,17 +119,6 @@ function maySetGroups(spec: NormalizedSpec): boolean {
 
 function mapsHostRoot(spec: NormalizedSpec, caller: CallerFacts): boolean {
   return caller.uid === 0 && spec.idMappings.uid.some(({ hostID }) => hostID === 0);
-}
-
-function refuseGroups(spec: NormalizedSpec): void {
-  if (spec.user.additionalGids.length === 0 || maySetGroups(spec)) return;
-  throw new SpecError([
-    {
-      path: ['user', 'additionalGids'],
-      message:
-        "an ordinary user can set groups only with a range of ids; add uidMappings: 'subordinate' and gidMappings: 'subordinate'",
-    },
-  ]);
 }
 
 function notesOf(spec: NormalizedSpec, caller: CallerFacts): string[] {

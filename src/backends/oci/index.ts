@@ -7,10 +7,11 @@ import { nearest } from '../../spec/nearest.ts';
 import type { Backend, BackendReport } from '../backend.ts';
 import { launchPlan } from '../launcher/launch.ts';
 import { launcherPath } from '../launcher/locate.ts';
+import { rangesOfOrdinaryUser } from '../launcher/room.ts';
 import type { LauncherPlan } from '../launcher/steps.ts';
 import { reportOf, tryOnce } from '../launcher/trial.ts';
 import { wrapPlan } from '../launcher/wrap.ts';
-import { planOci, type Runtime, rangesOfOrdinaryUser } from './plan.ts';
+import { planOci, type Runtime } from './plan.ts';
 import { mechanismsOf, type RuntimeName, recognized, runtimeNames } from './recognized.ts';
 
 /** Names the runtime to use, instead of the first one that works. */
@@ -81,8 +82,8 @@ async function probeRuntime(backend: Backend<LauncherPlan>, { name }: Runtime): 
   const usable = await tryOnce(backend, { program: name, package: name });
   const report = reportOf(backend, mechanismsOf(name), usable);
   if (!usable.available || callerFacts().uid === 0) return report;
-  const { feature, because, remedy } = rangesOfOrdinaryUser;
-  const ranges: Availability = { available: false, because, ...(remedy === undefined ? {} : { remedy }) };
+  const { feature, because, remedy } = rangesOfOrdinaryUser('oci');
+  const ranges: Availability = { available: false, because, remedy };
   return { ...report, features: new Map([...report.features, [feature, ranges]]) };
 }
 
