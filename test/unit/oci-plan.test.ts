@@ -59,6 +59,9 @@ describe('the default', () => {
       { step: 'tree', sourceKind: 'directory', path: '/etc/ssl/certs' },
       { step: 'root', kind: 'host', readonly: false, source: '/', options: '', skeleton: [] },
       mount('tmpfs', '/run', ['nosuid', 'nodev'], '', 'size=16m,mode=0755'),
+      ...['/tmp', '/dev/shm'].map((path) =>
+        mount('tmpfs', path, ['nosuid', 'nodev', 'ifExists'], '', 'size=1m,mode=1777'),
+      ),
       { step: 'sysctl', name: 'user/max_user_namespaces', value: '1' },
       mount('tmpfs', '/run/sandboxlib/root', ['create', 'nosuid', 'nodev'], '', 'size=1m,nr_inodes=2048,mode=0755'),
       ...[0, 1].map((number) =>

@@ -10,6 +10,8 @@ import type { MountFlag, PlanIdMapping, Step } from './steps.ts';
 const STAGE = '/run';
 /** What is ours in there. */
 export const BASE: string = `${STAGE}/sandboxlib`;
+/** Where crun has a file for a moment, and podman locks that all containers of a user would have in common: one that is killed would leave them. */
+const scratch = ['/tmp', '/dev/shm'];
 const CGROUPS = '/sys/fs/cgroup';
 /** user_namespaces(7): the last one of 32 bits stands for no id. */
 const ALL_IDS = 2 ** 32 - 1;
@@ -113,6 +115,7 @@ export function coverSteps(caller: CallerFacts): Step[] {
     { step: 'root', kind: 'host', readonly: false, source: '/', options: '', skeleton: [] },
     ...cgroupSteps(caller),
     mount('tmpfs', STAGE, ['nosuid', 'nodev'], '', 'size=16m,mode=0755'),
+    ...scratch.map((path) => mount('tmpfs', path, ['nosuid', 'nodev', 'ifExists'], '', 'size=1m,mode=1777')),
   ];
 }
 

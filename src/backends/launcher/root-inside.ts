@@ -26,9 +26,7 @@ export function rootInside(
   limitNamespaces: boolean,
 ): RootInside {
   const trees: Step[] = [];
-  const mounts: Step[] = [
-    mount('tmpfs', TOOL_ROOT, ['create', 'nosuid', 'nodev'], '', 'size=1m,mode=0755'),
-  ];
+  const mounts: Step[] = [mount('tmpfs', TOOL_ROOT, ['create', 'nosuid', 'nodev'], '', 'size=1m,mode=0755')];
   /** Where init finds `path`. */
   const shown = (path: string, sourceKind: 'any' | 'directory' | 'file'): string => {
     const place = `${SOURCES}/${trees.length}`;

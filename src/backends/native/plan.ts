@@ -3,6 +3,7 @@ import type { Feature } from '../../features/feature.ts';
 import type { IdMapping, NormalizedSpec } from '../../spec/types.ts';
 import type { BackendPlan, CallerFacts } from '../backend.ts';
 import { commandSteps, supervisorSteps } from '../launcher/command.ts';
+import { filesystemSteps } from '../launcher/filesystem.ts';
 import { forbidsNesting, refuseGroups, refuseHostPrivilege } from '../launcher/privilege.ts';
 import type { LauncherPlan, NamespaceName, PlanIdMapping, Step } from '../launcher/steps.ts';
 import { appliedFeatures } from './applied.ts';
@@ -15,7 +16,6 @@ import {
   hiddenFormats,
   refuseHostTable,
 } from './binfmt.ts';
-import { filesystemSteps } from '../launcher/filesystem.ts';
 
 export function planNative(
   wanted: NormalizedSpec,

@@ -47,9 +47,7 @@ export class Trees {
     const number = this.steps.length;
     const kind = device ? 'file' : (sourceKind as Exclude<BindEntry['sourceKind'], 'device'>);
     this.steps.push({ step: 'tree', sourceKind: kind, path: source });
-    const flags: MountFlag[] = device
-      ? ['noexec', 'readonly']
-      : ['nodev', ...(readonly ? ['readonly' as const] : [])];
+    const flags: MountFlag[] = device ? ['noexec', 'readonly'] : ['nodev', ...(readonly ? ['readonly' as const] : [])];
     this.#mounts.push(mount('tree', destination, ['create', 'recursive', 'nosuid', ...flags], String(number)));
     return destination;
   }

@@ -1,8 +1,9 @@
 // A container in the words of podman-run(1): namespaces, a process that may do in them what it likes, and nothing of podman's own ideas. Pure.
+
+import type { CallerFacts } from '../backend.ts';
 import { BASE } from '../launcher/room.ts';
 import { TOOL_ROOT } from '../launcher/root-inside.ts';
 import { INIT_INSIDE } from '../launcher/steps.ts';
-import type { CallerFacts } from '../backend.ts';
 
 /** Where podman keeps what it keeps, all of it in the room. */
 const STORAGE = `${BASE}/storage`;
@@ -18,6 +19,8 @@ export function podmanArgs(network: 'none' | 'host', crun: string, limits: Calle
     ...['run', '--rm', '--cgroups', 'disabled', '--cgroupns', 'host', '--network', network],
     ...['--pid', 'private', '--ipc', 'private', '--uts', 'private', '--user', '0:0', '--workdir', '/'],
     ...['--log-driver', 'none', '--no-hosts', '--http-proxy=false', '--systemd', 'false'],
+    // Its devpts would belong to a group that an ordinary user has no number for. Init makes the one that the command gets.
+    ...['--mount', 'type=tmpfs,destination=/dev/pts'],
     // Init makes the command's root and drops all that the command is not to have.
     ...['--cap-add', 'all', '--security-opt', 'seccomp=unconfined', '--security-opt', 'label=disable'],
     ...['--security-opt', 'unmask=all'],
