@@ -296,7 +296,7 @@ static void isolation_is_checked(void) {
                {0, -1, false, true, NULL},
                {mount, PLAN_ROOT_HOST, false, true, NULL},
                {0, PLAN_ROOT_HOST, false, true, "a tool's room needs a mount namespace"},
-               {mount | pid, PLAN_ROOT_BIND, false, true, "a root of its own and a tool"},
+               {mount | pid, PLAN_ROOT_BIND, false, true, "a root of its own before a tool"},
                {mount | pid, PLAN_ROOT_BIND, true, true, "a record after pivot"}};
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
     struct plan plan;
@@ -304,6 +304,57 @@ static void isolation_is_checked(void) {
     if (cases[i].reason != NULL) CHECK(is_refused(cases[i].reason));
     else CHECK(is_accepted(&plan) && plan.has_tool == cases[i].tool);
   }
+}
+
+// Inside of a tool: in its root, or in one of our own, which is then entered.
+static void roots_inside_are_checked(void) {
+  static const struct {
+    int root;
+    bool pivot;
+    const char *reason;  // NULL: accepted
+  } cases[] = {{-1, false, NULL},
+               {PLAN_ROOT_HOST, false, NULL},
+               {PLAN_ROOT_TMPFS, true, NULL},
+               {PLAN_ROOT_BIND, true, NULL},
+               {PLAN_ROOT_BIND, false, "a root of its own and no pivot, or the reverse"},
+               {PLAN_ROOT_HOST, true, "a root of its own and no pivot, or the reverse"},
+               {PLAN_ROOT_CHROOT, true, "a root that is only entered, and a tool"},
+               {-1, true, "a record that needs a root before the root"}};
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    struct plan plan;
+    start_plan(&builder);
+    start_record(&builder, STEP_NAMESPACES), put_u32(&builder, 0), end_record(&builder);
+    add_record(&builder, STEP_TOOL);
+    if (cases[i].root >= 0) put_root_of((uint32_t)cases[i].root);
+    if (cases[i].pivot) add_record(&builder, STEP_PIVOT);
+    add_record(&builder, STEP_USER_NAMESPACE);
+    add_record(&builder, STEP_USER);
+    add_record(&builder, STEP_EXEC);
+    end_plan(&builder);
+    if (cases[i].reason != NULL) CHECK(is_refused(cases[i].reason));
+    else CHECK(is_accepted(&plan) && plan.has_tool && plan.has_pivot == cases[i].pivot);
+  }
+}
+
+static void trees_are_checked(void) {
+  static const struct {
+    const char *number, *reason;
+  } cases[] = {{"1", "no such tree"}, {"", "no such tree"}, {"0x0", "no such tree"}, {"-1", "no such tree"}, {"4294967296", "no such tree"}};
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    open_record(STEP_MOUNT, (enum step[]){STEP_NAMESPACES, STEP_TREE, STEP_ROOT}, 3);
+    put_u32(&builder, PLAN_MOUNT_TREE), put_u32(&builder, 0), put_u32(&builder, 0);
+    put_string(&builder, cases[i].number), put_string(&builder, "/a"), put_string(&builder, "");
+    CHECK(close_and_refuse(cases[i].reason));
+  }
+  SUPERVISOR(STEP_TREE), put_u32(&builder, 3), put_string(&builder, "/a");
+  CHECK(close_and_refuse("unknown kind of source"));
+  SUPERVISOR(STEP_TREE), put_u32(&builder, 0), put_string(&builder, "a");
+  CHECK(close_and_refuse("the path is not absolute"));
+  SUPERVISOR(STEP_USER_NAMESPACE), put_u32(&builder, 1), put_u32(&builder, 1);
+  CHECK(close_and_refuse("a second user namespace without a tool"));
+  open_record(STEP_USER_NAMESPACE, (enum step[]){STEP_NAMESPACES, STEP_TOOL}, 2);
+  put_u32(&builder, 1), put_u32(&builder, UINT32_MAX);
+  CHECK(close_and_refuse("id out of range"));
 }
 
 static void put_tool(const char *path) {
@@ -337,7 +388,7 @@ static void tools_are_checked(void) {
   SUPERVISOR(STEP_CONTENT);
   put_u32(&builder, 9), put_u32(&builder, 0);
   CHECK(close_and_refuse("descriptor of a content out of range"));
-  static const enum step outside[] = {STEP_MKDIR, STEP_SYMLINK, STEP_FILE, STEP_BINFMT, STEP_PIVOT, STEP_SOURCE, STEP_CONTENT, STEP_TOOL};
+  static const enum step outside[] = {STEP_BINFMT, STEP_SOURCE, STEP_CONTENT, STEP_TREE, STEP_TOOL};
   for (size_t i = 0; i < sizeof outside / sizeof outside[0]; i++) {
     start_plan(&builder);
     add_record(&builder, STEP_NAMESPACES);
@@ -647,8 +698,12 @@ static int write_corpus(const char *directory) {
       add_record(&builder, STEP_NAMESPACES);
       add_record(&builder, STEP_SOURCE);
       add_record(&builder, STEP_CONTENT);
+      add_record(&builder, STEP_TREE);
       add_record(&builder, STEP_TOOL);
       add_record(&builder, STEP_LOOPBACK);
+      add_record(&builder, STEP_ROOT);
+      add_record(&builder, STEP_PIVOT);
+      add_record(&builder, STEP_USER_NAMESPACE);
       add_record(&builder, STEP_USER);
       add_record(&builder, STEP_EXEC);
       end_plan(&builder);
@@ -683,6 +738,8 @@ int main(int count, char **arguments) {
   TEST(length_and_records_agree, "plan: length and records must agree");
   TEST(namespaces_are_checked, "plan: namespaces are checked");
   TEST(isolation_is_checked, "plan: a sandbox rests on namespaces, a tool, or a root that is only entered");
+  TEST(roots_inside_are_checked, "plan: inside of a tool a root is its own, or ours and entered");
+  TEST(trees_are_checked, "plan: trees are checked, and that there are as many as are mounted");
   TEST(tools_are_checked, "plan: tools and what they find open are checked");
   TEST(id_maps_are_checked, "plan: id maps are checked");
   TEST(supervisor_values_are_checked, "plan: values for the supervisor are checked");

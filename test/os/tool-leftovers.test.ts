@@ -1,11 +1,12 @@
-// What an OCI runtime could leave: its container, which does not end with it; its state; its control groups. Whoever is killed, nothing of it stays.
+// What an OCI runtime or a container engine could leave: its container, which does not end with it; a process that watches it; state, locks, control
+// groups. Whoever is killed, nothing of it stays.
 import { randomUUID } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import type { Backend, LaunchedProcess } from '../../src/backends/backend.ts';
 import { loadOci } from '../../src/backends/oci/index.ts';
-import type { RuntimeName } from '../../src/backends/oci/recognized.ts';
+import { podman } from '../../src/backends/podman/index.ts';
 import { callerFacts } from '../../src/host/facts.ts';
 import { nodeSpecHost } from '../../src/spec/host.ts';
 import { normalize } from '../../src/spec/normalize.ts';
@@ -13,13 +14,29 @@ import { processesWith } from '../helpers/processes.ts';
 import { requires } from '../helpers/requires.ts';
 
 /** Where runtimes keep state, and where they make control groups. */
-const places = ['/run', '/run/crun', '/run/runc', '/tmp', ...controlGroups()];
+const places = [
+  '/run',
+  '/run/crun',
+  '/run/runc',
+  '/run/containers',
+  '/run/libpod',
+  '/tmp',
+  '/var/tmp',
+  '/dev/shm',
+  ...controlGroups(),
+];
 
-describe.each(['crun', 'runc'] as const)('%s', (runtime: RuntimeName) => {
-  requires('linux', 'userns', `command:${runtime}`);
+const tools: readonly { name: string; commands: readonly string[]; load: () => Promise<Backend> }[] = [
+  { name: 'oci, by crun', commands: ['crun'], load: async () => (await loadOci('crun')) as Backend },
+  { name: 'oci, by runc', commands: ['runc'], load: async () => (await loadOci('runc')) as Backend },
+  { name: 'podman', commands: ['podman', 'crun'], load: async () => podman as Backend },
+];
+
+describe.each(tools)('$name', ({ commands, load }) => {
+  requires('linux', 'userns', ...commands.map((command) => `command:${command}` as const));
   let backend: Backend;
   beforeAll(async () => {
-    backend = await loadOci(runtime);
+    backend = await load();
   });
 
   /** Two processes of the command in two sessions, both deaf to what can be ignored. */
@@ -36,10 +53,12 @@ describe.each(['crun', 'runc'] as const)('%s', (runtime: RuntimeName) => {
     return launched;
   }
 
-  /** Below the launcher: the runtime, then init, then the command. */
+  /** Below the launcher: the runtime, or podman and conmon; then init; then the command. */
   const victims: Readonly<Record<string, (launcher: number) => readonly number[]>> = {
     'the launcher': (launcher) => [launcher],
-    'the runtime': (launcher) => childrenOf(launcher),
+    'the first of the tool': (launcher) => childrenOf(launcher).slice(0, 1),
+    'the last of the tool': (launcher) => childrenOf(launcher).slice(-1),
+    'all of the tool': (launcher) => childrenOf(launcher),
     'init in the sandbox': (launcher) => childrenOf(launcher).flatMap(childrenOf),
     'all of them': (launcher) => {
       const runtimes = childrenOf(launcher);
@@ -82,7 +101,7 @@ function contents(): string[] {
   return places.flatMap((place) =>
     existsSync(place)
       ? namesIn(place)
-          .filter((name) => /crun|runc|sandbox/.test(name))
+          .filter((name) => /crun|runc|sandbox|pod|conmon|containers/.test(name))
           .map((name) => join(place, name))
       : [],
   );
