@@ -23,12 +23,34 @@ export interface Technique {
   readonly cases: Readonly<Record<string, Case>>;
 }
 
-export type Body = (bench: Bench) => Promise<void>;
-export type Case = Body | { readonly needs: readonly Feature[]; readonly body: Body };
+/** How many of so many repetitions this backend gets. */
+export type Share = (full: number) => number;
+export type Body = (bench: Bench, share: Share) => Promise<void>;
+export type Case = Body | FullCase;
+
+interface FullCase {
+  readonly needs: readonly Feature[];
+  /** Why a part of the repetitions is enough where it is not the native backend that repeats. */
+  readonly lighter?: string;
+  readonly body: Body;
+}
 
 /** A case that asks for more than what its technique attacks. A backend that does not promise that must refuse to be asked for it. */
-export function needing(needs: readonly Feature[], body: Body): Case {
-  return { needs, body };
+export function needing(needs: readonly Feature[], given: Case): Case {
+  const { lighter, body } = inFull(given);
+  return { needs, body, ...(lighter === undefined ? {} : { lighter }) };
+}
+
+/** Of what is repeated to hit a moment, or to be many, the native backend gets all, and the others a tenth. */
+export const LIGHTER_STRENGTH = 0.1;
+
+/** A case whose repetitions meet the same code of ours on each backend: `because` says which. */
+export function lighter(because: string, body: Body): Case {
+  return { needs: [], lighter: because, body };
+}
+
+function inFull(given: Case): FullCase {
+  return typeof given === 'function' ? { needs: [], body: given } : given;
 }
 
 /** Every technique against every backend, as whoever runs the test. */
@@ -56,15 +78,18 @@ function attack({ name, attacks, only, cases }: Technique, bench: Bench): void {
   if (missing.length === 0) {
     const elsewhere = only !== undefined && only.backend !== bench.backend ? only.because : whyRootAlone(bench.backend);
     for (const [title, given] of Object.entries(cases)) {
-      const { needs, body } = typeof given === 'function' ? { needs: [], body: given } : given;
+      const { needs, body, lighter: because } = inFull(given);
       const lacking = needs.filter((feature) => !bench.recognized.has(feature));
       if (lacking.length > 0) {
-        test(title, asTrial({ ...trial, kind: 'refusal' }), () => expectRefusals(lacking, bench));
+        test(title, asTrial({ ...trial, kind: 'trial', lacks: lacking }), () => expectRefusals(lacking, bench));
         continue;
       }
-      test(title, asTrial({ ...trial, kind: 'trial' }), async () => {
+      const isLighter = because !== undefined && bench.backend !== 'native';
+      const strength = isLighter ? LIGHTER_STRENGTH : 1;
+      const lightly = isLighter ? { strength, lighterBecause: because } : {};
+      test(title, asTrial({ ...trial, ...lightly, kind: 'trial' }), async () => {
         if (elsewhere !== undefined) skip(elsewhere);
-        await body(bench);
+        await body(bench, (full) => Math.ceil(full * strength));
       });
     }
     return;

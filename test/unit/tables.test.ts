@@ -62,6 +62,25 @@ describe('a cell', () => {
     expect(cellOf([record({ kind: 'refusal' })]).verdict).toBe('refused');
   });
 
+  test('counts what was refused because a case asks for more, and is refused where that is all', () => {
+    const lacks = ['capabilities.keep'] as const;
+    expect(cellOf([record(), record({ lacks, title: 'b' })])).toMatchObject({
+      verdict: 'held',
+      lacking: { 'capabilities.keep': 1 },
+    });
+    expect(cellOf([record({ lacks }), skipped('no', 'b')]).verdict).toBe('refused');
+    expect(cellOf([record(), record({ lacks, state: 'failed', title: 'b' })]).verdict).toBe('failed');
+  });
+
+  test('says what was repeated less often, and why', () => {
+    const strength = { strength: 0.1, lighterBecause: 'the same code' };
+    expect(cellOf([record(strength), record({ title: 'b' })])).toMatchObject({
+      verdict: 'held',
+      cases: 2,
+      lighter: { '0.1 of the repetitions: the same code': 1 },
+    });
+  });
+
   test('is untried where all was skipped, and says how much was elsewhere', () => {
     expect(cellOf([skipped('no')])).toMatchObject({ verdict: 'untried', cases: 1, skipped: { no: 1 } });
     const some = [record(), skipped('no', 'b'), skipped('no', 'c')];

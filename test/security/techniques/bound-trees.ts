@@ -17,15 +17,17 @@ export const technique: Technique = {
       requires('root', 'command:unshare');
       const shown = bench.makeDirectory('submounts');
       mkdirSync(join(shown, 'below'));
+      const mappings = [{ containerID: 0, hostID: 100_000, size: 1000 }];
+      const mapped: SandboxSpec = { uidMappings: mappings, gidMappings: mappings, user: { uid: 5, gid: 5 } };
+      const specs = bench.offered<SandboxSpec>([{}, mapped]);
       const script = `
 import { spawnSync } from 'node:child_process';
 const shown = ${JSON.stringify(shown)};
 const mounted = spawnSync('mount', ['-t', 'tmpfs', '-o', 'nosuid,nodev,noexec,mode=0777', 'tmpfs', shown + '/below']);
 spawnSync('cp', ['/bin/true', shown + '/below/program']);
 const attempts = 'touch /mnt/shown/x; touch /mnt/shown/below/x; /mnt/shown/below/program; grep " /mnt/shown/below " /proc/self/mountinfo | cut -d" " -f6';
-const mappings = [{ containerID: 0, hostID: 100000, size: 1000 }];
 for (const access of ['ro', 'rw']) {
-  for (const ids of [{}, { uidMappings: mappings, gidMappings: mappings, user: { uid: 5, gid: 5 } }]) {
+  for (const ids of ${JSON.stringify(specs)}) {
     const { stdout, stderr } = await run(['sh', '-c', attempts], { ...ids, mounts: [shown + ':/mnt/shown:' + access] });
     console.log(JSON.stringify([mounted.status, access, 'user' in ids, stdout.trim().split(',').sort().join(), stderr.match(/Read-only/g)?.length ?? 0, /program: Permission denied/.test(stderr)]));
   }
@@ -36,7 +38,7 @@ for (const access of ['ro', 'rw']) {
         .trim()
         .split('\n')
         .map((line) => JSON.parse(line) as unknown[]);
-      expect(lines).toHaveLength(4);
+      expect(lines).toHaveLength(2 * specs.length);
       for (const [status, access, , flags, readonly, denied] of lines) {
         expect(status).toBe(0);
         expect(flags).toMatch(/nodev.*noexec.*nosuid/);

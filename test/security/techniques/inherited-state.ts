@@ -3,6 +3,7 @@ import { readdirSync } from 'node:fs';
 import { uptime } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'vitest';
+import type { SandboxSpec } from '../../../src/spec/types.ts';
 import { requires } from '../../helpers/requires.ts';
 import { PYTHON, python, successes } from '../python.ts';
 import type { Technique } from '../technique.ts';
@@ -69,11 +70,11 @@ def core():
 say('core', attempt(core))
 say('ioprio', call(number_of(251, 30), 1, 0, 1 << 13))
 `;
-      for (const more of [
+      for (const more of bench.offered<SandboxSpec>([
         {},
         { seccomp: 'unconfined' },
         { capabilities: ['CAP_SYS_NICE', 'CAP_SYS_RESOURCE', 'CAP_IPC_LOCK'] },
-      ] as const)
+      ]))
         for (const spec of [{}, { user: { uid: 0, gid: 0 } }]) {
           const answers = await python(bench, script, { ...spec, ...more });
           expect(successes(answers)).toEqual([]);
