@@ -17,7 +17,7 @@ const filters: readonly SandboxSpec[] = [{}, { seccomp: 'unconfined' }];
 
 function makeRoot(bench: Bench): string {
   const root = mkdtempSync(join(bench.directory, 'root-'));
-  for (const name of ['proc', 'dev', 'tmp', 'root', 'home/sandbox', 'etc', 'below'])
+  for (const name of ['proc', 'dev', 'tmp', 'root', 'home/sandbox', 'home/user', 'etc', 'below'])
     mkdirSync(join(root, name), { recursive: true });
   spawnSync('chmod', ['-R', '0755', root]);
   copyFileSync(bench.guestOutside, join(root, 'guest'));
