@@ -335,6 +335,25 @@ static int do_daemon(int argc, char **argv) {
   _exit(0);
 }
 
+// A short life that leaves a daemon behind, which ignores what it can and holds the output open; then the given status.
+static int do_brief(int argc, char **argv) {
+  argument(argc, argv, 2);
+  long long milliseconds = number(argument(argc, argv, 3));
+  long long status = number(argument(argc, argv, 4));
+  pid_t child = fork();
+  if (child < 0) fail_with(errno);
+  if (child == 0) {
+    setsid();
+    if (fork() != 0) _exit(0);
+    for (int caught = 1; caught < 32; caught++) signal(caught, SIG_IGN);
+    sleep_ms(600000);
+    _exit(0);
+  }
+  waitpid(child, NULL, 0);
+  sleep_ms(milliseconds);
+  return (int)status;
+}
+
 static int do_fork_sleep(int argc, char **argv) {
   argument(argc, argv, 2);
   long long milliseconds = number(argument(argc, argv, 3));
@@ -722,6 +741,7 @@ static const struct verb {
     {"stubborn", do_stubborn},
     {"orderly", do_orderly},
     {"daemon", do_daemon},
+    {"brief", do_brief},
     {"fork-sleep", do_fork_sleep},
     {"zombies", do_zombies},
     {"chase", do_chase},

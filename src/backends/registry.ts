@@ -3,8 +3,10 @@ import type { Feature } from '../features/feature.ts';
 import type { Backend, BackendName } from './backend.ts';
 import { recognized as bubblewrapFeatures } from './bubblewrap/recognized.ts';
 import { recognized as chrootFeatures } from './chroot/recognized.ts';
+import { recognized as firejailFeatures } from './firejail/recognized.ts';
 import { recognized as nativeFeatures } from './native/recognized.ts';
 import { noneFeatures } from './none-recognized.ts';
+import { recognized as ociFeatures } from './oci/recognized.ts';
 
 export interface RegisteredBackend {
   readonly name: BackendName;
@@ -27,6 +29,18 @@ export const registry: readonly RegisteredBackend[] = [
     recognized: bubblewrapFeatures,
     byNameOnly: false,
     load: async () => (await import('./bubblewrap/index.ts')).bubblewrap as Backend,
+  },
+  {
+    name: 'oci',
+    recognized: ociFeatures,
+    byNameOnly: false,
+    load: async () => (await (await import('./oci/index.ts')).loadOci()) as Backend,
+  },
+  {
+    name: 'firejail',
+    recognized: firejailFeatures,
+    byNameOnly: true,
+    load: async () => (await import('./firejail/index.ts')).firejail as Backend,
   },
   {
     name: 'chroot',

@@ -91,13 +91,13 @@ function makeRoot(bench: Bench, name: string, mountPoints: readonly string[]): s
 /** Not every backend can make what is missing without leaving it in the directory: that is root.missingMountPoints. */
 const allMountPoints = ['proc', 'dev', 'tmp', 'root', `home/${userName()}`, 'etc'];
 
-/** As the library has it: a user without an entry is called sandbox. */
+/** As the library has it: a user without an entry is called user. */
 function userName(): string {
   try {
     return userInfo().username;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ERR_SYSTEM_ERROR') throw error;
-    return 'sandbox';
+    return 'user';
   }
 }
 

@@ -52,6 +52,11 @@ export function throughTool(
   };
 }
 
+/** For a tool that makes no user namespace, and leaves no privilege to become somebody else: `user` and capabilities are the caller's, or nobody's. */
+export function asCaller(spec: NormalizedSpec, { uid, gid }: Pick<CallerFacts, 'uid' | 'gid'>): NormalizedSpec {
+  return { ...spec, user: { ...spec.user, uid, gid, additionalGids: [] }, capabilities: [] };
+}
+
 export function appliedBy(mechanisms: Mechanisms, granted: ReadonlySet<Feature>): AppliedFeature[] {
   return features.flatMap((feature) => {
     const mechanism = mechanisms[feature];

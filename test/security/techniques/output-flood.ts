@@ -45,13 +45,13 @@ export const technique: Technique = {
     },
     'a flood to nobody costs nobody memory': async (bench) => {
       await using handle = bench.spawn(['flood', 1, TEN_GIB], { limits: { outputBytes: '8GiB' } });
-      const { stdout, pid } = handle;
+      const { stdout } = handle;
       await handle.started;
       // The reader has the stream and does not read: both wait, and neither this process nor the launcher hoards.
       const before = residentBytes('self');
       await new Promise((resolve) => setTimeout(resolve, 1000));
       expect(residentBytes('self') - before).toBeLessThan(64 * MiB);
-      expect(residentBytes(pid as number)).toBeLessThan(16 * MiB);
+      expect(residentBytes(handle.pid as number)).toBeLessThan(16 * MiB);
       stdout.destroy();
       handle.kill();
       expect((await handle).outcome.kind).toMatch(/^(cancelled|exited|signalled)$/);

@@ -136,7 +136,7 @@ export const technique: Technique = {
         handle.sendSignal('SIGKILL');
         await handle[Symbol.asyncDispose]();
       }
-      const sandbox = await createSandbox({}, { backend: bench.backend });
+      const sandbox = await createSandbox({}, bench.options({}));
       const running = sandbox.spawn(['sleep', '100']);
       await Promise.all([sandbox.dispose(), sandbox.dispose()]);
       await sandbox.dispose();
