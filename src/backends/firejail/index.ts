@@ -32,7 +32,9 @@ export const firejail: Backend<LauncherPlan> = {
         // firejail has the caller's login shell start the program. Without `exec` that would stay above init, and hold what init holds.
         ...['--', 'exec', ...INIT_INSIDE],
       ],
-      notes: ["the command sees this host's files, and may do with them what the caller may; /usr, /etc and /var are read-only"],
+      notes: [
+        "the command sees this host's files, and may do with them what the caller may; /usr, /etc and /var are read-only",
+      ],
     });
   },
 
