@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -14,6 +15,7 @@
 #include "probe.h"
 #include "run.h"
 #include "status.h"
+#include "sys.h"
 
 #define EXIT_USAGE 125
 
@@ -23,6 +25,9 @@ static const char usage[] =
     "       launcher inside --socket-fd N\n"
     "       launcher probe [...]\n"
     "       launcher --version\n";
+
+static const char privileged[] =
+    "the launcher has privileges that its caller lacks, and would lend them to anybody's plan; take them from its file: chmod ug-s, setcap -r";
 
 static int refuse_usage(void) {
   (void)!write(STDERR_FILENO, usage, sizeof usage - 1);
@@ -42,6 +47,21 @@ static int refuse_plan(uint32_t index, const char *reason) {
   (void)snprintf(failure.detail, sizeof failure.detail, "%s", reason);
   status_failed(&failure);
   return EXIT_USAGE;
+}
+
+// Set-user-ID, set-group-ID or capabilities of the file: nothing here needs them, and a plan may be anybody's. The kernel tells of all three by one
+// flag (getauxval(3)), but sets it too where a security module changes the label at execve(2), which gives nothing; so that case looks further.
+static bool has_gained_privileges(void) {
+  if (getauxval(AT_SECURE) == 0) return false;
+  if (getauxval(AT_UID) != getauxval(AT_EUID) || getauxval(AT_GID) != getauxval(AT_EGID)) return true;
+  uint64_t effective, permitted, inheritable;
+  if (sys_capget(&effective, &permitted, &inheritable) < 0) return true;
+  // Of an ordinary user only ambient capabilities outlive an execve(2) by themselves, and none of them one of a file with its own.
+  for (unsigned capability = 0; getauxval(AT_UID) != 0 && capability < 64; capability++) {
+    bool ambient = prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_IS_SET, capability, 0, 0) == 1;
+    if ((permitted >> capability & 1) != 0 && !ambient) return true;
+  }
+  return false;
 }
 
 // A caller may have closed 0, 1 or 2; whatever is opened next would become it.
@@ -203,12 +223,18 @@ static bool parse_arguments(int count, char **values, struct arguments *parsed) 
   return sources == 1 && (parsed->channel_fd < 0 || parsed->status_fd < 0);
 }
 
+static int refuse_probe(void) {
+  (void)!write(STDERR_FILENO, privileged, sizeof privileged - 1);
+  return EXIT_USAGE;
+}
+
 static int run_plan(const struct arguments *arguments, pid_t parent) {
   static struct run run;
   run.inside_fd = run.complaints_fd = -1;
   run.channel_fd = arguments->channel_fd;
   run.status_fd = arguments->status_fd;
   status_use(run.channel_fd >= 0 ? run.channel_fd : run.status_fd);
+  if (has_gained_privileges()) return refuse_plan(NO_INDEX, privileged);
   if (!open_standard()) return refuse(STEP_DESCRIPTORS, "open");
   if (!reset_signals()) return refuse(STEP_SIGNALS, "sigaction");
   const char *reason;
@@ -245,6 +271,7 @@ int main(int count, char **values) {
     return printf("{\"launcher\":\"sandboxlib\",\"protocol\":%d}\n", PLAN_PROTOCOL) < 0 || fflush(stdout) != 0 ? EXIT_USAGE : 0;
   }
   if (count >= 2 && strcmp(values[1], "probe") == 0) {
+    if (has_gained_privileges()) return refuse_probe();
     return open_standard() && reset_signals() ? probe_main(count - 2, values + 2) : EXIT_USAGE;
   }
   int socket_fd;

@@ -274,11 +274,13 @@ static const char *check_binfmt(struct plan *plan, struct reader *r) {
   plan->has_binfmt = true;
   // In the caller's user namespace the table would be the caller's, or the host's.
   if ((plan->namespaces & 0x10000000u) == 0) return "binfmt without a user namespace";
-  uint32_t around = read_u32(r);
+  uint32_t flags = read_u32(r);
   uint32_t count = read_u32(r);
-  if (around > 1) return "unknown place for a table of formats";
+  if ((flags & ~(uint32_t)PLAN_BINFMT_FLAGS) != 0) return "unknown flags of a table of formats";
   if (count > PLAN_FORMATS_MAX) return "number of formats out of range";
-  plan->binfmt_around = around == 1;
+  // What is registered is needed, and must not be left out in silence.
+  if ((flags & PLAN_BINFMT_IF_POSSIBLE) != 0 && (count > 0 || flags != PLAN_BINFMT_IF_POSSIBLE)) return "formats that may be left out";
+  plan->binfmt_around = (flags & PLAN_BINFMT_AROUND) != 0;
   for (uint32_t i = 0; i < count && !r->failed; i++) {
     const char *reason = check_format(r);
     if (reason != NULL && !r->failed) return reason;

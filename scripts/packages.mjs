@@ -26,6 +26,8 @@ export const testPackages = {
   'libc6-dev-arm64-cross': 'the libc of that',
   'groff-base': 'formats the manual page, and says what is wrong with it',
   'qemu-system-arm': 'a machine of 64-bit Arm for the launcher of that architecture',
+  // Registers nothing by itself where binfmt-support is not installed, which it only recommends.
+  'qemu-user-static': 'programs of other architectures in the sandbox',
   iproute2: 'tests look at interfaces and routes from inside',
   procps: 'tests look at processes and sysctls from inside',
   python3: 'a larger program that must run inside, and a language with its own idea of ioctl and sockets',

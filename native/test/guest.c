@@ -20,6 +20,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -332,6 +333,25 @@ static int do_daemon(int argc, char **argv) {
   }
   sleep_ms(milliseconds);
   _exit(0);
+}
+
+// A short life that leaves a daemon behind, which ignores what it can and holds the output open; then the given status.
+static int do_brief(int argc, char **argv) {
+  argument(argc, argv, 2);
+  long long milliseconds = number(argument(argc, argv, 3));
+  long long status = number(argument(argc, argv, 4));
+  pid_t child = fork();
+  if (child < 0) fail_with(errno);
+  if (child == 0) {
+    setsid();
+    if (fork() != 0) _exit(0);
+    for (int caught = 1; caught < 32; caught++) signal(caught, SIG_IGN);
+    sleep_ms(600000);
+    _exit(0);
+  }
+  waitpid(child, NULL, 0);
+  sleep_ms(milliseconds);
+  return (int)status;
 }
 
 static int do_fork_sleep(int argc, char **argv) {
@@ -656,6 +676,45 @@ static int do_close_output(int argc, char **argv) {
   return 3;
 }
 
+static void say(const char *what, bool done) { printf("%s %s\n", what, done ? "ok" : errno_name(errno)); }
+
+static bool is_there(const char *path) {
+  struct stat status;
+  return lstat(path, &status) == 0;
+}
+
+// PATH of the host, by all that leads out of a directory that is only a root by chroot(2): going up, and a second chroot.
+static int do_leave(int argc, char **argv) {
+  char above[4096] = "";
+  for (int i = 0; i < 64; i++) strcat(above, "../");
+  strncat(above, argument(argc, argv, 2) + 1, sizeof above - strlen(above) - 1);
+  say("up", is_there(above));
+  int top = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (mkdir("/below", 0777) < 0 && errno != EEXIST) fail_with(errno);
+  say("chroot", chroot("/below") == 0);
+  for (int i = 0; i < 64 && fchdir(top) == 0; i++)
+    if (chdir("..") < 0) fail_with(errno);
+  say("again", chroot(".") == 0);
+  say("then", is_there(argv[2]));
+  return 0;
+}
+
+// What a process can do with another of the same user that it may trace.
+static int do_reach(int argc, char **argv) {
+  pid_t pid = (pid_t)number(argument(argc, argv, 2));
+  bool attached = syscall(SYS_ptrace, 16, pid, 0, 0) == 0;  // PTRACE_ATTACH
+  say("attach", attached);
+  if (attached) (void)(waitpid(pid, NULL, __WALL) + syscall(SYS_ptrace, 17, pid, 0, 0));
+  // Where the guest is, so is the other one.
+  char buffer[8];
+  struct iovec here = {.iov_base = buffer, .iov_len = sizeof buffer}, there = {.iov_base = (void *)(uintptr_t)do_leave, .iov_len = sizeof buffer};
+  say("read", syscall(SYS_process_vm_readv, pid, &here, 1, &there, 1, 0) == (long)sizeof buffer);
+  int handle = (int)syscall(434, pid, 0);  // pidfd_open
+  say("descriptor", syscall(438, handle, 0, 0) >= 0);  // pidfd_getfd
+  say("compare", syscall(SYS_kcmp, getpid(), pid, 0, 0, 0) >= 0);
+  return 0;
+}
+
 static const struct verb {
   const char *name;
   int (*run)(int argc, char **argv);
@@ -682,6 +741,7 @@ static const struct verb {
     {"stubborn", do_stubborn},
     {"orderly", do_orderly},
     {"daemon", do_daemon},
+    {"brief", do_brief},
     {"fork-sleep", do_fork_sleep},
     {"zombies", do_zombies},
     {"chase", do_chase},
@@ -708,6 +768,8 @@ static const struct verb {
     {"stack", do_stack},
     {"abort", do_abort},
     {"unshare", do_unshare},
+    {"leave", do_leave},
+    {"reach", do_reach},
     {"syscall", do_syscall},
     {"close-output", do_close_output},
 };

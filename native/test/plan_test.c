@@ -245,16 +245,116 @@ static void namespaces_are_checked(void) {
     const char *reason;
   } cases[] = {{0x20020001u, "unknown namespace flags"},
                {0x20020080u, "unknown namespace flags"},
-               {0x20020000u | 0x80000000u, "unknown namespace flags"},
-               {0, "a pid and a mount namespace are needed"},
-               {0x20000000u, "a pid and a mount namespace are needed"},
-               {0x00020000u, "a pid and a mount namespace are needed"}};
+               {0x20020000u | 0x80000000u, "unknown namespace flags"}};
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
     start_plan(&builder);
     start_record(&builder, STEP_NAMESPACES);
     put_u32(&builder, cases[i].flags);
     CHECK(close_and_refuse(cases[i].reason));
   }
+}
+
+static void put_root_of(uint32_t kind) {
+  start_record(&builder, STEP_ROOT);
+  put_u32(&builder, kind);
+  put_u32(&builder, 0);
+  put_string(&builder, "/srv/root");
+  put_string(&builder, "");
+  put_u32(&builder, 0);
+  end_record(&builder);
+}
+
+// A whole plan without a user namespace: `root` is its kind, or -1 for none; the tool comes where `tool` says so.
+static void build_sandbox(uint32_t namespaces, int root, bool pivot, bool tool) {
+  start_plan(&builder);
+  start_record(&builder, STEP_NAMESPACES);
+  put_u32(&builder, namespaces);
+  end_record(&builder);
+  if (root >= 0) put_root_of((uint32_t)root);
+  if (pivot) add_record(&builder, STEP_PIVOT);
+  if (tool) add_record(&builder, STEP_TOOL);
+  add_record(&builder, STEP_USER);
+  add_record(&builder, STEP_EXEC);
+  end_plan(&builder);
+}
+
+static void isolation_is_checked(void) {
+  static const uint32_t mount = 0x00020000u, pid = 0x20000000u;
+  static const struct {
+    uint32_t namespaces;
+    int root;
+    bool pivot, tool;
+    const char *reason;  // NULL: accepted
+  } cases[] = {{mount | pid, PLAN_ROOT_BIND, true, false, NULL},
+               {0, PLAN_ROOT_BIND, true, false, "a pid and a mount namespace are needed"},
+               {pid, PLAN_ROOT_BIND, true, false, "a pid and a mount namespace are needed"},
+               {mount, PLAN_ROOT_BIND, true, false, "a pid and a mount namespace are needed"},
+               {mount | pid, PLAN_ROOT_BIND, false, false, "no pivot"},
+               {0, PLAN_ROOT_CHROOT, true, false, NULL},
+               {mount | pid, PLAN_ROOT_CHROOT, true, false, "a root that is only entered, and namespaces"},
+               {mount | pid, PLAN_ROOT_HOST, true, false, "the host's root without a tool"},
+               {0, -1, false, true, NULL},
+               {mount, PLAN_ROOT_HOST, false, true, NULL},
+               {0, PLAN_ROOT_HOST, false, true, "a tool's room needs a mount namespace"},
+               {mount | pid, PLAN_ROOT_BIND, false, true, "a root of its own and a tool"},
+               {mount | pid, PLAN_ROOT_BIND, true, true, "a record after pivot"}};
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    struct plan plan;
+    build_sandbox(cases[i].namespaces, cases[i].root, cases[i].pivot, cases[i].tool);
+    if (cases[i].reason != NULL) CHECK(is_refused(cases[i].reason));
+    else CHECK(is_accepted(&plan) && plan.has_tool == cases[i].tool);
+  }
+}
+
+static void put_tool(const char *path) {
+  SUPERVISOR(STEP_TOOL);
+  put_u32(&builder, path == NULL ? 0 : 1);
+  if (path != NULL) put_string(&builder, path);
+}
+
+static void tools_are_checked(void) {
+  put_tool(NULL);
+  CHECK(close_and_refuse("number of arguments out of range"));
+  put_tool("");
+  CHECK(close_and_refuse("the program's name is empty"));
+  put_tool("bwrap");
+  CHECK(close_and_refuse("the tool's path is not absolute"));
+  put_tool("/usr/bin/bwrap");
+  put_u32(&builder, 1), put_string(&builder, "PATH");
+  CHECK(close_and_refuse("an environment entry is not NAME=value"));
+  static const struct {
+    uint32_t number, kind;
+    const char *path, *reason;
+  } sources[] = {{9, 0, "/srv", "descriptor of a source out of range"},
+                 {65536, 0, "/srv", "descriptor of a source out of range"},
+                 {10, 3, "/srv", "unknown kind of source"},
+                 {10, 0, "srv", "the path is not absolute"}};
+  for (size_t i = 0; i < sizeof sources / sizeof sources[0]; i++) {
+    SUPERVISOR(STEP_SOURCE);
+    put_u32(&builder, sources[i].number), put_u32(&builder, sources[i].kind), put_string(&builder, sources[i].path);
+    CHECK(close_and_refuse(sources[i].reason));
+  }
+  SUPERVISOR(STEP_CONTENT);
+  put_u32(&builder, 9), put_u32(&builder, 0);
+  CHECK(close_and_refuse("descriptor of a content out of range"));
+  static const enum step outside[] = {STEP_MKDIR, STEP_SYMLINK, STEP_FILE, STEP_BINFMT, STEP_PIVOT, STEP_SOURCE, STEP_CONTENT, STEP_TOOL};
+  for (size_t i = 0; i < sizeof outside / sizeof outside[0]; i++) {
+    start_plan(&builder);
+    add_record(&builder, STEP_NAMESPACES);
+    add_record(&builder, STEP_TOOL);
+    add_record(&builder, outside[i]);
+    end_plan(&builder);
+    CHECK(is_refused("a record that cannot be performed inside of a tool"));
+  }
+  start_plan(&builder);
+  add_record(&builder, STEP_NAMESPACES);
+  add_record(&builder, STEP_SOURCE);
+  add_record(&builder, STEP_ROOT);
+  add_record(&builder, STEP_PIVOT);
+  add_record(&builder, STEP_USER);
+  add_record(&builder, STEP_MAP_IDS);
+  end_plan(&builder);
+  CHECK(is_refused("a record after those of a later phase"));
 }
 
 static void put_mapping(uint32_t kind, uint32_t deny, const char *helper, uint32_t count) {
@@ -342,7 +442,7 @@ static void init_values_are_checked(void) {
   CHECK(close_and_refuse("hostname length out of range"));
   SUPERVISOR(STEP_HOSTNAME), put_string(&builder, "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa");
   CHECK(close_and_refuse("hostname length out of range"));
-  put_root(3, 0, "/", 0);
+  put_root(5, 0, "/", 0);
   CHECK(close_and_refuse("unknown kind of root"));
   put_root(PLAN_ROOT_BIND, 2, "/", 0);
   CHECK(close_and_refuse("unknown flags of the root"));
@@ -389,6 +489,11 @@ static void init_values_are_checked(void) {
   put_u32_at(&builder, PLAN_HEADER_BYTES + 8, 0x20020000u);
   put_string(&builder, "user/max_user_namespaces"), put_string(&builder, "0");
   CHECK(close_and_refuse("sysctl without a user namespace"));
+  // Not a mount of ours, but the bounds of one that a tool made: only a tmpfs has any.
+  INIT(STEP_MOUNT);
+  put_u32(&builder, PLAN_MOUNT_PROC), put_u32(&builder, PLAN_MOUNT_REMOUNT), put_u32(&builder, 0);
+  put_string(&builder, ""), put_string(&builder, "/proc"), put_string(&builder, "");
+  CHECK(close_and_refuse("a remount of what is no tmpfs"));
 }
 
 static void put_formats(uint32_t around, uint32_t count) {
@@ -410,8 +515,12 @@ static void put_format(const char *name, const char *interpreter, const char *fl
 }
 
 static void formats_are_checked(void) {
-  put_formats(2, 0);
-  CHECK(close_and_refuse("unknown place for a table of formats"));
+  put_formats(4, 0);
+  CHECK(close_and_refuse("unknown flags of a table of formats"));
+  put_formats(PLAN_BINFMT_IF_POSSIBLE, 1);
+  CHECK(close_and_refuse("formats that may be left out"));
+  put_formats(PLAN_BINFMT_IF_POSSIBLE | PLAN_BINFMT_AROUND, 0);
+  CHECK(close_and_refuse("formats that may be left out"));
   put_formats(0, PLAN_FORMATS_MAX + 1);
   CHECK(close_and_refuse("number of formats out of range"));
   static const char *const names[] = {"", ".", "..", ".hidden", "a/b", "a:b", "a b", "a\nb", "a\x01" "b",
@@ -532,6 +641,17 @@ static int write_corpus(const char *directory) {
   for (size_t i = 0; i <= BUILDER_STEPS; i++) {
     if (i == BUILDER_STEPS) {
       build_everything(&builder, NULL);
+    } else if (i == 0) {
+      // With a tool, which no other plan may have beside a root of its own.
+      start_plan(&builder);
+      add_record(&builder, STEP_NAMESPACES);
+      add_record(&builder, STEP_SOURCE);
+      add_record(&builder, STEP_CONTENT);
+      add_record(&builder, STEP_TOOL);
+      add_record(&builder, STEP_LOOPBACK);
+      add_record(&builder, STEP_USER);
+      add_record(&builder, STEP_EXEC);
+      end_plan(&builder);
     } else {
       start_plan(&builder);
       add_record(&builder, STEP_NAMESPACES);
@@ -562,6 +682,8 @@ int main(int count, char **arguments) {
   TEST(order_is_checked, "plan: the order of records is checked");
   TEST(length_and_records_agree, "plan: length and records must agree");
   TEST(namespaces_are_checked, "plan: namespaces are checked");
+  TEST(isolation_is_checked, "plan: a sandbox rests on namespaces, a tool, or a root that is only entered");
+  TEST(tools_are_checked, "plan: tools and what they find open are checked");
   TEST(id_maps_are_checked, "plan: id maps are checked");
   TEST(supervisor_values_are_checked, "plan: values for the supervisor are checked");
   TEST(init_values_are_checked, "plan: values for init are checked");

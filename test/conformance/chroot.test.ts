@@ -1,4 +1,4 @@
-// chroot(2) is root's alone: what an ordinary user is told is in test/os/chroot-user.test.ts.
+// As root, whom chroot(2) is for.
 import { requires } from '../helpers/requires.ts';
 import { describeBackend } from './describe-backend.ts';
 

@@ -8,6 +8,7 @@ import { type Feature, features } from '../../src/features/feature.ts';
 import { run } from '../../src/index.ts';
 import { asking } from '../conformance/asking.ts';
 import { Bench } from '../conformance/bench.ts';
+import { whyRootAlone } from '../helpers/root-alone.ts';
 import { asTrial } from '../helpers/trial.ts';
 import { skip } from './skip.ts';
 
@@ -53,7 +54,7 @@ function attack({ name, attacks, only, cases }: Technique, bench: Bench): void {
   const trial = { table: 'attacks', backend: bench.backend, rows: [name] } as const;
   const missing = attacks.filter((feature) => !bench.recognized.has(feature));
   if (missing.length === 0) {
-    const elsewhere = only !== undefined && only.backend !== bench.backend ? only.because : undefined;
+    const elsewhere = only !== undefined && only.backend !== bench.backend ? only.because : whyRootAlone(bench.backend);
     for (const [title, given] of Object.entries(cases)) {
       const { needs, body } = typeof given === 'function' ? { needs: [], body: given } : given;
       const lacking = needs.filter((feature) => !bench.recognized.has(feature));
@@ -73,6 +74,8 @@ function attack({ name, attacks, only, cases }: Technique, bench: Bench): void {
 }
 
 async function expectRefusals(missing: readonly Feature[], bench: Bench): Promise<void> {
+  const closed = whyRootAlone(bench.backend);
+  if (closed !== undefined) skip(closed);
   for (const feature of missing) {
     const { spec, options } = asking[feature]?.(bench.makeDirectory('empty-root')) ?? { spec: {} };
     const optional = features.filter((other) => other !== feature);

@@ -141,7 +141,7 @@ function decodeStep(step: RecordType, r: Reader): Step {
     case 'seccomp':
       return { step, filter: r.raw(r.u32() * 8).toString('base64') };
     case 'binfmt': {
-      const around = r.u32() === 1;
+      const flags = r.u32();
       const blob = (): string => r.raw(r.u32()).toString('base64');
       const formats = r.list(() => ({
         name: r.string(),
@@ -150,7 +150,7 @@ function decodeStep(step: RecordType, r: Reader): Step {
         magic: blob(),
         mask: blob(),
       }));
-      return { step, around, formats };
+      return { step, around: (flags & 1) !== 0, ifPossible: (flags & 2) !== 0, formats };
     }
     case 'source': {
       const number = r.u32();
@@ -238,6 +238,7 @@ const arbitrarySteps: { readonly [Name in RecordType]: fc.Arbitrary<Step> } = {
   binfmt: fc.record({
     step: is('binfmt'),
     around: fc.boolean(),
+    ifPossible: fc.boolean(),
     formats: fc.array(
       fc.record({ name: text, interpreter: text, flags: text, magic: bytes.map(base64), mask: bytes.map(base64) }),
     ),

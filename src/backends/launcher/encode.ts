@@ -109,7 +109,7 @@ function encodeStep(w: Writer, step: Step): void {
       w.string(step.value);
       return;
     case 'binfmt':
-      w.u32(step.around ? 1 : 0);
+      w.u32((step.around ? 1 : 0) | (step.ifPossible ? 2 : 0));
       w.u32(step.formats.length);
       for (const { name, interpreter, flags, magic, mask } of step.formats) {
         w.string(name);

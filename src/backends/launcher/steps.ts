@@ -191,7 +191,13 @@ export type Step =
    * A table of formats of programs for the sandbox alone. `around`: in a user namespace around the sandbox's, in which the caller is uid 0 and
    * gid 0, so that the `outside` of `map-ids` is 0; else in that of the sandbox, which must map both.
    */
-  | { readonly step: 'binfmt'; readonly around: boolean; readonly formats: readonly PlanFormat[] }
+  | {
+      readonly step: 'binfmt';
+      readonly around: boolean;
+      /** Do without where user namespaces have no tables. Only for one that is empty, which hides the host's. */
+      readonly ifPossible: boolean;
+      readonly formats: readonly PlanFormat[];
+    }
   /** `undefined`: no bound (RLIM_INFINITY), lowered to the hard limit of the caller. */
   | {
       readonly step: 'rlimit';
