@@ -152,6 +152,14 @@ function encodeStep(w: Writer, step: Step): void {
       w.u32(step.number);
       w.blob(Buffer.from(step.content, 'base64'));
       return;
+    case 'tree':
+      w.u32(sourceKinds[step.sourceKind]);
+      w.string(step.path);
+      return;
+    case 'user-namespace':
+      w.u32(step.uid);
+      w.u32(step.gid);
+      return;
     case 'tool':
     case 'exec': {
       w.u32(step.argv.length);
