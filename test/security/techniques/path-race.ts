@@ -22,7 +22,7 @@ import type { Bench } from '../../conformance/bench.ts';
 import { allMountPoints } from '../../helpers/mount-points.ts';
 import { requires } from '../../helpers/requires.ts';
 import { PYTHON } from '../python.ts';
-import { lighter, needing, type Share, type Technique } from '../technique.ts';
+import { lighter, type Share, type Technique } from '../technique.ts';
 
 const ROUNDS = 250;
 /** Why fewer are enough elsewhere. */
