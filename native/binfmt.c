@@ -49,10 +49,20 @@ static void cover_readonly(const struct record *record, const char *path) {
   (void)close(file);
 }
 
-static int open_table(const struct record *record) {
+// EPERM: a kernel before 6.7, or a filter of system calls around us; ENOSYS: one before 5.2, or such a filter; ENODEV: one without binfmt_misc.
+static bool has_no_tables(uint32_t flags) {
+  return (flags & PLAN_BINFMT_IF_POSSIBLE) != 0 && (errno == EPERM || errno == ENOSYS || errno == ENODEV);
+}
+
+static int open_table(const struct record *record, uint32_t flags) {
   int context = sys_fsopen("binfmt_misc");
+  if (context < 0 && has_no_tables(flags)) return -1;
   if (context < 0) fail(record->step, record->index, "fsopen", "binfmt_misc");
-  if (sys_fsconfig_create(context) < 0) fail(record->step, record->index, "fsconfig", "binfmt_misc");
+  if (sys_fsconfig_create(context) < 0) {
+    if (!has_no_tables(flags)) fail(record->step, record->index, "fsconfig", "binfmt_misc");
+    (void)close(context);
+    return -1;
+  }
   int mounted = sys_fsmount(context, SBX_MOUNT_ATTR_NOSUID | SBX_MOUNT_ATTR_NODEV | SBX_MOUNT_ATTR_NOEXEC);
   if (mounted < 0) fail(record->step, record->index, "fsmount", "binfmt_misc");
   (void)close(context);
@@ -100,16 +110,21 @@ static void register_format(const struct record *record, struct reader *r, int r
   if (written != (ssize_t)line.used) fail(record->step, record->index, "write", interpreter);
 }
 
-// Preconditions: uid 0 and gid 0 are mapped in this user namespace, for the registry belongs to them; and the mount namespace is private.
-static int make_table(struct record *record) {
-  int mounted = open_table(record);
+static void register_formats(const struct record *record, struct reader *r, uint32_t count, int mounted) {
   int registry = openat(mounted, "register", O_WRONLY | O_CLOEXEC);
   if (registry < 0) fail(record->step, record->index, "openat", "binfmt_misc");
-  struct reader *r = &record->payload;
-  (void)read_u32(r);
-  uint32_t count = read_u32(r);
   for (uint32_t i = 0; i < count; i++) register_format(record, r, registry);
   (void)close(registry);
+}
+
+// Preconditions: the mount namespace is private; and where there is anything to be registered, uid 0 and gid 0 are mapped in this user namespace,
+// for the registry belongs to them.
+static int make_table(struct record *record) {
+  struct reader *r = &record->payload;
+  uint32_t flags = read_u32(r);
+  uint32_t count = read_u32(r);
+  int mounted = open_table(record, flags);
+  if (count > 0) register_formats(record, r, count, mounted);
   return mounted;
 }
 

@@ -93,7 +93,7 @@ static bool is_user(uint32_t uid, uint32_t gid) {
   return u[0] == uid && u[1] == uid && u[2] == uid && g[0] == gid && g[1] == gid && g[2] == gid;
 }
 
-static void become_user(struct record *record) {
+static void become_user(const struct run *run, struct record *record) {
   struct reader *r = &record->payload;
   uint32_t uid = read_u32(r);
   uint32_t gid = read_u32(r);
@@ -101,10 +101,11 @@ static void become_user(struct record *record) {
   uint32_t count = read_u32(r);
   static uint32_t groups[PLAN_GROUPS_MAX];
   for (uint32_t i = 0; i < count; i++) groups[i] = read_u32(r);
-  // Inside of a tool there may be no privilege left, and none is needed: the tool has set the user.
-  if (!set_groups && is_user(uid, gid)) return;
   // Capabilities outlive the change of uid here and are dropped by their own step, which checks what is left.
-  if (prctl(PR_SET_SECUREBITS, SBX_SECBIT_NO_SETUID_FIXUP, 0, 0, 0) < 0) fail(record->step, record->index, "prctl(PR_SET_SECUREBITS)", NULL);
+  bool kept = prctl(PR_SET_SECUREBITS, SBX_SECBIT_NO_SETUID_FIXUP, 0, 0, 0) == 0;
+  // Inside of a tool there may be no privilege left, and none is needed: the tool has set the user.
+  if (!kept && run->given != NULL && errno == EPERM && !set_groups && is_user(uid, gid)) return;
+  if (!kept) fail(record->step, record->index, "prctl(PR_SET_SECUREBITS)", NULL);
   if (set_groups && sys_setgroups(count, groups) < 0) fail(record->step, record->index, "setgroups", NULL);
   if (sys_setresgid(gid) < 0) fail(record->step, record->index, "setresgid", NULL);
   if (sys_setresuid(uid) < 0) fail(record->step, record->index, "setresuid", NULL);
@@ -131,9 +132,9 @@ static bool has_only(uint64_t keep) {
   return true;
 }
 
-static void keep_capabilities(struct record *record) {
+static void keep_capabilities(const struct run *run, struct record *record) {
   uint64_t keep = read_u64(&record->payload);
-  if (has_only(keep)) return;
+  if (run->given != NULL && has_only(keep)) return;
   drop_bounding(record, keep);
   // The securebits need one capability more than may be kept, and the ambient set must come before they lock it.
   uint64_t meanwhile = keep | 1ULL << SBX_CAP_SETPCAP;
@@ -321,8 +322,8 @@ static void perform(const struct run *run, pid_t init, struct record *record) {
   switch (record->step) {
     case STEP_RLIMIT: set_rlimit(record); break;
     case STEP_UMASK: (void)umask((mode_t)read_u32(&record->payload)); break;
-    case STEP_USER: become_user(record); break;
-    case STEP_CAPABILITIES: keep_capabilities(record); break;
+    case STEP_USER: become_user(run, record); break;
+    case STEP_CAPABILITIES: keep_capabilities(run, record); break;
     case STEP_CWD: change_directory(record); break;
     case STEP_SECCOMP: install_filter(record); break;
     case STEP_EXEC: execute(run, record->index);

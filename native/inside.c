@@ -51,7 +51,7 @@ static void read_plan(int file) {
   (void)close(file);
 }
 
-// In the order in which tool.c sends them: the plan, 0, 1, 2, then those of the plan's records.
+// In the order in which tool.c sends them: the plan, 0, 1, 2, those of the plan's records, and the size of a terminal, which only the supervisor knows.
 static void receive_all(int socket_fd) {
   struct message message;
   int descriptor;

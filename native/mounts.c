@@ -10,6 +10,7 @@
 #include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -31,6 +32,8 @@
 static int new_root = -1;
 static int root_source = -1;  // the directory that the root shows, by the caller's own mount of it
 static int fresh_proc = -1;
+static int trees[PLAN_TREES_MAX];  // detached, in the order of their records
+static uint32_t tree_count;
 static bool scratch_covers_root;  // see mounts_pivot
 static bool only_entered;         // a root without mounts of its own: chroot(2)
 
@@ -338,6 +341,27 @@ void mounts_root(struct record *record) {
   (void)close(base);
 }
 
+// A directory or file with all that is mounted below it, as it is now: what is mounted over the host's own later is not in it. Without a fallback:
+// before Linux 5.2 there is no mount that is nowhere.
+void mounts_tree(struct record *record) {
+  uint32_t kind = read_u32(&record->payload);
+  struct mount_step at = {.step = record->step, .index = record->index, .path = read_string(&record->payload)};
+  int source = open_source(&at, at.path, kind, PLAN_MOUNT_SOURCE_WITHOUT_LINKS);
+  int tree = sys_open_tree(source, "", OPEN_TREE_CLONE | AT_EMPTY_PATH | AT_RECURSIVE);
+  if (tree < 0) fail_mount(&at, "open_tree");
+  (void)close(source);
+  trees[tree_count++] = tree;
+}
+
+// The flags come last, because without mount_setattr(2) only what is mounted somewhere can be changed. Nobody else is here to see it without them.
+static void mount_tree(const struct mount_step *at, int tree, uint32_t flags) {
+  int target = open_target(at, flags, is_directory(at, tree));
+  if (target < 0) return;
+  attach(at, tree, target);
+  set_attributes(at, tree, flags, true);
+  (void)close(target);
+}
+
 // A tool's own tmpfs may hold as much as the machine has, in bytes or in inodes.
 static void remount_tmpfs(const struct mount_step *at, int target, uint32_t flags, const char *options) {
   struct statfs status;
@@ -351,7 +375,7 @@ static void remount_tmpfs(const struct mount_step *at, int target, uint32_t flag
   if (mount(NULL, path, NULL, MS_REMOUNT | legacy_flags_of(flags), options) < 0) fail_mount(at, "mount");
 }
 
-static const char *const filesystem_types[PLAN_MOUNT_KINDS] = {NULL, "tmpfs", "proc", "devpts", "mqueue", "sysfs"};
+static const char *const filesystem_types[PLAN_MOUNT_KINDS] = {NULL, "tmpfs", "proc", "devpts", "mqueue", "sysfs", NULL, "overlay"};
 
 void mounts_mount(struct record *record) {
   struct reader *r = &record->payload;
@@ -366,6 +390,10 @@ void mounts_mount(struct record *record) {
     if (opened < 0) return;
     bind_mount(&at, opened, flags);
     (void)close(opened);
+    return;
+  }
+  if (kind == PLAN_MOUNT_TREE) {
+    mount_tree(&at, trees[strtoul(source, NULL, 10)], flags);
     return;
   }
   int target = open_target(&at, flags, true);
@@ -463,7 +491,7 @@ void mounts_file(struct record *record) {
   (void)close(parent);
 }
 
-// What a tool mounted as /proc, if it is one.
+// What a tool mounted as /proc, or the host did around a tool, if it is one. Whose settings are meant the kernel takes from who opens them.
 static int proc_of_tool(const struct record *record) {
   int proc = path_open(new_root, "/proc");
   struct statfs status;

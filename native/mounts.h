@@ -7,6 +7,7 @@
 // Makes this mount namespace private, so that nothing of what follows is seen outside, nor the reverse.
 void mounts_begin(void);
 void mounts_root(struct record *record);
+void mounts_tree(struct record *record);
 void mounts_mount(struct record *record);
 void mounts_readonly(struct record *record);
 void mounts_mask(struct record *record);

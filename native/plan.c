@@ -165,6 +165,14 @@ static const char *check_descriptor(struct plan *plan, struct reader *r) {
   return NULL;
 }
 
+// Of a tree that is there by then: its place among them, in decimal.
+static bool names_tree(const struct plan *plan, const char *text) {
+  uint32_t number = 0;
+  size_t digits = 0;
+  for (; text[digits] >= '0' && text[digits] <= '9' && digits < 5; digits++) number = number * 10 + (uint32_t)(text[digits] - '0');
+  return digits > 0 && text[digits] == '\0' && number < plan->trees;
+}
+
 static bool is_absolute(const char *path) { return path[0] == '/'; }
 
 static const char *check_hostname(struct plan *plan, struct reader *r) {
@@ -203,6 +211,7 @@ static const char *check_mount(struct plan *plan, struct reader *r) {
   if ((flags & ~(uint32_t)PLAN_MOUNT_FLAGS) != 0) return "unknown mount flags";
   if (source_kind > PLAN_SOURCE_FILE) return "unknown kind of source";
   if (kind == PLAN_MOUNT_BIND && !is_absolute(source)) return "the source is not absolute";
+  if (kind == PLAN_MOUNT_TREE && !names_tree(plan, source)) return "no such tree";
   if ((flags & PLAN_MOUNT_REMOUNT) != 0 && kind != PLAN_MOUNT_TMPFS) return "a remount of what is no tmpfs";
   if (!is_absolute(destination)) return "the destination is not absolute";
   if (kind == PLAN_MOUNT_PROC) plan->joins_proc = true;
@@ -233,7 +242,8 @@ static const char *check_file(struct plan *plan, struct reader *r) {
 static const char *check_sysctl(struct plan *plan, struct reader *r) {
   // In the initial user namespace these would be settings of the host.
   if ((plan->namespaces & NEW_USER) == 0 && !plan->has_tool) return "sysctl without a user namespace";
-  if (!plan->joins_proc && !plan->has_tool) return "sysctl before a fresh proc";
+  // Any proc will do, because the kernel looks at who asks; but in a root of its own there is no other.
+  if (!plan->joins_proc && !plan->has_tool && plan->root_kind != PLAN_ROOT_HOST) return "sysctl before a fresh proc";
   const char *name = read_string(r);
   if (strncmp(name, "user/max_", 9) != 0 || strstr(name, "..") != NULL) return "not a sysctl of the user namespace";
   (void)read_string(r);
@@ -274,11 +284,13 @@ static const char *check_binfmt(struct plan *plan, struct reader *r) {
   plan->has_binfmt = true;
   // In the caller's user namespace the table would be the caller's, or the host's.
   if ((plan->namespaces & 0x10000000u) == 0) return "binfmt without a user namespace";
-  uint32_t around = read_u32(r);
+  uint32_t flags = read_u32(r);
   uint32_t count = read_u32(r);
-  if (around > 1) return "unknown place for a table of formats";
+  if ((flags & ~(uint32_t)PLAN_BINFMT_FLAGS) != 0) return "unknown flags of a table of formats";
   if (count > PLAN_FORMATS_MAX) return "number of formats out of range";
-  plan->binfmt_around = around == 1;
+  // What is registered is needed, and must not be left out in silence.
+  if ((flags & PLAN_BINFMT_IF_POSSIBLE) != 0 && (count > 0 || flags != PLAN_BINFMT_IF_POSSIBLE)) return "formats that may be left out";
+  plan->binfmt_around = (flags & PLAN_BINFMT_AROUND) != 0;
   for (uint32_t i = 0; i < count && !r->failed; i++) {
     const char *reason = check_format(r);
     if (reason != NULL && !r->failed) return reason;
@@ -377,6 +389,18 @@ static const char *check_content(struct plan *plan, struct reader *r) {
   return NULL;
 }
 
+static const char *check_tree(struct plan *plan, struct reader *r) {
+  if (++plan->trees > PLAN_TREES_MAX) return "too many trees";
+  if (read_u32(r) > PLAN_SOURCE_FILE) return "unknown kind of source";
+  return check_path(plan, r);
+}
+
+static const char *check_user_namespace(struct plan *plan, struct reader *r) {
+  if (!plan->has_tool) return "a second user namespace without a tool";
+  if (read_u32(r) == UINT32_MAX || read_u32(r) == UINT32_MAX) return "id out of range";
+  return NULL;
+}
+
 static const char *check_pivot(struct plan *plan, struct reader *r) {
   (void)r;
   plan->has_pivot = true;
@@ -406,6 +430,8 @@ static const char *check_record(struct plan *plan, struct record *record) {
     case STEP_PIVOT: return check_pivot(plan, r);
     case STEP_SOURCE: return check_source(plan, r);
     case STEP_CONTENT: return check_content(plan, r);
+    case STEP_TREE: return check_tree(plan, r);
+    case STEP_USER_NAMESPACE: return check_user_namespace(plan, r);
     case STEP_TOOL: return check_tool(plan, r);
     case STEP_BINFMT: return check_binfmt(plan, r);
     case STEP_RLIMIT: return check_rlimit(plan, r);
@@ -442,7 +468,8 @@ static bool may_follow_tool(enum step step) {
     case STEP_MOUNT:
     case STEP_READONLY:
     case STEP_MASK:
-    case STEP_SYSCTL: return true;
+    case STEP_SYSCTL:
+    case STEP_USER_NAMESPACE: return true;
     default: return false;
   }
 }
@@ -472,7 +499,7 @@ static const char *check_isolation(const struct plan *plan) {
     if (plan->has_pivot) return "a pivot and a tool";
     return plan->root_kind == PLAN_ROOT_HOST || plan->root_kind == PLAN_ROOT_TMPFS ? NULL : "a root of its own and a tool";
   }
-  if (plan->sources > 0) return "sources without a tool";
+  if (plan->sources > 0 || plan->trees > 0) return "sources without a tool";
   if (plan->root_kind == PLAN_ROOT_HOST) return "the host's root without a tool";
   if (plan->root_kind == PLAN_ROOT_CHROOT) return plan->namespaces == 0 ? NULL : "a root that is only entered, and namespaces";
   if (!own_mounts || (plan->namespaces & NEW_PID) == 0) return "a pid and a mount namespace are needed";

@@ -19,6 +19,7 @@
 #define PLAN_GROUPS_MAX 65536u     // NGROUPS_MAX
 #define PLAN_FILTER_MAX 4096u      // BPF_MAXINSNS
 #define PLAN_SOURCES_MAX 4096u
+#define PLAN_TREES_MAX 4096u
 // Descriptors that a tool inherits: the way to the supervisor, this program, and from here on the sources that the plan names.
 #define PLAN_TOOL_SOCKET 3
 #define PLAN_TOOL_LAUNCHER 4
@@ -30,7 +31,8 @@
 
 enum { PLAN_MAP_UID = 0, PLAN_MAP_GID = 1 };
 enum { PLAN_ROOT_TMPFS = 0, PLAN_ROOT_BIND = 1, PLAN_ROOT_OVERLAY = 2, PLAN_ROOT_HOST = 3, PLAN_ROOT_CHROOT = 4 };
-enum { PLAN_MOUNT_BIND = 0, PLAN_MOUNT_TMPFS, PLAN_MOUNT_PROC, PLAN_MOUNT_DEVPTS, PLAN_MOUNT_MQUEUE, PLAN_MOUNT_SYSFS, PLAN_MOUNT_KINDS };
+enum { PLAN_MOUNT_BIND = 0, PLAN_MOUNT_TMPFS, PLAN_MOUNT_PROC, PLAN_MOUNT_DEVPTS, PLAN_MOUNT_MQUEUE, PLAN_MOUNT_SYSFS, PLAN_MOUNT_TREE, PLAN_MOUNT_OVERLAY, PLAN_MOUNT_KINDS };
+enum { PLAN_BINFMT_AROUND = 1, PLAN_BINFMT_IF_POSSIBLE = 2, PLAN_BINFMT_FLAGS = 3 };
 // Between the fields of a registration with binfmt_misc: nothing that stands in a path.
 #define BINFMT_SEPARATOR '\x01'
 enum { PLAN_SOURCE_ANY = 0, PLAN_SOURCE_DIRECTORY = 1, PLAN_SOURCE_FILE = 2 };
@@ -95,7 +97,7 @@ struct plan {
   // Where another program makes the sandbox, and our init runs inside it.
   bool has_tool;
   uint32_t tool_argument_count, tool_environment_count;
-  uint32_t sources;
+  uint32_t sources, trees;
 };
 
 struct cursor {

@@ -58,6 +58,8 @@ _Noreturn void command_main(const struct run *run, int socket_fd, pid_t init, in
 
 // userns.c: writes one id map of the process; false fills `failure` in.
 bool map_ids(struct record *record, pid_t pid, struct failure *failure);
+// Inside of a tool: a user namespace of our own, in which the one id that this process has is called otherwise.
+void userns_rename(struct record *record);
 // Puts this process into a user namespace of its own, where the caller is uid 0 and gid 0 and nobody else exists; false fills `failure` in.
 bool userns_enter(const struct record *record, struct failure *failure);
 

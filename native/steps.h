@@ -26,6 +26,8 @@
   X(BINFMT, 32, "binfmt")                    \
   X(SOURCE, 33, "source")                    \
   X(CONTENT, 34, "content")                  \
+  X(TREE, 35, "tree")                        \
+  X(USER_NAMESPACE, 36, "user-namespace")    \
   X(TOOL, 39, "tool")                        \
   X(RLIMIT, 40, "rlimit")                    \
   X(UMASK, 41, "umask")                      \

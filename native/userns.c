@@ -144,3 +144,22 @@ bool map_ids(struct record *record, pid_t pid, struct failure *failure) {
   }
   return helper[0] == '\0' ? write_directly(record, pid, uids, failure) : write_by_helper(record, helper, pid, failure);
 }
+
+static void map_self(const struct record *record, const char *path, uint32_t inside, uint32_t outside) {
+  char text[3 * NUMBER_BYTES];
+  int length = snprintf(text, sizeof text, "%u %u 1", inside, outside);
+  if (length < 0 || !write_file(path, text, (size_t)length)) fail(record->step, record->index, "write", path);
+}
+
+// The mounts and the other namespaces stay those of the user namespace around it: the capabilities that this one brings along say nothing there.
+void userns_rename(struct record *record) {
+  uint32_t uid = read_u32(&record->payload);
+  uint32_t gid = read_u32(&record->payload);
+  uint32_t outer_uid = geteuid();
+  uint32_t outer_gid = getegid();
+  if (unshare(CLONE_NEWUSER) < 0) fail(record->step, record->index, "unshare", NULL);
+  // Who writes a gid map alone must give up setgroups(2) first.
+  if (!write_file("/proc/self/setgroups", "deny", 4)) fail(record->step, record->index, "write", "/proc/self/setgroups");
+  map_self(record, "/proc/self/uid_map", uid, outer_uid);
+  map_self(record, "/proc/self/gid_map", gid, outer_gid);
+}

@@ -12,6 +12,8 @@ export const testPackages = {
   ...compilerPackages,
   make: 'builds the demonstration and runs the checks of native/',
   bubblewrap: 'the peer that measurements and escape tests are compared with',
+  crun: 'an OCI runtime, for the backend oci',
+  runc: 'another, with another idea of user namespaces and control groups',
   strace: 'injects faults into system calls of the launcher',
   'busybox-static': 'a root file system of one file',
   debootstrap: 'a whole Debian as root file system',
@@ -26,6 +28,8 @@ export const testPackages = {
   'libc6-dev-arm64-cross': 'the libc of that',
   'groff-base': 'formats the manual page, and says what is wrong with it',
   'qemu-system-arm': 'a machine of 64-bit Arm for the launcher of that architecture',
+  // Registers nothing by itself where binfmt-support is not installed, which it only recommends.
+  'qemu-user-static': 'programs of other architectures in the sandbox',
   iproute2: 'tests look at interfaces and routes from inside',
   procps: 'tests look at processes and sysctls from inside',
   python3: 'a larger program that must run inside, and a language with its own idea of ioctl and sockets',

@@ -515,8 +515,12 @@ static void put_format(const char *name, const char *interpreter, const char *fl
 }
 
 static void formats_are_checked(void) {
-  put_formats(2, 0);
-  CHECK(close_and_refuse("unknown place for a table of formats"));
+  put_formats(4, 0);
+  CHECK(close_and_refuse("unknown flags of a table of formats"));
+  put_formats(PLAN_BINFMT_IF_POSSIBLE, 1);
+  CHECK(close_and_refuse("formats that may be left out"));
+  put_formats(PLAN_BINFMT_IF_POSSIBLE | PLAN_BINFMT_AROUND, 0);
+  CHECK(close_and_refuse("formats that may be left out"));
   put_formats(0, PLAN_FORMATS_MAX + 1);
   CHECK(close_and_refuse("number of formats out of range"));
   static const char *const names[] = {"", ".", "..", ".hidden", "a/b", "a:b", "a b", "a\nb", "a\x01" "b",

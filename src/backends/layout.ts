@@ -1,12 +1,20 @@
 // What is where in a sandbox, in nobody's words: each backend that is another program says it in that program's. Pure. (The native backend says
 // the same in its own steps, native/filesystem.ts, with what only it can do.)
-import type { NormalizedMount, NormalizedSpec } from '../spec/types.ts';
+import { components } from '../spec/paths.ts';
+import type { IdMapping, NormalizedMount, NormalizedSpec } from '../spec/types.ts';
 import type { CallerFacts, TopLevelEntry } from './backend.ts';
 
 /** How much the sandbox's own `/tmp` and `$HOME` may hold, each, in bytes of memory. */
 export const SCRATCH_BYTES: number = 512 * 1024 * 1024;
 /** How much a tmpfs of the spec, and `/dev/shm`, may hold when nobody says. */
 export const TMPFS_BYTES: number = 64 * 1024 * 1024;
+/** Bytes for each inode that a tmpfs may have: small files cannot eat the memory that large ones may not. */
+const BYTES_PER_INODE = 4096;
+/** Of the host view, for what every sandbox has in it. */
+const ROOT_INODES = 2048;
+const TTY_GID = 5;
+/** Mount data of `/dev`. */
+export const devOptions = 'size=64k,nr_inodes=64,mode=0755';
 /** Files of /etc that say how the host's network is reached. */
 export const HOST_FILES_OF_NETWORK: ReadonlySet<string> = new Set(['hosts', 'resolv.conf']);
 
@@ -39,6 +47,30 @@ export const maskedInProc: readonly string[] = [
 export const deviceNames: readonly string[] = ['full', 'null', 'random', 'tty', 'urandom', 'zero'];
 /** OCI readonlyPaths. A command that is root on the host could write kernel settings here without any capability. */
 export const readonlyInProc: readonly string[] = ['bus', 'fs', 'irq', 'sys'];
+
+/** How much a tmpfs may hold, as its mount data. */
+export function tmpfsBounds(bytes: number): string {
+  return `size=${bytes},nr_inodes=${Math.max(1024, Math.ceil(bytes / BYTES_PER_INODE))}`;
+}
+
+export function tmpfsOptions(bytes: number, mode: number): string {
+  return `${tmpfsBounds(bytes)},mode=0${mode.toString(8)}`;
+}
+
+/** Of the tmpfs that is the root of a host view: room for mount points, and for little else. */
+export function hostViewOptions({ mounts }: NormalizedSpec): string {
+  const mountPoints = mounts.reduce((count, { destination }) => count + components(destination).length, 0);
+  return `size=1m,nr_inodes=${ROOT_INODES + mountPoints},mode=0755`;
+}
+
+/** Of `/dev/pts`, where `gids` are mapped. */
+export function devptsOptions(gids: readonly IdMapping[]): string {
+  return `newinstance,ptmxmode=0666,mode=0620${isMapped(TTY_GID, gids) ? `,gid=${TTY_GID}` : ''}`;
+}
+
+export function isMapped(id: number, mappings: readonly IdMapping[]): boolean {
+  return mappings.some(({ containerID, size }) => id >= containerID && id < containerID + size);
+}
 
 export interface BindEntry {
   readonly kind: 'bind';

@@ -150,6 +150,9 @@ function lacking(spec: NormalizedSpec, caller: CallerFacts): string[] {
   if (user.additionalGids.length > 0) lacks.push(`additional groups ${user.additionalGids.join(', ')}`);
   if (caller.uid === 0) lacks.push("giving up the caller's supplementary groups");
   if (spec.terminal !== undefined) lacks.push('a pseudo-terminal of its own');
+  if (spec.architecture !== undefined && spec.architecture !== caller.architecture) {
+    lacks.push(`programs for ${spec.architecture}: only the host could register their format`);
+  }
   lacks.push('an environment without PWD');
   lacks.push(
     "what is masked and read-only in /proc, and a bound on the number of files in the sandbox's own directories",

@@ -239,13 +239,24 @@ export async function explainFailure(prepared: Prepared, error: unknown): Promis
   }
   const missing = prepared.plan.applied.flatMap(({ feature }) => missingIn(report, feature));
   if (report.usable.available && missing.length === 0) return error;
-  if (prepared.request.chosen === undefined) return explainToAll(prepared, error);
+  if (othersMayServe(prepared)) return explainToAll(prepared, error);
   if (report.usable.available) return new FeatureError(prepared.backend.name, missing, { cause: error });
   const { because, remedy } = report.usable;
   const { name } = prepared.backend;
   const unusable = new BackendError(`backend ${name} cannot run here`, [{ backend: name, because }], remedy);
   unusable.cause = error;
   return unusable;
+}
+
+/** Whether nobody named a backend, and another one knows everything that is asked for. */
+function othersMayServe({ backend, request }: Prepared): boolean {
+  const { required, optional, chosen } = request;
+  if (chosen !== undefined) return false;
+  const needed = optional === 'all' ? [] : [...required].filter((feature) => ![...optional].includes(feature));
+  return registry.some(
+    ({ name, recognized, byNameOnly }) =>
+      name !== backend.name && !byNameOnly && needed.every((feature) => recognized.has(feature)),
+  );
 }
 
 /** Nobody named a backend: the next run asks the others too, and this error says what they would answer. */

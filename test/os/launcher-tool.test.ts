@@ -2,7 +2,7 @@
 import { spawn } from 'node:child_process';
 import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
-import { closeSync, openSync, writeFileSync } from 'node:fs';
+import { closeSync, openSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -102,7 +102,9 @@ describe.each(callers())('as $name', ({ uid }) => {
       step: 'tool',
       detail: '/proc/self/fd/10/.\na text',
     });
-    const link: Step = { step: 'source', number: 10, sourceKind: 'any', path: '/proc/self/root' };
+    const path = join(bench.directory, `link-${uid}`);
+    symlinkSync('/etc', path);
+    const link: Step = { step: 'source', number: 10, sourceKind: 'any', path };
     expect(last(stepsFor(sh('exit 1'), ['/bin/true'], { room: [link] }))).toMatchObject({
       step: 'source',
       errno: 'ELOOP',

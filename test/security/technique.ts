@@ -2,13 +2,13 @@
 // for them must be refused.
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import type { BackendName } from '../../src/backends/backend.ts';
-import { registry } from '../../src/backends/registry.ts';
+import { type RegisteredBackend, registry } from '../../src/backends/registry.ts';
 import { FeatureError } from '../../src/errors/errors.ts';
 import { type Feature, features } from '../../src/features/feature.ts';
 import { run } from '../../src/index.ts';
 import { asking } from '../conformance/asking.ts';
 import { Bench } from '../conformance/bench.ts';
-import { whyRootAlone } from '../helpers/root-alone.ts';
+import { whyClosed } from '../helpers/closed-backends.ts';
 import { asTrial } from '../helpers/trial.ts';
 import { skip } from './skip.ts';
 
@@ -53,9 +53,12 @@ function inFull(given: Case): FullCase {
   return typeof given === 'function' ? { needs: [], body: given } : given;
 }
 
-/** Every technique against every backend, as whoever runs the test. */
-export function describeAttacks(techniques: readonly Technique[]): void {
-  for (const { name: backend } of registry) {
+/** Every technique against every backend, or against those chosen, as whoever runs the test. */
+export function describeAttacks(
+  techniques: readonly Technique[],
+  chosen: (backend: RegisteredBackend) => boolean = () => true,
+): void {
+  for (const { name: backend } of registry.filter(chosen)) {
     const bench = new Bench(backend);
     describe(`backend ${backend}`, () => {
       beforeAll(() => {
@@ -76,7 +79,7 @@ function attack({ name, attacks, only, cases }: Technique, bench: Bench): void {
   const trial = { table: 'attacks', backend: bench.backend, rows: [name] } as const;
   const missing = attacks.filter((feature) => !bench.recognized.has(feature));
   if (missing.length === 0) {
-    const elsewhere = only !== undefined && only.backend !== bench.backend ? only.because : whyRootAlone(bench.backend);
+    const elsewhere = only !== undefined && only.backend !== bench.backend ? only.because : whyClosed(bench.backend);
     for (const [title, given] of Object.entries(cases)) {
       const { needs, body, lighter: because } = inFull(given);
       const lacking = needs.filter((feature) => !bench.recognized.has(feature));
@@ -99,7 +102,7 @@ function attack({ name, attacks, only, cases }: Technique, bench: Bench): void {
 }
 
 async function expectRefusals(missing: readonly Feature[], bench: Bench): Promise<void> {
-  const closed = whyRootAlone(bench.backend);
+  const closed = whyClosed(bench.backend);
   if (closed !== undefined) skip(closed);
   for (const feature of missing) {
     const { spec, options } = asking[feature]?.(bench.makeDirectory('empty-root')) ?? { spec: {} };

@@ -194,6 +194,28 @@ describe('a plan', () => {
     }
   });
 
+  test('of a command that is uid 0 of the host hides the formats of the host, and uses none of them', () => {
+    const registered = { ...fakeHosts.plain, ...table, [`${TABLE}/qemu`]: entry('arm64') };
+    const root = readCallerFacts(fakeHost(registered, { uid: 0 }), { uid: 0, gid: 0, architecture: 'x64' });
+    const ids = [{ containerID: 0, hostID: 0, size: 4294967295 }];
+    const spec = {
+      ...normalize({}, new MemoryHost()),
+      idMappings: { uid: ids, gid: ids, privileged: true, needsHelper: false },
+    };
+    const without = new Set([...recognized].filter((feature) => feature !== 'architecture'));
+    const hidden = { step: 'binfmt', around: false, ifPossible: true, formats: [] };
+    expect(planNative(spec, without, root).detail.steps).toContainEqual(hidden);
+    expect(() => planNative({ ...spec, architecture: 'arm64' }, recognized, root)).toThrow(/entry qemu .*uid 0/);
+    // Anybody else could not change it anyway.
+    const ann = readCallerFacts(fakeHost(registered), { uid: 1000, gid: 1000, architecture: 'x64' });
+    const mine = planNative(normalize({ architecture: 'arm64' }, new MemoryHost()), recognized, ann);
+    expect(mine.detail.steps.map(({ step }) => step)).not.toContain('binfmt');
+    expect(mine.applied).toContainEqual({
+      feature: 'architecture',
+      mechanism: 'binfmt_misc of the host, entry qemu',
+    });
+  });
+
   test('is refused where nothing runs the architecture', () => {
     expect(() => plan({ architecture: 'riscv64' })).toThrow(FeatureError);
     expect(() => plan({ architecture: 'riscv64' })).toThrow(/architecture: .*qemu-riscv64-static.*install/s);

@@ -141,7 +141,7 @@ function decodeStep(step: RecordType, r: Reader): Step {
     case 'seccomp':
       return { step, filter: r.raw(r.u32() * 8).toString('base64') };
     case 'binfmt': {
-      const around = r.u32() === 1;
+      const flags = r.u32();
       const blob = (): string => r.raw(r.u32()).toString('base64');
       const formats = r.list(() => ({
         name: r.string(),
@@ -150,7 +150,7 @@ function decodeStep(step: RecordType, r: Reader): Step {
         magic: blob(),
         mask: blob(),
       }));
-      return { step, around, formats };
+      return { step, around: (flags & 1) !== 0, ifPossible: (flags & 2) !== 0, formats };
     }
     case 'source': {
       const number = r.u32();
@@ -159,6 +159,14 @@ function decodeStep(step: RecordType, r: Reader): Step {
     }
     case 'content':
       return { step, number: r.u32(), content: r.raw(r.u32()).toString('base64') };
+    case 'tree': {
+      const sourceKind = (['any', 'directory', 'file'] as const)[r.u32()] ?? 'any';
+      return { step, sourceKind, path: r.string() };
+    }
+    case 'user-namespace': {
+      const [uid, gid] = [r.u32(), r.u32()];
+      return { step, uid, gid };
+    }
     case 'tool':
     case 'exec': {
       const argv = r.list(() => r.string());
@@ -209,6 +217,8 @@ const arbitrarySteps: { readonly [Name in RecordType]: fc.Arbitrary<Step> } = {
     path: text,
   }),
   content: fc.record({ step: is('content'), number: u32, content: bytes.map(base64) }),
+  tree: fc.record({ step: is('tree'), sourceKind: fc.constantFrom('any', 'directory', 'file'), path: text }),
+  'user-namespace': fc.record({ step: is('user-namespace'), uid: u32, gid: u32 }),
   tool: fc.record({ step: is('tool'), argv: fc.array(text), env: fc.dictionary(name, text) }),
   loopback: is({ step: 'loopback' }),
   root: fc.record({
@@ -238,6 +248,7 @@ const arbitrarySteps: { readonly [Name in RecordType]: fc.Arbitrary<Step> } = {
   binfmt: fc.record({
     step: is('binfmt'),
     around: fc.boolean(),
+    ifPossible: fc.boolean(),
     formats: fc.array(
       fc.record({ name: text, interpreter: text, flags: text, magic: bytes.map(base64), mask: bytes.map(base64) }),
     ),

@@ -66,6 +66,8 @@ test('what bubblewrap leaves out is said, and nothing else', () => {
     'the seccomp filter: --seccomp takes one that is compiled already',
   ]);
   expect(lacks({ limits: { wallMs: 5, openFiles: 9 } })).toEqual(['limits: wallMs 5, openFiles 9, coreBytes 0']);
+  expect(lacks({ architecture: 'arm64' })).toContain('programs for arm64: only the host could register their format');
+  expect(lacks({ architecture: 'x64' })).toEqual(['limits: coreBytes 0']);
   expect(lacks({ terminal: true })).toContain('a pseudo-terminal of its own');
   expect(lacks({ uidMappings: 'subordinate' })).toContain(
     'id mappings of more than one id: files of other ids belong to 65534 there',

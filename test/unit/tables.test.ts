@@ -138,10 +138,20 @@ describe('on a host that cannot try everything', () => {
     expect(keep([]).verdict).toBe('missing');
   });
 
+  test('a host that can try more of what held agrees, unless the table is being written', () => {
+    const committed = cellsOf([record(), skipped('expected', 'b')], shape) as Cell[];
+    const agree = (orMore: boolean): Cell[] =>
+      (keepWhatIsOutOfReach(full, committed, () => true, { orMore }) as { cells: Cell[] }).cells;
+    expect(differences(committed, agree(true))).toEqual([]);
+    expect(differences(committed, agree(false))).toHaveLength(1);
+    const whim = keepWhatIsOutOfReach(full, committed, () => false, { orMore: true }) as { cells: Cell[] };
+    expect(differences(committed, whim.cells)).toHaveLength(1);
+  });
+
   test('a committed cell that was not tried gives way to one that was', () => {
     const committed = cellsOf([skipped('expected')], shape);
     const now = cellsOf([record()], shape);
-    const { cells } = keepWhatIsOutOfReach(now, committed, () => true) as { cells: Cell[] };
+    const { cells } = keepWhatIsOutOfReach(now, committed, () => true, { orMore: true }) as { cells: Cell[] };
     expect(differences(committed, cells)).toEqual([
       'climb, native, root: committed untried, 0 of 1 cases; now held, 1 of 1 cases',
     ]);

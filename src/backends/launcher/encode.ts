@@ -109,7 +109,7 @@ function encodeStep(w: Writer, step: Step): void {
       w.string(step.value);
       return;
     case 'binfmt':
-      w.u32(step.around ? 1 : 0);
+      w.u32((step.around ? 1 : 0) | (step.ifPossible ? 2 : 0));
       w.u32(step.formats.length);
       for (const { name, interpreter, flags, magic, mask } of step.formats) {
         w.string(name);
@@ -151,6 +151,14 @@ function encodeStep(w: Writer, step: Step): void {
     case 'content':
       w.u32(step.number);
       w.blob(Buffer.from(step.content, 'base64'));
+      return;
+    case 'tree':
+      w.u32(sourceKinds[step.sourceKind]);
+      w.string(step.path);
+      return;
+    case 'user-namespace':
+      w.u32(step.uid);
+      w.u32(step.gid);
       return;
     case 'tool':
     case 'exec': {

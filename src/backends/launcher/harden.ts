@@ -1,15 +1,8 @@
 // What init does inside of a tool that leaves it CAP_SYS_ADMIN in the sandbox's own user namespace, before the command comes: bounds for each tmpfs, a
 // /proc that neither tells of nor sets anything of the machine, device nodes that are not to be changed, no further user namespaces. Pure.
 import { isWithin } from '../../spec/paths.ts';
-import { deviceNames, type Layout, maskedInProc, readonlyInProc, TMPFS_BYTES } from '../layout.ts';
+import { deviceNames, type Layout, maskedInProc, readonlyInProc, TMPFS_BYTES, tmpfsBounds } from '../layout.ts';
 import type { MountFlag, Step } from './steps.ts';
-
-/** Bytes for each inode that a tmpfs may have: small files cannot eat the memory that large ones may not. */
-const BYTES_PER_INODE = 4096;
-
-export function tmpfsBounds(bytes: number): string {
-  return `size=${bytes},nr_inodes=${Math.max(1024, Math.ceil(bytes / BYTES_PER_INODE))}`;
-}
 
 /** `namespaces`: the sysctl that is set to 0, so that the command makes none of that kind. */
 export function hardenSteps(layout: Layout, limited: 'user' | 'cgroup'): Step[] {

@@ -29,6 +29,8 @@ export const recordTypes = {
   binfmt: 32,
   source: 33,
   content: 34,
+  tree: 35,
+  'user-namespace': 36,
   tool: 39,
   // performed by the command's process, in the order given
   rlimit: 40,
@@ -70,7 +72,7 @@ export const namespaceFlags = {
 } as const;
 export type NamespaceName = keyof typeof namespaceFlags;
 
-export const mountKinds = { bind: 0, tmpfs: 1, proc: 2, devpts: 3, mqueue: 4, sysfs: 5 } as const;
+export const mountKinds = { bind: 0, tmpfs: 1, proc: 2, devpts: 3, mqueue: 4, sysfs: 5, tree: 6, overlay: 7 } as const;
 export type MountKind = keyof typeof mountKinds;
 
 export const mountFlags = {
@@ -185,13 +187,23 @@ export type Step =
     }
   /** The same with a file in memory; `content` is base64. */
   | { readonly step: 'content'; readonly number: number; readonly content: string }
+  /** A directory or file of the host with what is mounted below it by then, to be mounted by its number: trees count from 0 in their order. */
+  | { readonly step: 'tree'; readonly sourceKind: 'any' | 'directory' | 'file'; readonly path: string }
+  /** Inside of a tool: a user namespace in which the one id that init has is `uid`, and `gid`. */
+  | { readonly step: 'user-namespace'; readonly uid: number; readonly gid: number }
   /** Another program makes the sandbox, and starts init inside of it as `INIT_INSIDE`; what follows is performed there. */
   | { readonly step: 'tool'; readonly argv: readonly string[]; readonly env: Readonly<Record<string, string>> }
   /**
    * A table of formats of programs for the sandbox alone. `around`: in a user namespace around the sandbox's, in which the caller is uid 0 and
    * gid 0, so that the `outside` of `map-ids` is 0; else in that of the sandbox, which must map both.
    */
-  | { readonly step: 'binfmt'; readonly around: boolean; readonly formats: readonly PlanFormat[] }
+  | {
+      readonly step: 'binfmt';
+      readonly around: boolean;
+      /** Do without where user namespaces have no tables. Only for one that is empty, which hides the host's. */
+      readonly ifPossible: boolean;
+      readonly formats: readonly PlanFormat[];
+    }
   /** `undefined`: no bound (RLIM_INFINITY), lowered to the hard limit of the caller. */
   | {
       readonly step: 'rlimit';

@@ -24,7 +24,15 @@ export async function probeByTrial(
   mechanisms: Mechanisms,
   tool: TrialTool,
 ): Promise<BackendReport> {
-  const usable = await tryOnce(backend, tool);
+  return reportOf(backend, mechanisms, await tryOnce(backend, tool));
+}
+
+/** What a tool gives where a trial went well: all that its backend knows; else none of it, for one and the same reason. */
+export function reportOf(
+  backend: Pick<Backend<LauncherPlan>, 'name'>,
+  mechanisms: Mechanisms,
+  usable: Availability,
+): BackendReport {
   const features = (Object.entries(mechanisms) as [Feature, string][]).map(
     ([feature, mechanism]): [Feature, Availability] => [
       feature,
@@ -34,7 +42,8 @@ export async function probeByTrial(
   return { backend: backend.name, usable, features: new Map(features) };
 }
 
-async function tryOnce(backend: Backend<LauncherPlan>, tool: TrialTool): Promise<Availability> {
+/** Runs `true` in a sandbox of the backend, if its program is there. */
+export async function tryOnce(backend: Backend<LauncherPlan>, tool: TrialTool): Promise<Availability> {
   const caller = callerFacts();
   const file = caller.program(tool.program);
   if (file === undefined) {

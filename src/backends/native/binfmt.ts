@@ -1,5 +1,5 @@
 // How programs of another architecture run: which mechanism this host has for one, and the step of a plan that sets it up. Pure.
-import { FeatureError, InternalError, type MissingFeature } from '../../errors/errors.ts';
+import { FeatureError, type MissingFeature } from '../../errors/errors.ts';
 import { magicOf, qemuName } from '../../host/elf.ts';
 import { type EmulationFacts, registeredFor } from '../../host/emulation.ts';
 import { isAtLeast } from '../../host/findings/rule.ts';
@@ -7,6 +7,8 @@ import type { Architecture } from '../../spec/architectures.ts';
 import type { IdMapping, NormalizedSpec } from '../../spec/types.ts';
 import type { CallerFacts } from '../backend.ts';
 import type { Step } from '../launcher/steps.ts';
+
+export type FormatStep = Extract<Step, { step: 'binfmt' }>;
 
 export type Emulation =
   /** The kernel runs them as its own, under the same filter of system calls. */
@@ -44,8 +46,7 @@ export const INSTALL =
   'install qemu-user-static, which needs Linux 6.7; before, register the format on the host with flag F';
 
 /** @throws {FeatureError} when nothing runs programs of the architecture that the spec asks for. */
-export function emulationOf({ architecture }: NormalizedSpec, { emulation }: CallerFacts): Emulation {
-  if (architecture === undefined) throw new InternalError('an architecture was granted that nobody asked for');
+export function emulationOf(architecture: Architecture, { emulation }: CallerFacts): Emulation {
   const found = findEmulation(architecture, emulation);
   if ('feature' in found) throw new FeatureError('native', [found]);
   return found;
@@ -80,7 +81,7 @@ export function formatStep(
   emulation: Emulation,
   { idMappings }: NormalizedSpec,
   caller: CallerFacts,
-): Extract<Step, { step: 'binfmt' }> | undefined {
+): FormatStep | undefined {
   if (emulation.kind !== 'table') return undefined;
   const { uid, gid, privileged, needsHelper } = idMappings;
   const around = !(hasRoot(uid) && hasRoot(gid));
@@ -94,6 +95,7 @@ export function formatStep(
   return {
     step: 'binfmt',
     around,
+    ifPossible: false,
     formats: [
       {
         name: emulation.architecture,
@@ -104,6 +106,25 @@ export function formatStep(
       },
     ],
   };
+}
+
+/**
+ * An empty table. The host's counts in every user namespace that has none of its own, and an interpreter that was opened when it was registered lies
+ * on the host's own mount: by /proc/PID/exe of a program that it runs, a command that is uid 0 of the host could change its mode or its owner.
+ */
+export const hiddenFormats: FormatStep = { step: 'binfmt', around: false, ifPossible: true, formats: [] };
+
+/** @throws {FeatureError} where the command is uid 0 of the host, and what would run its programs is the host's. */
+export function refuseHostTable(emulation: Emulation): void {
+  if (emulation.kind !== 'host') return;
+  throw new FeatureError('native', [
+    {
+      feature: 'architecture',
+      because: `the host's entry ${emulation.entry} of binfmt_misc would run the programs, and a command that is uid 0 of this host could change the mode of that interpreter`,
+      remedy:
+        'install qemu-user-static, on Linux 6.7 or later; or run it as an ordinary user, or map other ids: uidMappings [{ containerID: 0, hostID: 100000, size: 65536 }], gidMappings alike',
+    },
+  ]);
 }
 
 // P: the program's own name for itself (argv[0]) is kept; QEMU 6.0 looks for the mark of that in AT_FLAGS. O: the kernel opens the program, so

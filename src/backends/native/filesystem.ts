@@ -1,23 +1,19 @@
 // The file system of a sandbox, as steps: the root, what every sandbox has in it, then the mounts of the spec. Pure.
-import { components } from '../../spec/paths.ts';
 import type { NormalizedMount, NormalizedSpec } from '../../spec/types.ts';
 import type { CallerFacts, TopLevelEntry } from '../backend.ts';
 import type { MountFlag, Step } from '../launcher/steps.ts';
 import {
   deviceNames,
+  devOptions,
+  devptsOptions,
   HOST_FILES_OF_NETWORK,
+  hostViewOptions,
   maskedInProc,
   readonlyInProc,
   SCRATCH_BYTES,
   TMPFS_BYTES,
+  tmpfsOptions,
 } from '../layout.ts';
-
-/** Bytes for each inode that a tmpfs may have: small files cannot eat the memory that large ones may not. */
-const BYTES_PER_INODE = 4096;
-
-const TTY_GID = 5;
-/** Of the host view, for what every sandbox has in it. */
-const ROOT_INODES = 2048;
 
 export function filesystemSteps(spec: NormalizedSpec, caller: CallerFacts, limitNamespaces: boolean): Step[] {
   const context: Context = { spec, caller, limitNamespaces };
@@ -52,7 +48,7 @@ function hostViewSteps({ spec, caller }: Context): Step[] {
       kind: 'tmpfs',
       readonly: false,
       source: '',
-      options: `size=1m,nr_inodes=${ROOT_INODES + mountPointsOf(spec)},mode=0755`,
+      options: hostViewOptions(spec),
       skeleton: [],
     },
     ...caller.topLevel.map((entry) => hostEntry('/', entry)),
@@ -62,11 +58,6 @@ function hostViewSteps({ spec, caller }: Context): Step[] {
     ...(network ? [] : [textFile('/etc/hosts', `127.0.0.1 localhost ${spec.hostname}\n::1 localhost\n`)]),
     ...spec.root.writablePaths.map((path) => bind(path, path, 'any', ['sourceWithoutLinks'])),
   ];
-}
-
-/** How many files and directories the mounts of the spec need at most. */
-function mountPointsOf({ mounts }: NormalizedSpec): number {
-  return mounts.reduce((count, { destination }) => count + components(destination).length, 0);
 }
 
 function hostEntry(parent: string, entry: TopLevelEntry): Step {
@@ -133,15 +124,14 @@ function maskSteps(destination: string): Step[] {
 /** The devices that every program may expect, a terminal line of its own, private shared memory and message queues; nothing else. */
 function devSteps(destination: string, { spec }: Context): Step[] {
   const link = (target: string, name: string): Step => ({ step: 'symlink', target, path: `${destination}/${name}` });
-  const ttyGid = isMapped(spec, TTY_GID) ? `,gid=${TTY_GID}` : '';
   return [
-    fresh('tmpfs', destination, ['nosuid', 'nodev', 'noexec'], 'size=64k,nr_inodes=64,mode=0755'),
+    fresh('tmpfs', destination, ['nosuid', 'nodev', 'noexec'], devOptions),
     ...deviceNames.map((name) => device(`/dev/${name}`, `${destination}/${name}`)),
     link('/proc/self/fd', 'fd'),
     link('/proc/self/fd/0', 'stdin'),
     link('/proc/self/fd/1', 'stdout'),
     link('/proc/self/fd/2', 'stderr'),
-    fresh('devpts', `${destination}/pts`, ['nosuid', 'noexec'], `newinstance,ptmxmode=0666,mode=0620${ttyGid}`),
+    fresh('devpts', `${destination}/pts`, ['nosuid', 'noexec'], devptsOptions(spec.idMappings.gid)),
     link('pts/ptmx', 'ptmx'),
     fresh('tmpfs', `${destination}/shm`, ['nosuid', 'nodev', 'noexec'], tmpfsOptions(TMPFS_BYTES, 0o1777)),
     fresh('mqueue', `${destination}/mqueue`, ['nosuid', 'nodev', 'noexec'], ''),
@@ -229,13 +219,4 @@ function fresh(
 
 function textFile(path: string, text: string): Step {
   return { step: 'file', mode: 0o644, path, content: Buffer.from(text).toString('base64') };
-}
-
-function tmpfsOptions(bytes: number, mode: number): string {
-  const inodes = Math.max(1024, Math.ceil(bytes / BYTES_PER_INODE));
-  return `size=${bytes},nr_inodes=${inodes},mode=0${mode.toString(8)}`;
-}
-
-function isMapped(spec: NormalizedSpec, gid: number): boolean {
-  return spec.idMappings.gid.some(({ containerID, size }) => gid >= containerID && gid < containerID + size);
 }

@@ -7,7 +7,15 @@ import { commandSteps, supervisorSteps } from '../launcher/command.ts';
 import { forbidsNesting, refuseHostPrivilege } from '../launcher/privilege.ts';
 import type { LauncherPlan, NamespaceName, PlanIdMapping, Step } from '../launcher/steps.ts';
 import { appliedFeatures } from './applied.ts';
-import { emulationNotes, emulationOf, formatStep } from './binfmt.ts';
+import {
+  type Emulation,
+  emulationNotes,
+  emulationOf,
+  type FormatStep,
+  formatStep,
+  hiddenFormats,
+  refuseHostTable,
+} from './binfmt.ts';
 import { filesystemSteps } from './filesystem.ts';
 
 export function planNative(
@@ -19,8 +27,10 @@ export function planNative(
   const hostRoot = mapsHostRoot(spec, caller);
   refuseHostPrivilege('native', spec, hostRoot);
   refuseGroups(spec);
-  const emulation = granted.has('architecture') ? emulationOf(spec, caller) : undefined;
-  const formats = emulation === undefined ? undefined : formatStep(emulation, spec, caller);
+  const { architecture } = spec;
+  const emulation =
+    architecture !== undefined && granted.has('architecture') ? emulationOf(architecture, caller) : undefined;
+  const formats = tableOf(emulation, spec, caller);
   const steps: Step[] = [
     { step: 'namespaces', namespaces: namespacesOf(spec, granted) },
     ...idMapSteps(spec, caller, formats?.around === true),
@@ -68,6 +78,13 @@ function namespacesOf(spec: NormalizedSpec, granted: ReadonlySet<Feature>): Name
   if (granted.has('namespace.cgroup')) names.push('cgroup');
   if (spec.network === 'none' && granted.has('network.none')) names.push('network');
   return names;
+}
+
+function tableOf(emulation: Emulation | undefined, spec: NormalizedSpec, caller: CallerFacts): FormatStep | undefined {
+  const isHostRoot = mapsHostRoot(spec, caller);
+  if (emulation !== undefined && isHostRoot) refuseHostTable(emulation);
+  const own = emulation === undefined ? undefined : formatStep(emulation, spec, caller);
+  return own ?? (isHostRoot ? hiddenFormats : undefined);
 }
 
 /** `around`: the caller's one id is 0 in the user namespace that the sandbox's is made in. */

@@ -47,6 +47,8 @@ async function whileSwapping(one: string, other: string, body: () => Promise<voi
   const script = `
 import ctypes, os, signal, sys
 libc = ctypes.CDLL(None, use_errno=True)
+# PR_SET_PDEATHSIG: it takes all of a processor, and must not go on for ever when the test process ends in the middle.
+libc.prctl(1, signal.SIGKILL)
 going = True
 def end(*_):
     global going

@@ -146,15 +146,21 @@ while True:
 for up in range(1, 40): say(f'read:{up}', attempt(lambda: os.close(os.open('../' * up + 'secret', os.O_RDONLY))))
 say('cwd', attempt(lambda: os.close(os.open(os.readlink('/proc/self/cwd') + '/../secret', os.O_RDONLY))))
 `;
+      // PR_SET_PDEATHSIG: it waits for what may never come when the test process ends in the middle.
       const mover = `
+ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 shown, moved = sys.argv[1:3]
 while not os.path.exists(shown + '/inner/ready'): time.sleep(0.01)
 os.rename(shown + '/inner', moved)
 `;
       requires('command:python3');
-      const moving = spawn('python3', ['-c', `import os, sys, time${mover}`, shown, join(dirname(shown), 'away')], {
-        stdio: 'ignore',
-      });
+      const moving = spawn(
+        'python3',
+        ['-c', `import ctypes, os, signal, sys, time${mover}`, shown, join(dirname(shown), 'away')],
+        {
+          stdio: 'ignore',
+        },
+      );
       const moved = once(moving, 'close');
       const answers = await python(bench, script, { mounts: [`${shown}:/mnt/shown:rw`] });
       expect(await moved).toEqual([0, null]);

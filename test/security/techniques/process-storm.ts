@@ -72,7 +72,7 @@ function argumentsOf({ verb, count }: { readonly verb: string; readonly count: n
 
 export const technique: Technique = {
   name: 'process-storm',
-  attacks: ['root.host', 'namespace.pid', 'lifecycle.killTree', 'lifecycle.dieWithParent', 'limits.wallMs'],
+  attacks: ['namespace.pid', 'lifecycle.killTree', 'lifecycle.dieWithParent', 'limits.wallMs'],
   cases: {
     'ten thousand zombies that the command leaves behind are reaped, and the run ends': lighter(
       SAME,

@@ -1,0 +1,111 @@
+// An OCI runtime, with our init inside: the runtime makes namespaces and mounts from a config.json, init does the rest. Which runtime is found once in
+// a process, when this backend is first used: a plan is a pure function, and to try one takes a sandbox.
+import { BackendError } from '../../errors/errors.ts';
+import type { Availability } from '../../features/feature.ts';
+import { callerFacts } from '../../host/facts.ts';
+import { nearest } from '../../spec/nearest.ts';
+import type { Backend, BackendReport } from '../backend.ts';
+import { launchPlan } from '../launcher/launch.ts';
+import { launcherPath } from '../launcher/locate.ts';
+import type { LauncherPlan } from '../launcher/steps.ts';
+import { reportOf, tryOnce } from '../launcher/trial.ts';
+import { wrapPlan } from '../launcher/wrap.ts';
+import { planOci, type Runtime, rangesOfOrdinaryUser } from './plan.ts';
+import { mechanismsOf, type RuntimeName, recognized, runtimeNames } from './recognized.ts';
+
+/** Names the runtime to use, instead of the first one that works. */
+export const RUNTIME_VARIABLE = 'SANDBOXLIB_OCI_RUNTIME';
+
+/** With the runtime that `named` names, else with the first on PATH that a trial accepts. */
+export async function loadOci(
+  named: string | undefined = process.env[RUNTIME_VARIABLE],
+): Promise<Backend<LauncherPlan>> {
+  const found = named === undefined || named === '' ? installed() : namedRuntime(named);
+  if (found instanceof BackendError) return unusable(found);
+  const [only, ...others] = found;
+  // One needs no trial: the launch is its own.
+  if (only !== undefined && others.length === 0) return ociThrough(only);
+  const refusals: { backend: string; because: string }[] = [];
+  for (const runtime of found) {
+    const backend = ociThrough(runtime);
+    const { usable } = await backend.probe();
+    if (usable.available) return backend;
+    refusals.push({ backend: runtime.name, because: usable.because });
+  }
+  return unusable(new BackendError('backend oci cannot run here', refusals, 'install crun or runc'));
+}
+
+function installed(): Runtime[] | BackendError {
+  const found = runtimeNames.flatMap((name) => withFile(name));
+  if (found.length > 0) return found;
+  const because = `there is none of ${runtimeNames.join(', ')} on PATH`;
+  return new BackendError('backend oci cannot run here', [{ backend: 'oci', because }], 'install crun or runc');
+}
+
+function namedRuntime(named: string): Runtime[] | BackendError {
+  const name = runtimeNames.find((known) => known === named);
+  if (name === undefined) {
+    const meant = nearest(named, runtimeNames);
+    const remedy = meant === undefined ? `known are ${runtimeNames.join(', ')}` : `did you mean '${meant}'?`;
+    return new BackendError(`${RUNTIME_VARIABLE} names no OCI runtime: '${named}'`, [], remedy);
+  }
+  const found = withFile(name);
+  if (found.length > 0) return found;
+  const because = `there is no ${name} on PATH, and ${RUNTIME_VARIABLE} names it`;
+  const remedy = `install ${name}, or unset ${RUNTIME_VARIABLE}`;
+  return new BackendError('backend oci cannot run here', [{ backend: 'oci', because }], remedy);
+}
+
+function withFile(name: RuntimeName): Runtime[] {
+  const file = callerFacts().program(name);
+  return file === undefined ? [] : [{ name, file }];
+}
+
+function ociThrough(runtime: Runtime): Backend<LauncherPlan> {
+  let report: Promise<BackendReport> | undefined;
+  const backend: Backend<LauncherPlan> = {
+    name: 'oci',
+    recognized,
+    probe() {
+      report ??= probeRuntime(backend, runtime);
+      return report;
+    },
+    plan: (spec, granted, caller) => planOci(runtime, spec, granted, caller),
+    launch: (plan, request) => launchPlan(launcherPath(), plan, request),
+    wrap: (plan, request) => wrapPlan(launcherPath(), plan, request),
+  };
+  return backend;
+}
+
+async function probeRuntime(backend: Backend<LauncherPlan>, { name }: Runtime): Promise<BackendReport> {
+  const usable = await tryOnce(backend, { program: name, package: name });
+  const report = reportOf(backend, mechanismsOf(name), usable);
+  if (!usable.available || callerFacts().uid === 0) return report;
+  const { feature, because, remedy } = rangesOfOrdinaryUser;
+  const ranges: Availability = { available: false, because, ...(remedy === undefined ? {} : { remedy }) };
+  return { ...report, features: new Map([...report.features, [feature, ranges]]) };
+}
+
+/** For who asks for it all the same, and for reports. */
+function unusable(error: BackendError): Backend<LauncherPlan> {
+  const because = error.probes.map(({ backend, because }) => `${backend}: ${because}`).join(', ') || error.message;
+  const usable: Availability = {
+    available: false,
+    because,
+    ...(error.remedy === undefined ? {} : { remedy: error.remedy }),
+  };
+  const refuse = (): never => {
+    throw error;
+  };
+  return {
+    name: 'oci',
+    recognized,
+    probe: async () => ({
+      backend: 'oci',
+      usable,
+      features: new Map([...recognized].map((feature) => [feature, usable])),
+    }),
+    plan: refuse,
+    launch: refuse,
+  };
+}

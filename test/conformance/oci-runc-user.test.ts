@@ -1,0 +1,14 @@
+// As an ordinary user, whoever runs the tests, and with the other runtime. The first import makes this process one.
+
+import { beforeEach } from 'vitest';
+import { RUNTIME_VARIABLE } from '../../src/backends/oci/index.ts';
+import { whyUnreachable } from '../helpers/become-user.ts';
+import { describeBackend } from './describe-backend.ts';
+
+const unreachable = whyUnreachable();
+beforeEach((context) => {
+  if (unreachable !== undefined) context.skip(unreachable);
+});
+
+process.env[RUNTIME_VARIABLE] = 'runc';
+describeBackend('oci');
