@@ -229,7 +229,7 @@ _Noreturn void init_main(const struct run *run, int socket_fd) {
 _Noreturn void init_inside(const struct run *run, int socket_fd) {
   // Not every tool makes it the leader of a session; it is the one of its group already where that fails, and the command gets its own.
   if (setsid() < 0 && errno != EPERM) fail(STEP_SESSION, NO_INDEX, "setsid", NULL);
-  // A root of our own: nothing of its making shows in what the tool, or its maker, still sees.
+  // A root of its own takes nothing of what the host mounts later, wherever the tool's mounts come from.
   if (run->plan.has_pivot) mounts_begin();
   struct cursor cursor = plan_start(&run->plan);
   struct record record;

@@ -366,11 +366,12 @@ static const char *check_exec(struct plan *plan, struct reader *r) {
 }
 
 static const char *check_tool(struct plan *plan, struct reader *r) {
-  if (plan->has_root && plan->root_kind != PLAN_ROOT_HOST) return "a root of its own before a tool";
+  if (plan->has_root && plan->root_kind != PLAN_ROOT_HOST) return "a root of its own and a tool";
   if (plan->has_root && (plan->namespaces & NEW_MOUNT) == 0) return "a tool's room needs a mount namespace";
   plan->has_tool = true;
-  // Inside it begins anew.
+  // Inside it begins anew: with what the tool made, or with a root in that.
   plan->has_root = false;
+  plan->root_kind = PLAN_ROOT_TMPFS;
   return check_vectors(r, &plan->tool_argument_count, &plan->tool_environment_count, true);
 }
 
@@ -502,10 +503,9 @@ static const char *check_order(const struct plan *plan, const struct record *rec
 static const char *check_isolation(const struct plan *plan) {
   bool own_mounts = (plan->namespaces & NEW_MOUNT) != 0;
   if (plan->has_tool) {
-    // Inside of a tool a root is that of the tool, or one of our own, which then must be entered.
-    if (plan->has_root && plan->root_kind == PLAN_ROOT_CHROOT) return "a root that is only entered, and a tool";
+    if (plan->root_kind == PLAN_ROOT_CHROOT) return "a root that is only entered, and a tool";
     bool own_root = plan->has_root && plan->root_kind != PLAN_ROOT_HOST;
-    return own_root == plan->has_pivot ? NULL : "a root of its own and no pivot, or the reverse";
+    return own_root == plan->has_pivot ? NULL : "a root inside of a tool without its pivot, or a pivot without a root";
   }
   if (plan->sources > 0 || plan->trees > 0) return "sources without a tool";
   if (plan->root_kind == PLAN_ROOT_HOST) return "the host's root without a tool";

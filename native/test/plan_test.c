@@ -296,7 +296,7 @@ static void isolation_is_checked(void) {
                {0, -1, false, true, NULL},
                {mount, PLAN_ROOT_HOST, false, true, NULL},
                {0, PLAN_ROOT_HOST, false, true, "a tool's room needs a mount namespace"},
-               {mount | pid, PLAN_ROOT_BIND, false, true, "a root of its own before a tool"},
+               {mount | pid, PLAN_ROOT_BIND, false, true, "a root of its own and a tool"},
                {mount | pid, PLAN_ROOT_BIND, true, true, "a record after pivot"}};
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
     struct plan plan;
@@ -306,8 +306,9 @@ static void isolation_is_checked(void) {
   }
 }
 
-// Inside of a tool: in its root, or in one of our own, which is then entered.
+// Inside of a tool: a root of its own and its pivot belong together; what is mounted over the tool's own root needs none.
 static void roots_inside_are_checked(void) {
+  static const char *const lone = "a root inside of a tool without its pivot, or a pivot without a root";
   static const struct {
     int root;
     bool pivot;
@@ -316,14 +317,17 @@ static void roots_inside_are_checked(void) {
                {PLAN_ROOT_HOST, false, NULL},
                {PLAN_ROOT_TMPFS, true, NULL},
                {PLAN_ROOT_BIND, true, NULL},
-               {PLAN_ROOT_BIND, false, "a root of its own and no pivot, or the reverse"},
-               {PLAN_ROOT_HOST, true, "a root of its own and no pivot, or the reverse"},
+               {PLAN_ROOT_OVERLAY, true, NULL},
+               {PLAN_ROOT_TMPFS, false, lone},
+               {PLAN_ROOT_BIND, false, lone},
+               {PLAN_ROOT_HOST, true, lone},
                {PLAN_ROOT_CHROOT, true, "a root that is only entered, and a tool"},
                {-1, true, "a record that needs a root before the root"}};
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-    struct plan plan;
     start_plan(&builder);
-    start_record(&builder, STEP_NAMESPACES), put_u32(&builder, 0), end_record(&builder);
+    start_record(&builder, STEP_NAMESPACES);
+    put_u32(&builder, 0);
+    end_record(&builder);
     add_record(&builder, STEP_TOOL);
     if (cases[i].root >= 0) put_root_of((uint32_t)cases[i].root);
     if (cases[i].pivot) add_record(&builder, STEP_PIVOT);
@@ -331,8 +335,9 @@ static void roots_inside_are_checked(void) {
     add_record(&builder, STEP_USER);
     add_record(&builder, STEP_EXEC);
     end_plan(&builder);
+    struct plan plan;
     if (cases[i].reason != NULL) CHECK(is_refused(cases[i].reason));
-    else CHECK(is_accepted(&plan) && plan.has_tool && plan.has_pivot == cases[i].pivot);
+    else CHECK(is_accepted(&plan) && plan.has_pivot == cases[i].pivot);
   }
 }
 
@@ -738,7 +743,7 @@ int main(int count, char **arguments) {
   TEST(length_and_records_agree, "plan: length and records must agree");
   TEST(namespaces_are_checked, "plan: namespaces are checked");
   TEST(isolation_is_checked, "plan: a sandbox rests on namespaces, a tool, or a root that is only entered");
-  TEST(roots_inside_are_checked, "plan: inside of a tool a root is its own, or ours and entered");
+  TEST(roots_inside_are_checked, "plan: a root inside of a tool has its pivot");
   TEST(trees_are_checked, "plan: trees are checked, and that there are as many as are mounted");
   TEST(tools_are_checked, "plan: tools and what they find open are checked");
   TEST(id_maps_are_checked, "plan: id maps are checked");

@@ -2,6 +2,7 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'vitest';
 import { run } from '../../../src/index.ts';
+import type { SandboxSpec } from '../../../src/spec/types.ts';
 import { inNode } from '../in-node.ts';
 import type { Technique } from '../technique.ts';
 
@@ -27,15 +28,15 @@ export const technique: Technique = {
   name: 'poisoned-environment',
   attacks: ['root.host', 'env', 'mount.proc', 'mount.bind'],
   cases: {
-    'nothing of the environment of the caller reaches the command, init or /proc': async () => {
+    'nothing of the environment of the caller reaches the command, init or /proc': async (bench) => {
       const look =
         'env; echo ---; for pid in /proc/[0-9]*; do tr "\\0" "\\n" < $pid/environ; tr "\\0" " " < $pid/cmdline; done 2>/dev/null';
-      for (const user of [
-        '{}',
-        '{ user: { uid: 0, gid: 0 } }',
-        "{ capabilities: ['CAP_SYS_PTRACE', 'CAP_DAC_OVERRIDE'] }",
-      ]) {
-        const script = `console.log(JSON.stringify(await run(['sh', '-c', ${JSON.stringify(look)}], ${user})));`;
+      for (const spec of bench.offered<SandboxSpec>([
+        {},
+        { user: { uid: 0, gid: 0 } },
+        { capabilities: ['CAP_SYS_PTRACE', 'CAP_DAC_OVERRIDE'] },
+      ])) {
+        const script = `console.log(JSON.stringify(await run(['sh', '-c', ${JSON.stringify(look)}], ${JSON.stringify(spec)})));`;
         const { stdout, stderr } = inNode(script, { env: { ...process.env, ...poison } });
         expect(stderr).toBe('');
         const { stdout: seen } = JSON.parse(stdout) as { stdout: string };
@@ -51,6 +52,63 @@ export const technique: Technique = {
           'USER',
         ]);
       }
+    },
+    'variables of the spec arrive as they are, whatever they are called, and act on the command alone': async (
+      bench,
+    ) => {
+      const odd = {
+        ...{
+          'A B': 'x',
+          'a.b': '=',
+          '1': '',
+          '-n': '-n',
+          'BASH_FUNC_ls%%': '() { echo poisoned; }',
+          A: 'a=b=c',
+          B: '\n\t "\'\\$(id)',
+        },
+        ...{
+          C: '漢\u{1f600}',
+          D: 'x'.repeat(131_069),
+          EMPTY: '',
+          PATH: '',
+          IFS: '',
+          HOME: '',
+          SANDBOXLIB_LAUNCHER: '/nowhere',
+        },
+        // Of a library that is not there every dynamic program complains, and none that is static.
+        LD_PRELOAD: '/nowhere/poison.so',
+      };
+      const result = await bench.run(['env'], { env: odd }, {});
+      expect(result.stderr).toBe('');
+      const expected = Object.entries(odd).map(([name, value]) => `${name}=${value}\n`);
+      for (const line of expected) expect(result.stdout).toContain(line);
+      const complaint = await run(
+        ['/bin/sh', '-c', ':'],
+        { env: { LD_PRELOAD: '/nowhere/poison.so' } },
+        bench.options({}),
+      );
+      expect(String(complaint.stderr).split('cannot be preloaded')).toHaveLength(2);
+    },
+    'variables that are none are refused, and too many of them are too long': async (bench) => {
+      for (const env of [
+        { '': 'x' },
+        { 'A=B': 'x' },
+        { 'A\0B': 'x' },
+        { A: 'x\0y' },
+        { A: '\ud800' },
+        { A: 'x'.repeat(131_070) },
+      ] as Record<string, string>[])
+        await expect(run(['true'], { env }, bench.options({})), JSON.stringify(env).slice(0, 40)).rejects.toMatchObject(
+          {
+            code: 'SBX_SPEC_INVALID',
+          },
+        );
+      const many = Object.fromEntries(Array.from({ length: 100 }, (_, number) => [`V${number}`, 'x'.repeat(131_000)]));
+      await expect(run(['true'], { env: many }, bench.options({}))).rejects.toMatchObject({
+        code: 'SBX_LAUNCH_FAILED',
+        errno: 'E2BIG',
+        reason: 'too-long',
+      });
     },
     'a library for the dynamic loader of the caller acts on nothing inside': async () => {
       // A library that is not there: every dynamic program that sees the variable complains on stderr.
