@@ -48,13 +48,10 @@ export const deviceNames: readonly string[] = ['full', 'null', 'random', 'tty', 
 /** OCI readonlyPaths. A command that is root on the host could write kernel settings here without any capability. */
 export const readonlyInProc: readonly string[] = ['bus', 'fs', 'irq', 'sys'];
 
-/** How much a tmpfs may hold, as its mount data. */
-export function tmpfsBounds(bytes: number): string {
-  return `size=${bytes},nr_inodes=${Math.max(1024, Math.ceil(bytes / BYTES_PER_INODE))}`;
-}
-
+/** Mount data of a tmpfs. */
 export function tmpfsOptions(bytes: number, mode: number): string {
-  return `${tmpfsBounds(bytes)},mode=0${mode.toString(8)}`;
+  const inodes = Math.max(1024, Math.ceil(bytes / BYTES_PER_INODE));
+  return `size=${bytes},nr_inodes=${inodes},mode=0${mode.toString(8)}`;
 }
 
 /** Of the tmpfs that is the root of a host view: room for mount points, and for little else. */

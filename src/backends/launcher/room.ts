@@ -102,13 +102,6 @@ export function mapsHostRoot({ idMappings }: NormalizedSpec, caller: CallerFacts
   return caller.uid === 0 && idMappings.uid.some(({ hostID }) => hostID === 0);
 }
 
-/** user_namespaces(7); the namespace that renames the room's id counts as one of the room's. */
-export function namespaceLimit(forbidden: boolean, ids: RoomIds): Step {
-  return forbidden
-    ? { step: 'sysctl', name: 'user/max_user_namespaces', value: ids.renamed ? '1' : '0' }
-    : { step: 'sysctl', name: 'user/max_cgroup_namespaces', value: '0' };
-}
-
 /** From here on what is on the host at some places is not to be reached any more: trees come before. */
 export function coverSteps(caller: CallerFacts): Step[] {
   return [
@@ -139,7 +132,7 @@ function mapIds(kind: 'uid' | 'gid', mappings: readonly IdMapping[], denySetgrou
 }
 
 export function mount(
-  kind: 'bind' | 'tmpfs' | 'tree' | 'overlay',
+  kind: 'bind' | 'tmpfs' | 'tree',
   destination: string,
   flags: readonly MountFlag[],
   source: string,

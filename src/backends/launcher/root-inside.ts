@@ -1,17 +1,65 @@
-// A sandbox of which a tool makes the namespaces and no more: what the tool shows as its root is only where init finds the sources, and init makes the
-// root of the command from them, as it does where there is no tool, and leaves the tool's behind. Pure.
+// A sandbox of which a tool, in a room, makes the namespaces and no more: what the tool shows as its root is only where init finds the sources, and init
+// makes the root of the command from them, as it does where there is no tool, and leaves the tool's behind. Pure.
+import { FeatureError } from '../../errors/errors.ts';
+import type { Feature } from '../../features/feature.ts';
 import type { NormalizedSpec } from '../../spec/types.ts';
-import type { CallerFacts } from '../backend.ts';
+import type { BackendPlan, CallerFacts } from '../backend.ts';
 import { filesystemSteps } from './filesystem.ts';
-import { BASE, mount, type RoomIds, renamingSteps } from './room.ts';
-import type { Step } from './steps.ts';
+import { forbidsNesting, refuseGroups, refuseHostPrivilege } from './privilege.ts';
+import {
+  BASE,
+  coverSteps,
+  mapsHostRoot,
+  missingInRoom,
+  mount,
+  namespaceSteps,
+  type RoomIds,
+  renamingSteps,
+  roomIds,
+  roomNotes,
+  withoutRanges,
+} from './room.ts';
+import type { LauncherPlan, Step } from './steps.ts';
+import { type ToolPlan, throughTool } from './tool.ts';
 
 /** What the tool is to take for its root. */
 export const TOOL_ROOT: string = `${BASE}/root`;
 const SOURCES = '/sources';
 
-export interface RootInside {
-  /** In the room, before anything of the host is covered. */
+export interface RoomTool extends Pick<ToolPlan, 'backend' | 'mechanisms' | 'argv'> {
+  /** What the tool needs to find in its room. */
+  readonly room: readonly Step[];
+  readonly env: Readonly<Record<string, string>>;
+}
+
+/**
+ * @throws {FeatureError | SpecError} for what nobody can have in a room.
+ */
+export function throughRoom(
+  wanted: NormalizedSpec,
+  granted: ReadonlySet<Feature>,
+  caller: CallerFacts,
+  tool: RoomTool,
+): BackendPlan<LauncherPlan> {
+  const spec = granted.has('idMappings.ranges') ? wanted : withoutRanges(wanted, caller);
+  const ids = roomIds(spec, caller);
+  const hostRoot = mapsHostRoot(spec, caller);
+  refuseHostPrivilege(tool.backend, spec, hostRoot);
+  refuseGroups(spec, spec.idMappings.privileged);
+  const missing = missingInRoom(tool.backend, spec, ids);
+  if (missing.length > 0) throw new FeatureError(tool.backend, missing);
+  const root = rootInside(spec, caller, ids, forbidsNesting(spec, granted, hostRoot));
+  return throughTool(spec, granted, caller, {
+    ...tool,
+    room: [...namespaceSteps(ids), ...root.trees, ...coverSteps(caller), ...root.mounts, ...tool.room],
+    setGroups: spec.idMappings.privileged,
+    inside: root.steps,
+    notes: roomNotes(spec),
+  });
+}
+
+interface RootInside {
+  /** In the room, before anything of the host is covered: a source may lie below what is. */
   readonly trees: readonly Step[];
   /** In the room, after that. */
   readonly mounts: readonly Step[];
@@ -19,14 +67,9 @@ export interface RootInside {
   readonly steps: readonly Step[];
 }
 
-export function rootInside(
-  spec: NormalizedSpec,
-  caller: CallerFacts,
-  ids: RoomIds,
-  limitNamespaces: boolean,
-): RootInside {
+function rootInside(spec: NormalizedSpec, caller: CallerFacts, ids: RoomIds, limitNamespaces: boolean): RootInside {
   const trees: Step[] = [];
-  const mounts: Step[] = [mount('tmpfs', TOOL_ROOT, ['create', 'nosuid', 'nodev'], '', 'size=1m,mode=0755')];
+  const mounts: Step[] = [];
   /** Where init finds `path`. */
   const shown = (path: string, sourceKind: 'any' | 'directory' | 'file'): string => {
     const place = `${SOURCES}/${trees.length}`;
@@ -36,6 +79,7 @@ export function rootInside(
   };
   const steps = filesystemSteps(ofRoom(spec, ids), caller, limitNamespaces).map((step): Step => {
     if (step.step === 'root' && step.kind !== 'tmpfs') return { ...step, source: shown(step.source, 'directory') };
+    // The user namespace that gives the command its ids counts as one of the room's (user_namespaces(7)).
     if (step.step === 'sysctl' && ids.renamed && limitNamespaces) return { ...step, value: '1' };
     if (step.step !== 'mount' || step.kind !== 'bind') return step;
     if (step.flags.includes('sourceInRoot') || step.flags.includes('sourceOfRoot')) return step;
@@ -43,7 +87,7 @@ export function rootInside(
   });
   return {
     trees,
-    mounts,
+    mounts: [mount('tmpfs', TOOL_ROOT, ['create', 'nosuid', 'nodev'], '', toolRootOptions(trees.length)), ...mounts],
     steps: [
       { step: 'hostname', hostname: spec.hostname },
       ...(spec.network === 'none' ? [{ step: 'loopback' } as const] : []),
@@ -52,6 +96,11 @@ export function rootInside(
       ...renamingSteps(spec, ids),
     ],
   };
+}
+
+/** Mount points of the sources, and what the tool thinks that a root must have. */
+function toolRootOptions(sources: number): string {
+  return `size=1m,nr_inodes=${256 + sources},mode=0755`;
 }
 
 /** As the room sees it: while init works there, what becomes the command's user is 0. */

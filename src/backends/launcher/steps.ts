@@ -72,7 +72,7 @@ export const namespaceFlags = {
 } as const;
 export type NamespaceName = keyof typeof namespaceFlags;
 
-export const mountKinds = { bind: 0, tmpfs: 1, proc: 2, devpts: 3, mqueue: 4, sysfs: 5, tree: 6, overlay: 7 } as const;
+export const mountKinds = { bind: 0, tmpfs: 1, proc: 2, devpts: 3, mqueue: 4, sysfs: 5, tree: 6 } as const;
 export type MountKind = keyof typeof mountKinds;
 
 export const mountFlags = {

@@ -27,3 +27,35 @@ export const wornInPidNamespace: Mechanisms = {
   'lifecycle.dieWithParent': 'end of file on the channel and on the socket of our init',
   'usage.cpu': 'wait4 of the tool and what it leaves',
 };
+
+/** Where init makes the root, in namespaces that `tool` makes in a room of ours (root-inside.ts). */
+export function wornInRoom(tool: string): Mechanisms {
+  return {
+    ...wornInPidNamespace,
+    'root.host': 'tmpfs with read-only bind mounts of system directories, pivot_root',
+    'root.path': 'bind mount, pivot_root',
+    'root.readonly': 'MOUNT_ATTR_RDONLY',
+    'root.writablePaths': 'bind mounts over a read-only root',
+    'root.missingMountPoints': 'overlay with a layer of mount points',
+    'mount.bind': 'bind mount',
+    'mount.tmpfs': 'tmpfs with size= and nr_inodes=',
+    'mount.proc': 'proc of the pid namespace, masked',
+    'mount.dev': 'tmpfs with six device nodes, own devpts and mqueue',
+    workspace: 'bind mount',
+    hostname: `sethostname in a uts namespace by ${tool}`,
+    user: 'setresuid, setresgid; for an ordinary user uid_map and gid_map of one id',
+    idMappings: `uid_map and gid_map of a user namespace around ${tool}`,
+    'idMappings.ranges': `uid_map and gid_map of a user namespace around ${tool}`,
+    'namespace.user': `user namespace around ${tool}`,
+    'namespace.pid': `pid namespace by ${tool}, our init as pid 1`,
+    'namespace.mount': `mount namespace by ${tool}, old root detached`,
+    'namespace.network': `network namespace by ${tool}`,
+    'namespace.ipc': `ipc namespace by ${tool}`,
+    'namespace.uts': `uts namespace by ${tool}`,
+    'namespace.cgroup': `cgroup namespace around ${tool}`,
+    'network.none': `network namespace with nothing but lo by ${tool}`,
+    'network.host': "the host's network namespace",
+    'capabilities.drop': 'empty capability sets, locked securebits',
+    terminal: "pseudo-terminal of the sandbox's devpts",
+  };
+}

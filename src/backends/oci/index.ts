@@ -10,9 +10,10 @@ import { launcherPath } from '../launcher/locate.ts';
 import { rangesOfOrdinaryUser } from '../launcher/room.ts';
 import type { LauncherPlan } from '../launcher/steps.ts';
 import { reportOf, tryOnce } from '../launcher/trial.ts';
+import { wornInRoom } from '../launcher/worn.ts';
 import { wrapPlan } from '../launcher/wrap.ts';
 import { planOci, type Runtime } from './plan.ts';
-import { mechanismsOf, type RuntimeName, recognized, runtimeNames } from './recognized.ts';
+import { type RuntimeName, recognized, runtimeNames } from './recognized.ts';
 
 /** Names the runtime to use, instead of the first one that works. */
 export const RUNTIME_VARIABLE = 'SANDBOXLIB_OCI_RUNTIME';
@@ -80,7 +81,7 @@ function ociThrough(runtime: Runtime): Backend<LauncherPlan> {
 
 async function probeRuntime(backend: Backend<LauncherPlan>, { name }: Runtime): Promise<BackendReport> {
   const usable = await tryOnce(backend, { program: name, package: name });
-  const report = reportOf(backend, mechanismsOf(name), usable);
+  const report = reportOf(backend, wornInRoom(name), usable);
   if (!usable.available || callerFacts().uid === 0) return report;
   const { feature, because, remedy } = rangesOfOrdinaryUser('oci');
   const ranges: Availability = { available: false, because, remedy };

@@ -1,27 +1,14 @@
 // podman, with our init inside: podman makes the namespaces, init the root and the rest. All that podman keeps lies in a room of the launcher's making,
 // whose user namespace it takes for a host of its own: it needs no pause process there, and leaves nothing on a disk.
-import { BackendError, FeatureError } from '../../errors/errors.ts';
+import { BackendError } from '../../errors/errors.ts';
 import type { Availability } from '../../features/feature.ts';
 import { callerFacts } from '../../host/facts.ts';
 import type { Backend, BackendReport, CallerFacts } from '../backend.ts';
 import { launchPlan } from '../launcher/launch.ts';
 import { launcherPath } from '../launcher/locate.ts';
-import { forbidsNesting, refuseGroups } from '../launcher/privilege.ts';
-import {
-  BASE,
-  coverSteps,
-  mapsHostRoot,
-  missingInRoom,
-  namespaceSteps,
-  rangesOfOrdinaryUser,
-  roomIds,
-  roomNotes,
-  textFile,
-  withoutRanges,
-} from '../launcher/room.ts';
-import { rootInside } from '../launcher/root-inside.ts';
+import { BASE, rangesOfOrdinaryUser, textFile } from '../launcher/room.ts';
+import { throughRoom } from '../launcher/root-inside.ts';
 import type { LauncherPlan } from '../launcher/steps.ts';
-import { throughTool } from '../launcher/tool.ts';
 import { probeByTrial } from '../launcher/trial.ts';
 import { wrapPlan } from '../launcher/wrap.ts';
 import { CONFIGURATION, podmanArgs, TEMPORARY } from './argv.ts';
@@ -36,33 +23,19 @@ export const podman: Backend<LauncherPlan> = {
     return callerFacts().uid === 0 ? report : withoutRangesIn(report);
   },
 
-  plan(wanted, granted, caller) {
+  plan(spec, granted, caller) {
     const file = programOf('podman', caller);
     const crun = programOf('crun', caller);
-    const spec = granted.has('idMappings.ranges') ? wanted : withoutRanges(wanted, caller);
-    const ids = roomIds(spec, caller);
-    refuseGroups(spec, spec.idMappings.privileged);
-    const missing = missingInRoom('podman', spec, ids);
-    if (missing.length > 0) throw new FeatureError('podman', missing);
-    const limited = forbidsNesting(spec, granted, mapsHostRoot(spec, caller));
-    const root = rootInside(spec, caller, ids, limited);
-    return throughTool(spec, granted, caller, {
+    return throughRoom(spec, granted, caller, {
       backend: 'podman',
       mechanisms,
       room: [
-        ...namespaceSteps(ids),
-        ...root.trees,
-        ...coverSteps(caller),
-        ...root.mounts,
         { step: 'mkdir', mode: 0o700, path: TEMPORARY },
         // Instead of the machine's: what that adds to every container is not for this one.
         textFile(CONFIGURATION, ''),
       ],
       argv: [file, ...podmanArgs(spec.network, crun, caller.hardLimits)],
       env: { HOME: BASE, PATH, TMPDIR: TEMPORARY, XDG_RUNTIME_DIR: TEMPORARY, CONTAINERS_CONF: CONFIGURATION },
-      setGroups: spec.idMappings.privileged,
-      inside: root.steps,
-      notes: roomNotes(spec),
     });
   },
 
