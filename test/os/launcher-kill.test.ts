@@ -161,7 +161,6 @@ class Rounds {
       status: STATUS,
       rounds,
       parallel,
-      momentsUs: this.#momentsUs,
     };
     return spawn(process.execPath, [fileURLToPath(callerScript), kind, JSON.stringify(work)], {
       stdio: ['ignore', 'pipe', 'inherit'],
