@@ -46,6 +46,8 @@ export interface CallerFacts {
   readonly topLevel: readonly TopLevelEntry[];
   /** Names in /etc that the host view shows, each existing and readable by every user. */
   readonly etcEntries: readonly TopLevelEntry[];
+  /** Whether formats of programs can be registered on this host as it is now: its kernel has binfmt_misc, built in or loaded. */
+  readonly hasFormats: boolean;
   /** What could run programs of another architecture. */
   readonly emulation: EmulationFacts;
 }

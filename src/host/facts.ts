@@ -3,7 +3,7 @@ import type { CallerFacts, TopLevelEntry } from '../backends/backend.ts';
 import { InternalError } from '../errors/errors.ts';
 import { isInHostView, systemDirectories } from '../spec/host-view.ts';
 import { type Caller, thisProcess } from './caller.ts';
-import { type EmulationFacts, readEmulation } from './emulation.ts';
+import { type EmulationFacts, hasFormats, readEmulation } from './emulation.ts';
 import { readEntry, readEtcEntries } from './etc.ts';
 import { type HostFiles, hostFiles } from './files.ts';
 import { findHelper } from './userns.ts';
@@ -37,6 +37,10 @@ export function readCallerFacts(files: HostFiles, caller: Caller): CallerFacts {
       return newgidmap.path;
     },
     topLevel,
+    // Not remembered: a module may be loaded at any time.
+    get hasFormats() {
+      return hasFormats(files);
+    },
     get emulation() {
       emulation ??= readEmulation(files, caller.architecture);
       return emulation;
