@@ -6,7 +6,6 @@ import { recognized as chrootFeatures } from './chroot/recognized.ts';
 import { recognized as firejailFeatures } from './firejail/recognized.ts';
 import { recognized as nativeFeatures } from './native/recognized.ts';
 import { noneFeatures } from './none-recognized.ts';
-import { recognized as ociFeatures } from './oci/recognized.ts';
 
 export interface RegisteredBackend {
   readonly name: BackendName;
@@ -29,12 +28,6 @@ export const registry: readonly RegisteredBackend[] = [
     recognized: bubblewrapFeatures,
     byNameOnly: false,
     load: async () => (await import('./bubblewrap/index.ts')).bubblewrap as Backend,
-  },
-  {
-    name: 'oci',
-    recognized: ociFeatures,
-    byNameOnly: false,
-    load: async () => (await (await import('./oci/index.ts')).loadOci()) as Backend,
   },
   {
     name: 'firejail',

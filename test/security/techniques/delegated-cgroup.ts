@@ -117,7 +117,7 @@ interface Delegation {
 
 /** A folder of our own in every tree, given away to the user as a delegation is: the directory, and the files with which members come and go. */
 async function delegate(): Promise<Delegation> {
-  const name = `sandboxlib-attack-${process.pid}`;
+  const name = `attack-on-sandboxlib-${process.pid}`;
   const folders: string[] = [];
   const give = (path: string): void => {
     mkdirSync(path);
