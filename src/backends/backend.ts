@@ -124,6 +124,8 @@ export interface Backend<Detail = unknown> {
   readonly recognized: ReadonlySet<Feature>;
   /** Tries each recognized feature on this host, in throwaway processes; leaves nothing behind. */
   probe(): Promise<BackendReport>;
+  /** What a report holds for beside this host, where that may change under a process: for another answer it is probed again. */
+  probedFor?(): string;
   /**
    * What will be done for `spec`. Pure. `granted` are the features to apply: those that the spec requires, less what was optional and is missing.
    */

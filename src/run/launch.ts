@@ -147,15 +147,18 @@ function backendOfEnvironment(): BackendName | undefined {
   throw new BackendError(`SANDBOXLIB_BACKEND names no backend: '${given}'`, [], `known are ${names}`);
 }
 
-const reports = new WeakMap<Backend, Promise<BackendReport>>();
+const reports = new WeakMap<Backend, Map<string, Promise<BackendReport>>>();
 
 /** What a host offers does not change under a process often enough to ask twice; a probe that failed to run is asked again. */
 export function probeBackend(backend: Backend): Promise<BackendReport> {
-  const known = reports.get(backend);
+  const ofBackend = reports.get(backend) ?? new Map<string, Promise<BackendReport>>();
+  reports.set(backend, ofBackend);
+  const key = backend.probedFor?.() ?? '';
+  const known = ofBackend.get(key);
   if (known !== undefined) return known;
   const report = backend.probe();
-  reports.set(backend, report);
-  report.catch(() => reports.delete(backend));
+  ofBackend.set(key, report);
+  report.catch(() => ofBackend.delete(key));
   return report;
 }
 

@@ -20,6 +20,8 @@ export const native: Backend<NativePlan> = {
     return probeNative(launcherPath());
   },
 
+  probedFor: () => process.env['SANDBOXLIB_LAUNCHER'] ?? '',
+
   plan: planNative,
 
   launch: (plan, request) => launchNative(launcherPath(), plan, request),

@@ -6,6 +6,7 @@ import { readHost } from '../../host/read.ts';
 import type { Facility, Finding, HostFacts, UserFacts } from '../../host/types.ts';
 import type { BackendReport } from '../backend.ts';
 import { mechanismOf } from './applied.ts';
+import { remedyForLauncher } from './locate.ts';
 import { always, type Need, needsOf } from './needs.ts';
 import { recognized } from './recognized.ts';
 
@@ -136,7 +137,7 @@ function brokenLauncher(launcher: string, code: number | null, signal: string | 
   const said = complaint.trim() === '' ? '' : `: ${complaint.trim()}`;
   return new ProbeFailure(
     `"${launcher} probe" ended with ${how}${said}`,
-    'reinstall the package, so that launcher and library are of one version',
+    remedyForLauncher(launcher),
   );
 }
 
