@@ -135,10 +135,7 @@ function remedyFor(error: NodeJS.ErrnoException): string {
 function brokenLauncher(launcher: string, code: number | null, signal: string | null, complaint: string): ProbeFailure {
   const how = signal === null ? `exit status ${code}` : `signal ${signal}`;
   const said = complaint.trim() === '' ? '' : `: ${complaint.trim()}`;
-  return new ProbeFailure(
-    `"${launcher} probe" ended with ${how}${said}`,
-    remedyForLauncher(launcher),
-  );
+  return new ProbeFailure(`"${launcher} probe" ended with ${how}${said}`, remedyForLauncher(launcher));
 }
 
 /** Readers ignore members that they do not know, and lines that are no facility. */
