@@ -102,15 +102,20 @@ describe('what is no launcher is named with the remedy', () => {
   };
 
   it.each([
-    ['an empty file', () => launcherOf(''), 'is empty'],
-    ['a file without execute permission', () => launcherOf('#!/bin/sh\n', 0o644), 'is not executable'],
-    ['a directory', () => directory, 'is a directory'],
-    ['a device', () => '/dev/null', 'is not a file'],
-    ['nothing', () => join(directory, 'nowhere'), 'does not exist'],
-  ])('%s', async (_what, make, wrong) => {
+    ['an empty file', () => launcherOf(''), 'is empty', ''],
+    [
+      'a file without execute permission',
+      () => launcherOf('#!/bin/sh\n', 0o644),
+      'is not executable',
+      'make it executable, or ',
+    ],
+    ['a directory', () => directory, 'is a directory', ''],
+    ['a device', () => '/dev/null', 'is not a file', ''],
+    ['nothing', () => join(directory, 'nowhere'), 'does not exist', ''],
+  ])('%s', async (_what, make, wrong, remedy) => {
     const launcher = make();
     expect(await messageOf(launcher)).toBe(
-      `cannot start a sandbox; native: the launcher ${launcher} ${wrong} (SANDBOXLIB_LAUNCHER names it); unset SANDBOXLIB_LAUNCHER`,
+      `cannot start a sandbox; native: the launcher ${launcher} ${wrong} (SANDBOXLIB_LAUNCHER names it); ${remedy}unset SANDBOXLIB_LAUNCHER`,
     );
   });
 

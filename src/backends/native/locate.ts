@@ -38,9 +38,11 @@ function existing(file: string, found: string, remedy: string): string {
   throw new BackendError(
     'cannot start a sandbox',
     [{ backend: 'native', because: `the launcher ${file} ${wrong} (${found})` }],
-    remedy,
+    wrong === NOT_EXECUTABLE ? `make it executable, or ${remedy}` : remedy,
   );
 }
+
+const NOT_EXECUTABLE = 'is not executable';
 
 function whatIsWrong(file: string): string | undefined {
   const status = statSync(file, { throwIfNoEntry: false });
@@ -48,7 +50,7 @@ function whatIsWrong(file: string): string | undefined {
   if (status.isDirectory()) return 'is a directory';
   if (!status.isFile()) return 'is not a file';
   if (status.size === 0) return 'is empty';
-  return (status.mode & 0o111) === 0 ? 'is not executable' : undefined;
+  return (status.mode & 0o111) === 0 ? NOT_EXECUTABLE : undefined;
 }
 
 function contents(prebuilds: string): string {
