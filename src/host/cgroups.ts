@@ -1,5 +1,6 @@
 // Which cgroup trees there are, and whether the caller may make children of its own cgroup (cgroups(7)).
 import { posix } from 'node:path';
+import type { CgroupController, CgroupParent, CgroupParents } from '../backends/backend.ts';
 import type { HostFiles } from './files.ts';
 import { type MountLine, parseMountinfo } from './mountinfo.ts';
 import type { CgroupFacts } from './types.ts';
@@ -10,7 +11,7 @@ export function readCgroups(files: HostFiles): CgroupFacts {
   const unified = mounts.find((mount) => mount.type === 'cgroup2');
   const legacy = mounts.filter((mount) => mount.type === 'cgroup').flatMap((mount) => legacyTree(mount, own));
   const path = own.get('');
-  const place = { mountPoint: unified?.mountPoint, path };
+  const place = { mountPoint: unified?.mountPoint, path, parents: parentsOf(files, legacy, unified, path) };
   if (legacy.length > 0)
     return { version: unified === undefined ? 'v1' : 'hybrid', ...place, ...readLegacy(files, legacy) };
   if (unified === undefined) return { version: 'none', ...place, controllers: [], delegated: false };
@@ -19,6 +20,36 @@ export function readCgroups(files: HostFiles): CgroupFacts {
     ...place,
     ...readUnified(files, path === undefined ? undefined : directoryOf(unified, path)),
   };
+}
+
+const bounding: readonly CgroupController[] = ['memory', 'pids', 'cpu', 'cpuacct'];
+
+/**
+ * Below the caller's own group in each v1 tree, so that what bounds the caller bounds its sandboxes. A v2 group that holds processes cannot hand
+ * controllers on ("no internal processes"): there it is the own group only where that is empty or the root, else for root the top of the tree.
+ */
+function parentsOf(
+  files: HostFiles,
+  legacy: readonly LegacyTree[],
+  unified: MountLine | undefined,
+  path: string | undefined,
+): CgroupParents {
+  const parents: Partial<Record<CgroupController, CgroupParent>> = {};
+  for (const controller of bounding) {
+    const tree = legacy.find((candidate) => candidate.controller === controller);
+    if (tree !== undefined) parents[controller] = { directory: tree.directory, unified: false };
+  }
+  if (unified === undefined || path === undefined) return parents;
+  for (const directory of new Set([directoryOf(unified, path), unified.mountPoint])) {
+    const handed = files.readFile(posix.join(directory, 'cgroup.subtree_control'))?.trim().split(/\s+/) ?? [];
+    if (!handed.includes('memory') || !handed.includes('pids')) continue;
+    const parent = { directory, unified: true };
+    for (const controller of bounding) {
+      if (controller === 'cpuacct' || handed.includes(controller)) parents[controller] ??= parent;
+    }
+    break;
+  }
+  return parents;
 }
 
 /** Lines `ID:CONTROLLERS:PATH`; the v2 tree is the one without controllers. */

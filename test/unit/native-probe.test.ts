@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { judge, parseFacilities, refuseAll } from '../../src/backends/native/probe.ts';
+import { parseFacilities } from '../../src/backends/launcher/facilities.ts';
+import { judge, refuseAll } from '../../src/backends/native/probe.ts';
 import { recognized } from '../../src/backends/native/recognized.ts';
 import type { Feature } from '../../src/features/feature.ts';
 import { readHost } from '../../src/host/read.ts';
