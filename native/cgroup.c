@@ -256,7 +256,48 @@ static const char *watch_pids(struct group *group) {
   return group->pids_events < 0 ? "pids.events" : NULL;
 }
 
+// Where the processes of a parent go that hands its controllers on. It stays: they live there from then on.
+#define CALLERS "sandboxlib-callers"
+#define VACATE_TRIES 1000
+
+// One at a time, by the same text that the kernel lists: it may be many processes, and each moves only once.
+static const char *move_members(const struct group *group, int callers) {
+  char text[TEXT_BYTES];
+  if (read_text(group->parent, "cgroup.procs", text) < 0) return "read(cgroup.procs)";
+  for (char *line = text; *line != '\0';) {
+    char *end = strchr(line, '\n');
+    if (end == NULL) break;
+    *end = '\0';
+    // ESRCH: it has ended meanwhile.
+    if (!write_text(callers, "cgroup.procs", line) && errno != ESRCH) return "write(cgroup.procs)";
+    line = end + 1;
+  }
+  return NULL;
+}
+
+// Other callers may be doing the same, and what they start may be born here still: EBUSY until the last has moved.
+static const char *vacate(const struct group *group) {
+  if (mkdirat(group->parent, CALLERS, 0755) < 0 && errno != EEXIST) return "mkdirat";
+  int callers = openat(group->parent, CALLERS, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+  if (callers < 0) return "openat";
+  const char *failed = "write(cgroup.subtree_control)";
+  for (unsigned attempt = 0; attempt < VACATE_TRIES && failed != NULL; attempt++) {
+    failed = move_members(group, callers);
+    if (failed != NULL) break;
+    if (!write_text(group->parent, "cgroup.subtree_control", "+memory +pids")) failed = "write(cgroup.subtree_control)";
+    if (failed != NULL && errno != EBUSY) break;
+  }
+  // Not every host has it to hand on; a plan that needs it names a file of it.
+  if (failed == NULL) (void)write_text(group->parent, "cgroup.subtree_control", "+cpu");
+  int error = errno;
+  (void)close(callers);
+  errno = error;
+  return failed;
+}
+
 static bool make_group(struct group *group, struct record *record, struct failure *failure) {
+  const char *occupied = (group->holds & PLAN_CGROUP_VACATE) != 0 ? vacate(group) : NULL;
+  if (occupied != NULL) return refuse(failure, group, CALLERS, occupied);
   if (mkdirat(group->parent, self.name, 0755) < 0) return refuse(failure, group, NULL, "mkdirat");
   group->directory = openat(group->parent, self.name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
   if (group->directory < 0) return refuse(failure, group, NULL, "openat");

@@ -304,7 +304,7 @@ static bool is_file_name(const char *name) { return name[0] != '\0' && name[0] !
 static const char *check_cgroup(struct plan *plan, struct reader *r) {
   if (++plan->cgroups > PLAN_CGROUPS_MAX) return "too many control groups";
   uint32_t holds = read_u32(r);
-  if ((holds & ~(uint32_t)PLAN_CGROUP_HOLDS) != 0) return "unknown flags of a control group";
+  if ((holds & ~(uint32_t)PLAN_CGROUP_FLAGS) != 0) return "unknown flags of a control group";
   if ((holds & PLAN_CGROUP_PROCESSOR_TIME) != 0) plan->counts_processor_time = true;
   (void)read_u32(r);
   if (!is_absolute(read_string(r)) && !r->failed) return "path is not absolute";

@@ -16,6 +16,9 @@ static bool probe_group(struct probe_result *result, const char *parent, const c
   const char *failed = cgroup_try(parent, attempt->file, attempt->value);
   // The names differ between the versions, and the tree says which it is.
   if (failed != NULL && strcmp(failed, "write") == 0 && errno == ENOENT) failed = cgroup_try(parent, attempt->unified, attempt->any);
+  // A group of v2 that holds processes hands no controller on. That it would is what its delegation says; trying it would move them.
+  bool occupied = failed != NULL && strcmp(failed, "write") == 0 && errno == ENOENT && cgroup_try(parent, "cgroup.max.depth", "0") == NULL;
+  if (occupied) return probe_pass(result, "below %s, when its processes have moved", parent);
   if (failed != NULL) return probe_fail(result, failed, "below %s", parent);
   return probe_pass(result, "below %s", parent);
 }

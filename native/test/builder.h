@@ -84,7 +84,7 @@ static inline void add_record(struct builder *b, enum step step) {
     case STEP_TERMINAL: put_u32(b, 80), put_u32(b, 24); break;
     case STEP_DESCRIPTOR: put_u32(b, 4), put_u32(b, 3); break;
     case STEP_CGROUP:
-      put_u32(b, PLAN_CGROUP_HOLDS);
+      put_u32(b, PLAN_CGROUP_FLAGS);
       put_u32(b, 1);
       put_string(b, "/sys/fs/cgroup");
       put_u32(b, 1);

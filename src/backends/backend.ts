@@ -76,6 +76,8 @@ export interface CgroupParent {
   readonly directory: string;
   /** Version 2. */
   readonly unified: boolean;
+  /** Version 2, and its processes must be moved to a group below it before it can hand its controllers on. */
+  readonly occupied: boolean;
 }
 
 /** What a run took, as far as it could be measured; never 0 for unknown. */

@@ -100,7 +100,15 @@ function decodeStep(step: RecordType, r: Reader): Step {
       const flags = r.u32();
       const [own, parent] = [r.u32(), r.string()];
       const files = r.list(() => ({ optional: r.u32() === 1, name: r.string(), value: r.string() }));
-      return { step, holds: namesOf(cgroupContents, flags), unified: (flags & 8) !== 0, own, parent, files };
+      return {
+        step,
+        holds: namesOf(cgroupContents, flags),
+        unified: (flags & 8) !== 0,
+        vacate: (flags & 16) !== 0,
+        own,
+        parent,
+        files,
+      };
     }
     case 'limit-cpu':
       return { step, milliseconds: Number(r.u64()) };
@@ -223,6 +231,7 @@ const arbitrarySteps: { readonly [Name in RecordType]: fc.Arbitrary<Step> } = {
     step: is('cgroup'),
     holds: some<CgroupContent>(cgroupContents),
     unified: fc.boolean(),
+    vacate: fc.boolean(),
     own: u32,
     parent: text,
     files: fc.array(fc.record({ name: text, value: text, optional: fc.boolean() })),

@@ -72,6 +72,7 @@ export function cgroupSteps(
       step: 'cgroup',
       holds: [...(group?.holds ?? []), ...(content === undefined ? [] : [content])],
       unified: parent.unified,
+      vacate: parent.occupied,
       own,
       parent: parent.directory,
       files: [...(group?.files ?? []), ...files(parent)],

@@ -15,8 +15,9 @@ import {
 const HEADER_BYTES = 16;
 const RECORD_HEADER_BYTES = 8;
 const NO_BOUND = 0xffff_ffff_ffff_ffffn;
-/** In the flags of a control group: of version 2. */
+/** In the flags of a control group. */
 const UNIFIED = 8;
+const VACATE = 16;
 const sourceKinds = { any: 0, directory: 1, file: 2 } as const;
 
 /** The whole plan: `exec` must be the last step. */
@@ -73,7 +74,12 @@ function encodeStep(w: Writer, step: Step): void {
       w.u32(step.to);
       return;
     case 'cgroup':
-      w.u32(step.holds.reduce((flags, name) => flags | cgroupContents[name], step.unified ? UNIFIED : 0));
+      w.u32(
+        step.holds.reduce(
+          (flags, name) => flags | cgroupContents[name],
+          (step.unified ? UNIFIED : 0) | (step.vacate ? VACATE : 0),
+        ),
+      );
       w.u32(step.own);
       w.string(step.parent);
       w.u32(step.files.length);

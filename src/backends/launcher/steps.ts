@@ -160,6 +160,8 @@ export type Step =
       readonly step: 'cgroup';
       readonly holds: readonly CgroupContent[];
       readonly unified: boolean;
+      /** Move the processes of `parent` to a group below it, and let it hand on its controllers. */
+      readonly vacate: boolean;
       readonly own: number;
       readonly parent: string;
       readonly files: readonly { readonly name: string; readonly value: string; readonly optional: boolean }[];
