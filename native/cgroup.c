@@ -231,7 +231,7 @@ static void read_away(int descriptor) {
   while (got < 0 && errno == EINTR);
 }
 
-// v1 tells of memory by an event counter that is registered, and of nothing else; v2 by a poll(2) of the file itself.
+// v1 tells of memory by an event counter that is registered; v2 by a poll(2) of the file itself.
 static const char *watch_memory(struct group *group) {
   if (is_unified(group)) {
     group->memory_events = openat(group->directory, "memory.events", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
@@ -365,9 +365,15 @@ size_t cgroups_poll(struct pollfd *entries) {
     const struct group *group = &self.groups[i];
     short events = is_unified(group) ? POLLPRI : POLLIN;
     if (group->memory_events >= 0) entries[count++] = (struct pollfd){.fd = group->memory_events, .events = events};
-    if (group->pids_events >= 0) entries[count++] = (struct pollfd){.fd = group->pids_events, .events = POLLPRI};
+    if (group->pids_events >= 0 && is_unified(group)) entries[count++] = (struct pollfd){.fd = group->pids_events, .events = POLLPRI};
   }
   return count;
+}
+
+// pids.events of v1 exists and never tells (Linux 6.11 and later: the kernel notifies another file).
+bool cgroups_need_asking(void) {
+  const struct group *pids = group_that(PLAN_CGROUP_PIDS);
+  return pids != NULL && !is_unified(pids);
 }
 
 bool cgroups_told(const struct pollfd *entries, size_t count) {

@@ -20,6 +20,8 @@ bool cgroups_make(const struct plan *plan, struct failure *failure);
 bool cgroups_join(pid_t process, struct failure *failure);
 // What tells of a bound that was met; returns how many entries it filled in.
 size_t cgroups_poll(struct pollfd *entries);
+// Whether nothing may tell of some bound: then cgroups_met() has to be asked from time to time.
+bool cgroups_need_asking(void);
 // After ppoll(2), with those entries: whether to ask cgroups_met().
 bool cgroups_told(const struct pollfd *entries, size_t count);
 // The process that waits to clean up after us; 0: none. It is a child, and none of the sandbox.

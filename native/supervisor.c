@@ -38,6 +38,7 @@
 #define PROCESSOR_TIME_CHECK_MAX_NS (100 * MILLISECOND_NS)
 #define KILL_PATIENCE_NS (100 * MILLISECOND_NS)
 #define BOUNDS_CHECK_NS (5 * MILLISECOND_NS)
+#define BOUNDS_ASK_NS (50 * MILLISECOND_NS)
 #define BOUNDS_PATIENCE_NS (1000 * MILLISECOND_NS)
 #define SBX_SCHED_DEADLINE 6
 #define SBX_SCHED_RESET_ON_FORK 0x40000000L
@@ -310,6 +311,7 @@ static void on_started(void) {
   self.started_ns = now_ns();
   uint64_t wall = self.run->plan.wall_milliseconds;
   if (wall > 0) self.wall_deadline_ns = self.started_ns + (int64_t)wall * 1000000;
+  if (cgroups_need_asking()) self.bounds_check_ns = self.started_ns + BOUNDS_ASK_NS;
   if (self.run->plan.cpu_milliseconds > 0) self.processor_time_check_ns = self.started_ns;
   if (!self.failed) status_started(self.init);
 }
@@ -535,7 +537,8 @@ static void check_processor_time(int64_t now) {
 // nothing that anybody counts on. v1 tells of a want of memory a moment before it kills.
 static void check_bounds(int64_t now) {
   enum end_cause met = cgroups_met();
-  self.bounds_check_ns = now < self.bounds_until_ns ? now + BOUNDS_CHECK_NS : 0;
+  int64_t later = cgroups_need_asking() ? now + BOUNDS_ASK_NS : 0;
+  self.bounds_check_ns = now < self.bounds_until_ns ? now + BOUNDS_CHECK_NS : later;
   if (met == CAUSE_COMMAND) return;
   self.bounds_check_ns = 0;
   set_cause(met, 0);

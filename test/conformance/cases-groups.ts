@@ -1,7 +1,7 @@
 // Bounds on a sandbox as a whole, met for real, and the kernel's own account of them in the result.
-import { expect, TestRunner } from 'vitest';
+import { expect } from 'vitest';
 import type { Feature } from '../../src/features/feature.ts';
-import { probe } from '../../src/index.ts';
+import { needGroups } from '../helpers/groups.ts';
 import type { Suite } from './describe-backend.ts';
 
 const MiB = 1024 * 1024;
@@ -13,13 +13,9 @@ export function groupCases(suite: Suite): void {
   processorCases(suite);
 }
 
-/** A case that an ordinary user can run only where somebody has delegated control groups. */
 function grouped({ bench, promise }: Suite, feature: Feature, title: string, body: () => Promise<void>): void {
   promise([feature], title, async () => {
-    const report = (await probe()).backends.find(({ backend }) => backend === bench.backend);
-    const availability = report?.features[feature];
-    if (availability?.available === false && process.getuid?.() !== 0)
-      TestRunner.getCurrentTest()?.context.skip(`this caller may make no control groups: ${availability.because}`);
+    await needGroups(bench.backend, feature);
     await body();
   });
 }
