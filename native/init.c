@@ -229,6 +229,8 @@ _Noreturn void init_main(const struct run *run, int socket_fd) {
 _Noreturn void init_inside(const struct run *run, int socket_fd) {
   // Not every tool makes it the leader of a session; it is the one of its group already where that fails, and the command gets its own.
   if (setsid() < 0 && errno != EPERM) fail(STEP_SESSION, NO_INDEX, "setsid", NULL);
+  // The tool's mount namespace may be tied to the host's.
+  if (run->plan.has_pivot) mounts_begin();
   struct cursor cursor = plan_start(&run->plan);
   struct record record;
   bool inside = false;

@@ -366,10 +366,12 @@ static const char *check_exec(struct plan *plan, struct reader *r) {
 }
 
 static const char *check_tool(struct plan *plan, struct reader *r) {
-  if (plan->has_root && plan->root_kind == PLAN_ROOT_HOST && (plan->namespaces & NEW_MOUNT) == 0) return "a tool's room needs a mount namespace";
+  if (plan->has_root && plan->root_kind != PLAN_ROOT_HOST) return "a root of its own and a tool";
+  if (plan->has_root && (plan->namespaces & NEW_MOUNT) == 0) return "a tool's room needs a mount namespace";
   plan->has_tool = true;
   // Inside it begins anew.
   plan->has_root = false;
+  plan->trees = 0;
   return check_vectors(r, &plan->tool_argument_count, &plan->tool_environment_count, true);
 }
 
@@ -468,7 +470,11 @@ static bool may_follow_tool(enum step step) {
     case STEP_MOUNT:
     case STEP_READONLY:
     case STEP_MASK:
+    case STEP_MKDIR:
+    case STEP_SYMLINK:
+    case STEP_FILE:
     case STEP_SYSCTL:
+    case STEP_PIVOT:
     case STEP_USER_NAMESPACE: return true;
     default: return false;
   }
@@ -496,8 +502,10 @@ static const char *check_order(const struct plan *plan, const struct record *rec
 static const char *check_isolation(const struct plan *plan) {
   bool own_mounts = (plan->namespaces & NEW_MOUNT) != 0;
   if (plan->has_tool) {
-    if (plan->has_pivot) return "a pivot and a tool";
-    return plan->root_kind == PLAN_ROOT_HOST || plan->root_kind == PLAN_ROOT_TMPFS ? NULL : "a root of its own and a tool";
+    bool own_root = plan->has_root && plan->root_kind != PLAN_ROOT_HOST;
+    if (own_root && plan->root_kind == PLAN_ROOT_CHROOT) return "a root that is only entered, and a tool";
+    if (own_root == plan->has_pivot) return NULL;
+    return own_root ? "no pivot" : "a pivot without a root of its own";
   }
   if (plan->sources > 0 || plan->trees > 0) return "sources without a tool";
   if (plan->root_kind == PLAN_ROOT_HOST) return "the host's root without a tool";

@@ -7,6 +7,7 @@ import { recognized as firejailFeatures } from './firejail/recognized.ts';
 import { recognized as nativeFeatures } from './native/recognized.ts';
 import { noneFeatures } from './none-recognized.ts';
 import { recognized as ociFeatures } from './oci/recognized.ts';
+import { recognized as nspawnFeatures } from './systemd-nspawn/recognized.ts';
 
 export interface RegisteredBackend {
   readonly name: BackendName;
@@ -35,6 +36,12 @@ export const registry: readonly RegisteredBackend[] = [
     recognized: ociFeatures,
     byNameOnly: false,
     load: async () => (await (await import('./oci/index.ts')).loadOci()) as Backend,
+  },
+  {
+    name: 'systemd-nspawn',
+    recognized: nspawnFeatures,
+    byNameOnly: false,
+    load: async () => (await import('./systemd-nspawn/index.ts')).systemdNspawn as Backend,
   },
   {
     name: 'firejail',

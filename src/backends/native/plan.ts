@@ -16,7 +16,7 @@ import {
   hiddenFormats,
   refuseHostTable,
 } from './binfmt.ts';
-import { filesystemSteps } from './filesystem.ts';
+import { filesystemSteps } from '../launcher/filesystem.ts';
 
 export function planNative(
   wanted: NormalizedSpec,

@@ -1,7 +1,7 @@
 // The file system of a sandbox, as steps: the root, what every sandbox has in it, then the mounts of the spec. Pure.
 import type { NormalizedMount, NormalizedSpec } from '../../spec/types.ts';
 import type { CallerFacts, TopLevelEntry } from '../backend.ts';
-import type { MountFlag, Step } from '../launcher/steps.ts';
+import type { MountFlag, Step } from './steps.ts';
 import {
   deviceNames,
   devOptions,
