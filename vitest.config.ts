@@ -30,6 +30,7 @@ export default defineConfig({
       project('unit'),
       project('conformance', built),
       project('os', { ...built, testTimeout: 600 * secondMs, hookTimeout: 900 * secondMs }),
+      // Crowds and storms: on a busy machine a case of them takes its time.
       project('security', { ...built, testTimeout: 600 * secondMs }),
       project('cli', built),
       project('package', { ...built, testTimeout: 300 * secondMs, hookTimeout: 300 * secondMs }),

@@ -12,6 +12,8 @@ export const testPackages = {
   ...compilerPackages,
   make: 'builds the demonstration and runs the checks of native/',
   bubblewrap: 'the peer that measurements and escape tests are compared with',
+  crun: 'an OCI runtime, for the backend oci',
+  runc: 'another, with another idea of user namespaces and control groups',
   strace: 'injects faults into system calls of the launcher',
   'busybox-static': 'a root file system of one file',
   debootstrap: 'a whole Debian as root file system',

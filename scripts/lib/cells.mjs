@@ -13,6 +13,9 @@ import { SetupError } from './steps.mjs';
  * @property {string} title
  * @property {'passed' | 'failed' | 'skipped'} state
  * @property {string} [reason]
+ * @property {readonly string[]} [lacks] features that the case asks for as well and the backend does not promise: what was tried is the refusal
+ * @property {number} [strength] how much of its repetitions it had; absent: all
+ * @property {string} [lighterBecause] why that is enough
  *
  * `held`: what was tried passed. `refused`: so was asking. `untried`: every case was skipped. `nothing`: there is nothing to try. `missing`: there
  * is, and no test did.
@@ -25,6 +28,8 @@ import { SetupError } from './steps.mjs';
  * @property {Verdict} verdict
  * @property {number} cases
  * @property {Readonly<Record<string, number>>} skipped how many of the cases, by reason
+ * @property {Readonly<Record<string, number>>} [lacking] how many of the cases were refused, by the features that are not promised
+ * @property {Readonly<Record<string, number>>} [lighter] how many of the cases were repeated less often than elsewhere, by reason
  *
  * @typedef {object} Shape what the table must have, whatever ran
  * @property {readonly string[]} rows
@@ -79,7 +84,7 @@ export function cellsOf(records, shape) {
  * @param {readonly TrialRecord[]} records
  * @param {'trial' | 'refusal' | 'nothing' | undefined} kind
  * @param {string | undefined} whyAbsent
- * @returns {Pick<Cell, 'verdict' | 'cases' | 'skipped'>}
+ * @returns {Pick<Cell, 'verdict' | 'cases' | 'skipped' | 'lacking' | 'lighter'>}
  */
 function sumUp(records, kind, whyAbsent) {
   if (records.length === 0) {
@@ -88,11 +93,34 @@ function sumUp(records, kind, whyAbsent) {
     return { verdict: 'missing', cases: 0, skipped: {} };
   }
   const cases = [...worstByTitle(records).values()];
+  const ran = cases.filter(({ state }) => state !== 'skipped');
+  const skipped = counted(
+    cases.filter(({ state }) => state === 'skipped').map(({ reason }) => reason ?? 'no reason given'),
+  );
+  const lacking = counted(ran.flatMap(({ lacks }) => (lacks === undefined ? [] : [lacks.join(', ')])));
+  const lighter = counted(
+    ran.flatMap(({ strength, lighterBecause }) =>
+      strength === undefined ? [] : [`${strength} of the repetitions: ${lighterBecause}`],
+    ),
+  );
+  return {
+    verdict: verdictOf(cases, kind),
+    cases: cases.length,
+    skipped,
+    ...(Object.keys(lacking).length === 0 ? {} : { lacking }),
+    ...(Object.keys(lighter).length === 0 ? {} : { lighter }),
+  };
+}
+
+/**
+ * @param {readonly string[]} words
+ * @returns {Record<string, number>}
+ */
+function counted(words) {
   /** @type {Record<string, number>} */
-  const skipped = {};
-  for (const { state, reason = 'no reason given' } of cases)
-    if (state === 'skipped') skipped[reason] = (skipped[reason] ?? 0) + 1;
-  return { verdict: verdictOf(cases, kind), cases: cases.length, skipped };
+  const counts = {};
+  for (const word of words) counts[word] = (counts[word] ?? 0) + 1;
+  return counts;
 }
 
 /** Whoever is an ordinary user already runs everything twice as one. */
@@ -113,8 +141,9 @@ function verdictOf(cases, kind) {
   // A refusal is no substitute for a trial, nor the other way round.
   if (new Set([...cases.map((record) => record.kind), ...(kind === undefined ? [] : [kind])]).size > 1)
     return 'missing';
-  if (cases.every(({ state }) => state === 'skipped')) return 'untried';
-  return cases[0].kind === 'refusal' ? 'refused' : 'held';
+  const ran = cases.filter(({ state }) => state !== 'skipped');
+  if (ran.length === 0) return 'untried';
+  return ran.every((record) => record.kind === 'refusal' || record.lacks !== undefined) ? 'refused' : 'held';
 }
 
 /**
@@ -123,15 +152,20 @@ function verdictOf(cases, kind) {
  * @param {readonly Cell[]} run
  * @param {readonly Cell[]} committed
  * @param {(reason: string) => boolean} isExpected
+ * @param {{ orMore?: boolean }} [options] also where it tried more cases of what held before: hosts differ in that too. Never where nothing had been tried
  * @returns {{ cells: Cell[], kept: Cell[] }} `kept`: those of `run` that gave way
  */
-export function keepWhatIsOutOfReach(run, committed, isExpected) {
+export function keepWhatIsOutOfReach(run, committed, isExpected, { orMore = false } = {}) {
   const before = new Map(committed.map((cell) => [keyOf(cell), cell]));
+  const isExplained = (cell) => Object.keys(cell.skipped).every(isExpected);
   /** @type {Cell[]} */
   const kept = [];
   const cells = run.map((cell) => {
     const other = before.get(keyOf(cell));
-    if (other === undefined || !isLess(cell, other) || !Object.keys(cell.skipped).every(isExpected)) return cell;
+    if (other === undefined) return cell;
+    const less = isLess(cell, other) && isExplained(cell);
+    const more = orMore && cell.verdict === other.verdict && isLess(other, cell) && isExplained(other);
+    if (!less && !more) return cell;
     kept.push(cell);
     return other;
   });
@@ -147,8 +181,8 @@ function isLess(cell, other) {
 }
 
 /** @param {Cell} cell */
-export function tried({ cases, skipped }) {
-  return cases - Object.values(skipped).reduce((sum, count) => sum + count, 0);
+export function tried({ cases, skipped, lacking = {} }) {
+  return [...Object.values(skipped), ...Object.values(lacking)].reduce((left, count) => left - count, cases);
 }
 
 /**

@@ -53,7 +53,7 @@ function countOf(cells) {
  *
  * @param {readonly Cell[]} cells
  * @param {Style} style
- * @param {Map<string, Cell[]>} notes by reason; the marks are their places
+ * @param {Map<string, Cell[]>} notes by what they say; the marks are their places
  */
 function fieldOf(cells, style, notes) {
   const texts = callers.map((caller) => {
@@ -69,13 +69,21 @@ function fieldOf(cells, style, notes) {
  * @param {Map<string, Cell[]>} notes
  */
 function marksOf(cell, notes) {
-  return Object.keys(cell.skipped)
-    .map((reason) => {
-      notes.set(reason, [...(notes.get(reason) ?? []), cell]);
-      return `<sup>${[...notes.keys()].indexOf(reason) + 1}</sup>`;
+  return sayings
+    .flatMap(({ of, say }) => Object.keys(cell[of] ?? {}).map(say))
+    .map((saying) => {
+      notes.set(saying, [...(notes.get(saying) ?? []), cell]);
+      return `<sup>${[...notes.keys()].indexOf(saying) + 1}</sup>`;
     })
     .join('');
 }
+
+/** @type {readonly { of: 'skipped' | 'lacking' | 'lighter', say: (why: string) => string }[]} */
+const sayings = [
+  { of: 'skipped', say: (reason) => `Not tried, *${reason}*` },
+  { of: 'lacking', say: (features) => `Cases that also ask for ${features} are refused by name` },
+  { of: 'lighter', say: (reason) => `Repeated less often than on the native backend, ${reason}` },
+];
 
 /**
  * Where only a part was skipped, how much.
@@ -83,11 +91,13 @@ function marksOf(cell, notes) {
  * @param {[string, Cell[]]} note
  * @param {number} index
  */
-function noteOf([reason, cells], index) {
+function noteOf([saying, cells], index) {
+  const skippedBy = (cell) => Object.entries(cell.skipped).find(([reason]) => sayings[0].say(reason) === saying)?.[1];
   const parts = cells
-    .filter((cell) => tried(cell) > 0)
-    .map(({ row, backend, caller, cases, skipped }) => {
-      return `${row} on \`${backend}\` as ${callerNames[caller]}, ${skipped[reason]} of ${cases} cases`;
+    .filter((cell) => tried(cell) > 0 && skippedBy(cell) !== undefined)
+    .map((cell) => {
+      const { row, backend, caller, cases } = cell;
+      return `${row} on \`${backend}\` as ${callerNames[caller]}, ${skippedBy(cell)} of ${cases} cases`;
     });
-  return `${index + 1}. Not tried, *${reason}*${parts.length === 0 ? '' : `: ${parts.join('; ')}`}.`;
+  return `${index + 1}. ${saying}${parts.length === 0 ? '' : `: ${parts.join('; ')}`}.`;
 }

@@ -15,6 +15,7 @@ import { join } from 'node:path';
 import type { BackendName } from '../../src/backends/backend.ts';
 import { registry } from '../../src/backends/registry.ts';
 import { type Feature, features } from '../../src/features/feature.ts';
+import { type RequirementOptions, requirements } from '../../src/features/requirements.ts';
 import { run, spawn } from '../../src/index.ts';
 import type { RunOptions, RunResult, SandboxProcess } from '../../src/run/types.ts';
 import type { SandboxSpec } from '../../src/spec/types.ts';
@@ -102,6 +103,23 @@ export class Bench {
   relaxed(): Pick<RunOptions, 'optional'> {
     if (this.backend === 'none') return { optional: 'all' };
     return this.hasMounts ? {} : { optional: features.filter((feature) => !this.recognized.has(feature)) };
+  }
+
+  /**
+   * Those of `specs` that ask for no more than `{}` does, or for what this backend knows. The others are refused by name, which the conformance suite
+   * tries feature by feature.
+   *
+   * @throws when none is left: then nothing would be tried.
+   */
+  offered<Spec extends SandboxSpec>(specs: readonly Spec[]): Spec[] {
+    const [uid, gid] = [process.getuid?.() ?? 0, process.getgid?.() ?? 0];
+    const options: RequirementOptions = { caller: { uid, gid } };
+    const asked = requirements({}, options);
+    const left = specs.filter((spec) =>
+      [...requirements(spec, options)].every((feature) => asked.has(feature) || this.recognized.has(feature)),
+    );
+    if (left.length === 0) throw new Error(`backend ${this.backend} offers none of ${JSON.stringify(specs)}`);
+    return left;
   }
 
   run(args: readonly (string | number)[], spec: SandboxSpec = {}, options: RunOptions = {}): Promise<RunResult> {

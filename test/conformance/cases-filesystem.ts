@@ -1,10 +1,10 @@
 // What the command sees of files, and what it can change.
 import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'vitest';
 import { run } from '../../src/index.ts';
 import type { SandboxSpec } from '../../src/spec/types.ts';
+import { allMountPoints } from '../helpers/mount-points.ts';
 import type { Bench } from './bench.ts';
 import type { Suite } from './describe-backend.ts';
 
@@ -86,19 +86,6 @@ function makeRoot(bench: Bench, name: string, mountPoints: readonly string[]): s
   copyFileSync(bench.guestOutside, join(root, 'guest'));
   writeFileSync(join(root, 'marker'), 'in the root');
   return root;
-}
-
-/** Not every backend can make what is missing without leaving it in the directory: that is root.missingMountPoints. */
-const allMountPoints = ['proc', 'dev', 'tmp', 'root', `home/${userName()}`, 'etc'];
-
-/** As the library has it: a user without an entry is called user. */
-function userName(): string {
-  try {
-    return userInfo().username;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ERR_SYSTEM_ERROR') throw error;
-    return 'user';
-  }
 }
 
 function directoryRootCases({ bench, promise }: Suite): void {

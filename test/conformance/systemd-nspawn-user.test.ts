@@ -2,10 +2,10 @@
 
 import { beforeEach } from 'vitest';
 import { whyUnreachable } from '../helpers/become-user.ts';
-import { whyRootAlone } from '../helpers/root-alone.ts';
+import { whyClosed } from '../helpers/closed-backends.ts';
 import { describeBackend } from './describe-backend.ts';
 
-const why = whyUnreachable() ?? whyRootAlone('systemd-nspawn');
+const why = whyUnreachable() ?? whyClosed('systemd-nspawn');
 beforeEach((context) => {
   if (why !== undefined) context.skip(why);
 });

@@ -28,9 +28,9 @@ export default class TrialsReporter implements Reporter {
   }
 }
 
-function recordOf(test: TestCase, { backend, caller, rows, kind }: Trial): TrialRecord {
+function recordOf(test: TestCase, { table: _, ...trial }: Trial): TrialRecord {
   const result = test.result();
-  const record = { backend, caller, rows, kind, title: test.name };
+  const record = { ...trial, title: test.name };
   switch (result.state) {
     case 'passed':
     case 'failed':

@@ -3,7 +3,7 @@
 import { beforeEach, expect, test } from 'vitest';
 import { run } from '../../src/index.ts';
 import { whyUnreachable } from '../helpers/become-user.ts';
-import { rootAlone } from '../helpers/root-alone.ts';
+import { rootAlone } from '../helpers/closed-backends.ts';
 
 const unreachable = whyUnreachable();
 beforeEach((context) => {

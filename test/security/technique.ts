@@ -2,13 +2,13 @@
 // for them must be refused.
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import type { BackendName } from '../../src/backends/backend.ts';
-import { registry } from '../../src/backends/registry.ts';
+import { type RegisteredBackend, registry } from '../../src/backends/registry.ts';
 import { FeatureError } from '../../src/errors/errors.ts';
 import { type Feature, features } from '../../src/features/feature.ts';
 import { run } from '../../src/index.ts';
 import { asking } from '../conformance/asking.ts';
 import { Bench } from '../conformance/bench.ts';
-import { whyRootAlone } from '../helpers/root-alone.ts';
+import { whyClosed } from '../helpers/closed-backends.ts';
 import { asTrial } from '../helpers/trial.ts';
 import { skip } from './skip.ts';
 
@@ -23,17 +23,42 @@ export interface Technique {
   readonly cases: Readonly<Record<string, Case>>;
 }
 
-export type Body = (bench: Bench) => Promise<void>;
-export type Case = Body | { readonly needs: readonly Feature[]; readonly body: Body };
+/** How many of so many repetitions this backend gets. */
+export type Share = (full: number) => number;
+export type Body = (bench: Bench, share: Share) => Promise<void>;
+export type Case = Body | FullCase;
 
-/** A case that asks for more than what its technique attacks. A backend that does not promise that must refuse to be asked for it. */
-export function needing(needs: readonly Feature[], body: Body): Case {
-  return { needs, body };
+interface FullCase {
+  readonly needs: readonly Feature[];
+  /** Why a part of the repetitions is enough where it is not the native backend that repeats. */
+  readonly lighter?: string;
+  readonly body: Body;
 }
 
-/** Every technique against every backend, as whoever runs the test. */
-export function describeAttacks(techniques: readonly Technique[]): void {
-  for (const { name: backend } of registry) {
+/** A case that asks for more than what its technique attacks. A backend that does not promise that must refuse to be asked for it. */
+export function needing(needs: readonly Feature[], given: Case): Case {
+  const { lighter, body } = inFull(given);
+  return { needs, body, ...(lighter === undefined ? {} : { lighter }) };
+}
+
+/** Of what is repeated to hit a moment, or to be many, the native backend gets all, and the others a tenth. */
+export const LIGHTER_STRENGTH = 0.1;
+
+/** A case whose repetitions meet the same code of ours on each backend: `because` says which. */
+export function lighter(because: string, body: Body): Case {
+  return { needs: [], lighter: because, body };
+}
+
+function inFull(given: Case): FullCase {
+  return typeof given === 'function' ? { needs: [], body: given } : given;
+}
+
+/** Every technique against every backend, or against those chosen, as whoever runs the test. */
+export function describeAttacks(
+  techniques: readonly Technique[],
+  chosen: (backend: RegisteredBackend) => boolean = () => true,
+): void {
+  for (const { name: backend } of registry.filter(chosen)) {
     const bench = new Bench(backend);
     describe(`backend ${backend}`, () => {
       beforeAll(() => {
@@ -54,17 +79,20 @@ function attack({ name, attacks, only, cases }: Technique, bench: Bench): void {
   const trial = { table: 'attacks', backend: bench.backend, rows: [name] } as const;
   const missing = attacks.filter((feature) => !bench.recognized.has(feature));
   if (missing.length === 0) {
-    const elsewhere = only !== undefined && only.backend !== bench.backend ? only.because : whyRootAlone(bench.backend);
+    const elsewhere = only !== undefined && only.backend !== bench.backend ? only.because : whyClosed(bench.backend);
     for (const [title, given] of Object.entries(cases)) {
-      const { needs, body } = typeof given === 'function' ? { needs: [], body: given } : given;
+      const { needs, body, lighter: because } = inFull(given);
       const lacking = needs.filter((feature) => !bench.recognized.has(feature));
       if (lacking.length > 0) {
-        test(title, asTrial({ ...trial, kind: 'refusal' }), () => expectRefusals(lacking, bench));
+        test(title, asTrial({ ...trial, kind: 'trial', lacks: lacking }), () => expectRefusals(lacking, bench));
         continue;
       }
-      test(title, asTrial({ ...trial, kind: 'trial' }), async () => {
+      const isLighter = because !== undefined && bench.backend !== 'native';
+      const strength = isLighter ? LIGHTER_STRENGTH : 1;
+      const lightly = isLighter ? { strength, lighterBecause: because } : {};
+      test(title, asTrial({ ...trial, ...lightly, kind: 'trial' }), async () => {
         if (elsewhere !== undefined) skip(elsewhere);
-        await body(bench);
+        await body(bench, (full) => Math.ceil(full * strength));
       });
     }
     return;
@@ -74,7 +102,7 @@ function attack({ name, attacks, only, cases }: Technique, bench: Bench): void {
 }
 
 async function expectRefusals(missing: readonly Feature[], bench: Bench): Promise<void> {
-  const closed = whyRootAlone(bench.backend);
+  const closed = whyClosed(bench.backend);
   if (closed !== undefined) skip(closed);
   for (const feature of missing) {
     const { spec, options } = asking[feature]?.(bench.makeDirectory('empty-root')) ?? { spec: {} };

@@ -62,6 +62,25 @@ describe('a cell', () => {
     expect(cellOf([record({ kind: 'refusal' })]).verdict).toBe('refused');
   });
 
+  test('counts what was refused because a case asks for more, and is refused where that is all', () => {
+    const lacks = ['capabilities.keep'] as const;
+    expect(cellOf([record(), record({ lacks, title: 'b' })])).toMatchObject({
+      verdict: 'held',
+      lacking: { 'capabilities.keep': 1 },
+    });
+    expect(cellOf([record({ lacks }), skipped('no', 'b')]).verdict).toBe('refused');
+    expect(cellOf([record(), record({ lacks, state: 'failed', title: 'b' })]).verdict).toBe('failed');
+  });
+
+  test('says what was repeated less often, and why', () => {
+    const strength = { strength: 0.1, lighterBecause: 'the same code' };
+    expect(cellOf([record(strength), record({ title: 'b' })])).toMatchObject({
+      verdict: 'held',
+      cases: 2,
+      lighter: { '0.1 of the repetitions: the same code': 1 },
+    });
+  });
+
   test('is untried where all was skipped, and says how much was elsewhere', () => {
     expect(cellOf([skipped('no')])).toMatchObject({ verdict: 'untried', cases: 1, skipped: { no: 1 } });
     const some = [record(), skipped('no', 'b'), skipped('no', 'c')];
@@ -119,10 +138,20 @@ describe('on a host that cannot try everything', () => {
     expect(keep([]).verdict).toBe('missing');
   });
 
+  test('a host that can try more of what held agrees, unless the table is being written', () => {
+    const committed = cellsOf([record(), skipped('expected', 'b')], shape) as Cell[];
+    const agree = (orMore: boolean): Cell[] =>
+      (keepWhatIsOutOfReach(full, committed, () => true, { orMore }) as { cells: Cell[] }).cells;
+    expect(differences(committed, agree(true))).toEqual([]);
+    expect(differences(committed, agree(false))).toHaveLength(1);
+    const whim = keepWhatIsOutOfReach(full, committed, () => false, { orMore: true }) as { cells: Cell[] };
+    expect(differences(committed, whim.cells)).toHaveLength(1);
+  });
+
   test('a committed cell that was not tried gives way to one that was', () => {
     const committed = cellsOf([skipped('expected')], shape);
     const now = cellsOf([record()], shape);
-    const { cells } = keepWhatIsOutOfReach(now, committed, () => true) as { cells: Cell[] };
+    const { cells } = keepWhatIsOutOfReach(now, committed, () => true, { orMore: true }) as { cells: Cell[] };
     expect(differences(committed, cells)).toEqual([
       'climb, native, root: committed untried, 0 of 1 cases; now held, 1 of 1 cases',
     ]);

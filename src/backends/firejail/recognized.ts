@@ -15,7 +15,6 @@ export const mechanisms: Mechanisms = {
   'namespace.network': 'network namespace by firejail',
   'namespace.ipc': 'ipc namespace by firejail',
   'namespace.uts': 'uts namespace by firejail',
-  'mount.proc': 'proc of the pid namespace, masked, by firejail',
   'network.none': 'network namespace with nothing but lo by firejail',
   'network.host': "the host's network namespace",
   'capabilities.drop': 'empty capability sets by firejail',

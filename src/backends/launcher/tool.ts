@@ -54,7 +54,15 @@ export function throughTool(
 
 /** For a tool that makes no user namespace, and leaves no privilege to become somebody else: `user` and capabilities are the caller's, or nobody's. */
 export function asCaller(spec: NormalizedSpec, { uid, gid }: Pick<CallerFacts, 'uid' | 'gid'>): NormalizedSpec {
-  return { ...spec, user: { ...spec.user, uid, gid, additionalGids: [] }, capabilities: [] };
+  const { user, cwd, cwdGiven } = spec;
+  const other = user.uid !== uid || user.gid !== gid;
+  return {
+    ...spec,
+    user: { ...user, uid, gid, additionalGids: [] },
+    // The default is the home directory of a user who is not the one it will be.
+    cwd: other && !cwdGiven ? '/' : cwd,
+    capabilities: [],
+  };
 }
 
 export function appliedBy(mechanisms: Mechanisms, granted: ReadonlySet<Feature>): AppliedFeature[] {

@@ -1,6 +1,7 @@
 // Directories with more in them than files: further mounts, flags that the host set, programs that change their uid.
 import { spawnSync } from 'node:child_process';
-import { chmodSync, chownSync, copyFileSync, mkdirSync } from 'node:fs';
+import { chmodSync, chownSync, copyFileSync, mkdirSync, readdirSync, statSync, symlinkSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { expect } from 'vitest';
 import { run } from '../../../src/index.ts';
@@ -17,15 +18,17 @@ export const technique: Technique = {
       requires('root', 'command:unshare');
       const shown = bench.makeDirectory('submounts');
       mkdirSync(join(shown, 'below'));
+      const mappings = [{ containerID: 0, hostID: 100_000, size: 1000 }];
+      const mapped: SandboxSpec = { uidMappings: mappings, gidMappings: mappings, user: { uid: 5, gid: 5 } };
+      const specs = bench.offered<SandboxSpec>([{}, mapped]);
       const script = `
 import { spawnSync } from 'node:child_process';
 const shown = ${JSON.stringify(shown)};
 const mounted = spawnSync('mount', ['-t', 'tmpfs', '-o', 'nosuid,nodev,noexec,mode=0777', 'tmpfs', shown + '/below']);
 spawnSync('cp', ['/bin/true', shown + '/below/program']);
 const attempts = 'touch /mnt/shown/x; touch /mnt/shown/below/x; /mnt/shown/below/program; grep " /mnt/shown/below " /proc/self/mountinfo | cut -d" " -f6';
-const mappings = [{ containerID: 0, hostID: 100000, size: 1000 }];
 for (const access of ['ro', 'rw']) {
-  for (const ids of [{}, { uidMappings: mappings, gidMappings: mappings, user: { uid: 5, gid: 5 } }]) {
+  for (const ids of ${JSON.stringify(specs)}) {
     const { stdout, stderr } = await run(['sh', '-c', attempts], { ...ids, mounts: [shown + ':/mnt/shown:' + access] });
     console.log(JSON.stringify([mounted.status, access, 'user' in ids, stdout.trim().split(',').sort().join(), stderr.match(/Read-only/g)?.length ?? 0, /program: Permission denied/.test(stderr)]));
   }
@@ -36,7 +39,7 @@ for (const access of ['ro', 'rw']) {
         .trim()
         .split('\n')
         .map((line) => JSON.parse(line) as unknown[]);
-      expect(lines).toHaveLength(4);
+      expect(lines).toHaveLength(2 * specs.length);
       for (const [status, access, , flags, readonly, denied] of lines) {
         expect(status).toBe(0);
         expect(flags).toMatch(/nodev.*noexec.*nosuid/);
@@ -64,6 +67,35 @@ for (const access of ['ro', 'rw']) {
           const { stdout } = await run(['/mnt/x/guest', 'ids'], { ...spec, seccomp }, bench.options({}));
           expect(stdout).toContain(`uid ${uid} ${uid} ${uid}\ngid ${uid} ${uid} ${uid}\n`);
         }
+      }
+    },
+
+    'sockets, FIFOs, block devices and what only looks like a file are refused before anything is made': async (
+      bench,
+    ) => {
+      const base = bench.makeDirectory('no-sources');
+      const socket = createServer();
+      await new Promise<void>((resolve) => socket.listen(join(base, 'socket'), resolve));
+      try {
+        expect(spawnSync('mkfifo', [join(base, 'fifo')]).status).toBe(0);
+        symlinkSync('loop', join(base, 'loop'));
+        symlinkSync('nowhere', join(base, 'dangling'));
+        const sources = ['socket', 'fifo', 'loop', 'dangling', 'absent', 'socket/below'].map((name) =>
+          join(base, name),
+        );
+        const disk = readdirSync('/dev').find((name) => statSync(`/dev/${name}`).isBlockDevice());
+        if (disk !== undefined) sources.push(`/dev/${disk}`);
+        if (process.getuid?.() === 0) {
+          expect(spawnSync('mknod', [join(base, 'block'), 'b', '7', '0']).status).toBe(0);
+          sources.push(join(base, 'block'));
+        }
+        for (const source of sources)
+          for (const mount of [`${source}:/mnt/x`, `${source}:/usr/bin/env:rw`, `${source}:/tmp/x:ro`]) {
+            const asked = run(['true'], { mounts: [mount] }, bench.options({}));
+            await expect(asked, mount).rejects.toMatchObject({ code: 'SBX_SPEC_INVALID' });
+          }
+      } finally {
+        await new Promise((resolve) => socket.close(resolve));
       }
     },
 

@@ -1,4 +1,5 @@
 import { expect } from 'vitest';
+import type { SandboxSpec } from '../../../src/spec/types.ts';
 import { python, pythonOutside, successes } from '../python.ts';
 import type { Technique } from '../technique.ts';
 
@@ -18,7 +19,7 @@ export const technique: Technique = {
   attacks: ['mount.dev'],
   cases: {
     'an owner of device nodes cannot change them: root of the host owns those of the host': async (bench) => {
-      for (const spec of [{}, { user: { uid: 0, gid: 0 } }, { seccomp: 'unconfined' }] as const) {
+      for (const spec of bench.offered<SandboxSpec>([{}, { user: { uid: 0, gid: 0 } }, { seccomp: 'unconfined' }])) {
         expect(successes(await python(bench, change, spec, devices))).toEqual([]);
       }
       if (process.getuid?.() === 0)

@@ -51,7 +51,7 @@ async function failureWith(launcher: string, bench: Bench): Promise<unknown> {
 export const technique: Technique = {
   name: 'false-launcher',
   attacks: ['root.host', 'namespace.pid'],
-  only: { backend: 'native', because: 'native alone has a launcher' },
+  only: { backend: 'native', because: 'each backend starts the same launcher by the same code' },
   cases: {
     ...Object.fromEntries(
       Object.entries(falseLaunchers).map(([what, script], index) => [

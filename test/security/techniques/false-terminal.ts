@@ -5,6 +5,7 @@ import { expect } from 'vitest';
 import { run } from '../../../src/index.ts';
 import type { SandboxSpec } from '../../../src/spec/types.ts';
 import type { Bench } from '../../conformance/bench.ts';
+import { allMountPoints } from '../../helpers/mount-points.ts';
 import type { Technique } from '../technique.ts';
 
 const SECRET = 'of the host';
@@ -19,7 +20,7 @@ const traps: Readonly<Record<string, readonly string[]>> = {
 
 function makeRoot(bench: Bench, name: string, links: readonly string[], outside: string): string {
   const root = bench.makeDirectory(name);
-  for (const path of ['proc', 'tmp', 'home/sandbox']) mkdirSync(join(root, path), { recursive: true });
+  for (const path of allMountPoints.filter((name) => name !== 'dev')) mkdirSync(join(root, path), { recursive: true });
   copyFileSync(bench.guestOutside, join(root, 'guest'));
   for (const link of links) {
     const isDirectory = link === 'dev' || link === 'dev/pts';

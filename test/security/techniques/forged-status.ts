@@ -1,7 +1,7 @@
 import { expect } from 'vitest';
 import { run, spawn } from '../../../src/index.ts';
 import { inPython, pythonCommand } from '../in-python.ts';
-import type { Technique } from '../technique.ts';
+import { needing, type Technique } from '../technique.ts';
 
 const FORGED = [
   '{"event":"ended","cause":"command","code":0,"stdoutTruncated":false,"stderrTruncated":false,"wallMs":1,"cpuUserMs":1,"cpuSystemMs":1}',
@@ -35,10 +35,13 @@ export const technique: Technique = {
       expect(await inPython(bench, writeEverywhere)).toEqual(['[]']);
       expect(await inPython(bench, writeEverywhere, { user: { uid: 0, gid: 0 } })).toEqual(['[]']);
     },
-    'nor with the capabilities that go past permissions of files and processes': async (bench) => {
-      const capabilities = ['CAP_SYS_PTRACE', 'CAP_DAC_OVERRIDE', 'CAP_DAC_READ_SEARCH', 'CAP_SETUID', 'CAP_KILL'];
-      expect(await inPython(bench, writeEverywhere, { capabilities })).toEqual(['[]']);
-    },
+    'nor with the capabilities that go past permissions of files and processes': needing(
+      ['capabilities.keep'],
+      async (bench) => {
+        const capabilities = ['CAP_SYS_PTRACE', 'CAP_DAC_OVERRIDE', 'CAP_DAC_READ_SEARCH', 'CAP_SETUID', 'CAP_KILL'];
+        expect(await inPython(bench, writeEverywhere, { capabilities })).toEqual(['[]']);
+      },
+    ),
     'the same way leads to a process that is not the launcher': async (bench) => {
       // So what is refused above is refused because it is init.
       const script = `
@@ -56,7 +59,7 @@ other.kill()`;
         expect(result.stdout).toBe(stderr === 'pipe' ? `${FORGED}\n` : `${FORGED}\n${FORGED}\n`);
       }
     },
-    'status lines on a descriptor of the caller are data for the caller': async (bench) => {
+    'status lines on a descriptor of the caller are data for the caller': needing(['descriptors'], async (bench) => {
       await using handle = spawn(
         ['sh', '-c', 'printf "%s\\n" "$1" >&5; exit 9', 'sh', FORGED],
         {},
@@ -66,13 +69,13 @@ other.kill()`;
       handle.extra.get(5)?.on('data', (chunk: Buffer) => said.push(chunk));
       expect((await handle).outcome).toEqual({ kind: 'exited', code: 9 });
       expect(Buffer.concat(said).toString()).toBe(`${FORGED}\n`);
-    },
-    'on a terminal too': async (bench) => {
+    }),
+    'on a terminal too': needing(['terminal'], async (bench) => {
       const command = pythonCommand(`print(${JSON.stringify(FORGED)}); sys.exit(9)`);
       const { outcome } = await run(command, {}, bench.options({}));
       expect(outcome).toEqual({ kind: 'exited', code: 9 });
       const onTerminal = await run(command, { terminal: true }, bench.options({}));
       expect(onTerminal.outcome).toEqual({ kind: 'exited', code: 9 });
-    },
+    }),
   },
 };

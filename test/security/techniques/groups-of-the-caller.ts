@@ -2,6 +2,7 @@
 // round that (CVE-2014-8989), so a user namespace that an ordinary user makes must not let him.
 import { chmodSync, chownSync } from 'node:fs';
 import { expect } from 'vitest';
+import type { SandboxSpec } from '../../../src/spec/types.ts';
 import type { Bench } from '../../conformance/bench.ts';
 import { requires } from '../../helpers/requires.ts';
 import { inNode } from '../in-node.ts';
@@ -74,7 +75,11 @@ for line in subprocess.check_output([sys.executable, '-c', *sys.argv[1:]], text=
       );
       const same = ['ok', 'EACCES', 'EPERM', 'EPERM', 'EPERM', 'ok', 'EACCES'];
       expect(outside['answers']?.split(' ')).toEqual(same);
-      for (const more of [{}, { user: { uid: 0, gid: 0 } }, { capabilities: ['CAP_SETGID', 'CAP_SETUID'] }]) {
+      for (const more of bench.offered<SandboxSpec>([
+        {},
+        { user: { uid: 0, gid: 0 } },
+        { capabilities: ['CAP_SETGID', 'CAP_SETUID'] },
+      ])) {
         for (const seccomp of ['default', 'unconfined']) {
           const answers = inSandbox(bench, USER, { ...more, seccomp });
           // To become the gid that one is already is no news.

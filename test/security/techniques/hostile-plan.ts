@@ -30,7 +30,7 @@ function goodPlan(bench: Bench): Buffer {
 export const technique: Technique = {
   name: 'hostile-plan',
   attacks: ['root.host', 'namespace.pid'],
-  only: { backend: 'native', because: 'the launcher of native alone reads a plan' },
+  only: { backend: 'native', because: 'each backend has its plans read by the same launcher' },
   cases: {
     'the plan that is spoilt below is good': async (bench) => {
       expect(launch(bench, goodPlan(bench))).toMatchObject({

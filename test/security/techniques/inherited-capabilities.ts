@@ -6,7 +6,7 @@ import { expect } from 'vitest';
 import { requires } from '../../helpers/requires.ts';
 import { inNode } from '../in-node.ts';
 import { PYTHON } from '../python.ts';
-import type { Technique } from '../technique.ts';
+import { needing, type Technique } from '../technique.ts';
 
 const none = new Array(5).fill('0'.repeat(16)).join(' ');
 const CAP_DAC_OVERRIDE = 1;
@@ -82,17 +82,20 @@ export const technique: Technique = {
       }
       return Promise.resolve();
     },
-    'those that are kept are those that were named, whatever the caller has': (bench) => {
-      requires('root', `file:${PYTHON}`);
-      for (const uid of [0, 12345]) {
-        const script = `
+    'those that are kept are those that were named, whatever the caller has': needing(
+      ['capabilities.keep'],
+      (bench) => {
+        requires('root', `file:${PYTHON}`);
+        for (const uid of [0, 12345]) {
+          const script = `
           const spec = { capabilities: ['CAP_CHOWN'], mounts: ['${bench.guestOutside}:/guest:ro'] };
           const { stdout, stderr } = await run(['/guest', 'caps'], spec, { backend: '${bench.backend}' });
           process.stdout.write(stdout + stderr);`;
-        const { stdout } = inNode(script, { prefix: [PYTHON, '-c', withCapabilities, String(uid)] });
-        expect(stdout).toBe(`${new Array(5).fill(`${'0'.repeat(15)}1`).join(' ')}\n`);
-      }
-      return Promise.resolve();
-    },
+          const { stdout } = inNode(script, { prefix: [PYTHON, '-c', withCapabilities, String(uid)] });
+          expect(stdout).toBe(`${new Array(5).fill(`${'0'.repeat(15)}1`).join(' ')}\n`);
+        }
+        return Promise.resolve();
+      },
+    ),
   },
 };

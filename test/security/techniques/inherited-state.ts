@@ -3,6 +3,7 @@ import { readdirSync } from 'node:fs';
 import { uptime } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'vitest';
+import type { SandboxSpec } from '../../../src/spec/types.ts';
 import { requires } from '../../helpers/requires.ts';
 import { PYTHON, python, successes } from '../python.ts';
 import type { Technique } from '../technique.ts';
@@ -69,16 +70,62 @@ def core():
 say('core', attempt(core))
 say('ioprio', call(number_of(251, 30), 1, 0, 1 << 13))
 `;
-      for (const more of [
+      for (const more of bench.offered<SandboxSpec>([
         {},
         { seccomp: 'unconfined' },
         { capabilities: ['CAP_SYS_NICE', 'CAP_SYS_RESOURCE', 'CAP_IPC_LOCK'] },
-      ] as const)
+      ]))
         for (const spec of [{}, { user: { uid: 0, gid: 0 } }]) {
           const answers = await python(bench, script, { ...spec, ...more });
           expect(successes(answers)).toEqual([]);
           expect(await python(bench, ownState, { ...spec, ...more })).toEqual({ nice: '0', policy: '0', oom: 'True' });
         }
+    },
+    'limits of the caller bind the command, are not told as its own, and are not raised': (bench) => {
+      requires(`file:${PYTHON}`);
+      // A soft limit of the caller is no limit of the spec: what the command does to it is a signal like any other.
+      const limits = `
+import os, resource, sys
+resource.setrlimit(resource.RLIMIT_CORE, (resource.getrlimit(resource.RLIMIT_CORE)[1],) * 2)
+resource.setrlimit(resource.RLIMIT_NOFILE, (900, 900))
+resource.setrlimit(resource.RLIMIT_MEMLOCK, (65536, 65536))
+resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])
+os.execv(sys.argv[1], sys.argv[1:])`;
+      const attempts = `
+import ctypes, errno, os, resource
+libc = ctypes.CDLL(None, use_errno=True)
+def raised(limit, value):
+    try: resource.setrlimit(limit, (value, value))
+    except (OSError, ValueError): return 'no'
+    return 'raised'
+print(resource.getrlimit(resource.RLIMIT_NOFILE), resource.getrlimit(resource.RLIMIT_CORE), len(os.sched_getaffinity(0)))
+print(*[raised(limit, value) for limit, value in ((resource.RLIMIT_NOFILE, 1000), (resource.RLIMIT_MEMLOCK, 1 << 24), (resource.RLIMIT_FSIZE, 1 << 21), (resource.RLIMIT_CORE, 1))])
+area = ctypes.create_string_buffer(1 << 22)
+print('locked' if libc.mlock(area, 1 << 22) == 0 else errno.errorcode[ctypes.get_errno()])
+print('locked' if libc.mlockall(3) == 0 else errno.errorcode[ctypes.get_errno()])`;
+      const program = `
+        const { run } = await import(${JSON.stringify(index)});
+        const answers = [];
+        for (const capabilities of [[], ['CAP_SYS_RESOURCE', 'CAP_IPC_LOCK', 'CAP_SYS_NICE']]) {
+          const { stdout, stderr } = await run(['${PYTHON}', '-c', ${JSON.stringify(attempts)}], { capabilities }, { backend: '${bench.backend}' });
+          answers.push(stdout + stderr);
+        }
+        const { outcome } = await run(['/guest', 'fill', '/tmp/x', '2097152'], { mounts: ['${bench.guestOutside}:/guest:ro'] }, { backend: '${bench.backend}' });
+        process.stdout.write(JSON.stringify({ answers, outcome }));`;
+      const { stdout, stderr } = spawnSync(
+        PYTHON,
+        ['-c', limits, process.execPath, '--input-type=module', '-e', program],
+        { encoding: 'utf8' },
+      );
+      expect(stderr).toBe('');
+      const { answers, outcome } = JSON.parse(stdout) as { answers: string[]; outcome: unknown };
+      for (const answer of answers)
+        expect(answer).toMatch(
+          /^\(900, 900\) \(0, 0\) 1\nno no no no\n(ENOMEM|EPERM|EAGAIN)\n(ENOMEM|EPERM|EAGAIN)\n$/,
+        );
+      expect(outcome).toEqual({ kind: 'signalled', signal: 'SIGXFSZ' });
+      return Promise.resolve();
     },
     'a crash leaves no core file': async (bench) => {
       const directory = bench.makeDirectory('crash');
@@ -100,6 +147,9 @@ for name, x64, arm64 in (('kexec_load', 246, 104), ('init_module', 175, 105), ('
     say(name, call(number_of(x64, arm64), 0, 0, 0, 0, 0))
 # Wrong magic numbers: a kernel that let it through would answer EINVAL.
 say('reboot', call(number_of(169, 142), 0, 0, 0, 0))
+say('adjtimex', named('adjtimex', (ctypes.c_long * 64)(1)))
+for name, x64, arm64, first in (('quotactl', 179, 60, 0x800002), ('finit_module', 313, 273, -1), ('kexec_file_load', 320, 294, -1), ('lookup_dcookie', 212, 18, 0)):
+    say(name, call(number_of(x64, arm64), first, 0, 0, 0, 0))
 `;
       const drift = () => Date.now() / 1000 - uptime();
       const before = drift();

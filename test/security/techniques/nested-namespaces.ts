@@ -1,14 +1,23 @@
 import { readFileSync } from 'node:fs';
 import { expect } from 'vitest';
+import type { Feature } from '../../../src/features/feature.ts';
 import type { SandboxSpec } from '../../../src/spec/types.ts';
 import { requires } from '../../helpers/requires.ts';
 import { python, pythonOutside, successes } from '../python.ts';
-import type { Technique } from '../technique.ts';
+import { needing, type Technique } from '../technique.ts';
 
 const asRoot: SandboxSpec = { user: { uid: 0, gid: 0 } };
 const unconfined: SandboxSpec = { seccomp: 'unconfined' };
 /** For root of the host: other ids than its own. */
 const ids = [{ containerID: 0, hostID: 100_000, size: 65_536 }];
+
+/** With which a namespace might be made, or the bound on them raised. */
+const KEPT = ['CAP_SETUID', 'CAP_SYS_RESOURCE', 'CAP_DAC_OVERRIDE', 'CAP_SETFCAP'] as const;
+
+/** Of a backend to which `ids` are given. */
+function forIds(): readonly Feature[] {
+  return process.getuid?.() === 0 ? ['idMappings', 'idMappings.ranges'] : [];
+}
 
 const ways = `
 NEWUSER = 0x10000000
@@ -106,19 +115,22 @@ export const technique: Technique = {
       }
       expect(successes(pythonOutside(ways))).toContain('unshare:user:0');
     },
-    'a filter that was asked away leaves user namespaces, and they lead to nothing of the host': async (bench) => {
-      const before = hostValues();
-      const mappings = process.getuid?.() === 0 ? { uidMappings: ids, gidMappings: ids } : {};
-      // Uid 0 without CAP_SETFCAP cannot be mapped once more: it makes one namespace, and none in that.
-      for (const user of [{ uid: 1000, gid: 1000 }, asRoot.user]) {
-        const answers = await python(bench, fromWithin, { ...unconfined, ...mappings, ...(user && { user }) });
-        expect(answers).toMatchObject({ unshared: 'ok', bind: 'ok', again: user === asRoot.user ? 'EPERM' : 'ok' });
-        expect(successes(answers).filter((what) => what.startsWith('attack:'))).toEqual([]);
-      }
-      expect(hostValues()).toEqual(before);
-    },
+    'a filter that was asked away leaves user namespaces, and they lead to nothing of the host': needing(
+      forIds(),
+      async (bench) => {
+        const before = hostValues();
+        const mappings = process.getuid?.() === 0 ? { uidMappings: ids, gidMappings: ids } : {};
+        // Uid 0 without CAP_SETFCAP cannot be mapped once more: it makes one namespace, and none in that.
+        for (const user of [{ uid: 1000, gid: 1000 }, asRoot.user]) {
+          const answers = await python(bench, fromWithin, { ...unconfined, ...mappings, ...(user && { user }) });
+          expect(answers).toMatchObject({ unshared: 'ok', bind: 'ok', again: user === asRoot.user ? 'EPERM' : 'ok' });
+          expect(successes(answers).filter((what) => what.startsWith('attack:'))).toEqual([]);
+        }
+        expect(hostValues()).toEqual(before);
+      },
+    ),
     // With one of its own it could mount the control groups that the caller's uid owns, and end what runs in them outside.
-    'a user namespace that may be made has no cgroup namespace to give': async (bench) => {
+    'a user namespace that may be made has no cgroup namespace to give': needing(forIds(), async (bench) => {
       const mappings = process.getuid?.() === 0 ? { uidMappings: ids, gidMappings: ids } : {};
       const within = `
 say('user', call(number_of(272, 97), 0x10000000))
@@ -128,12 +140,12 @@ say('cgroup', call(number_of(272, 97), 0x02000000))`;
         user: 'ok',
         cgroup: 'ENOSPC',
       });
-    },
+    }),
     // The files of the host's control groups ask for the uid, and a user namespace is enough to mount them.
     'who is root of the host makes none even then': async (bench) => {
       requires('root');
       for (const user of [0, 1000])
-        for (const capabilities of [[], ['CAP_SETUID', 'CAP_SYS_RESOURCE', 'CAP_DAC_OVERRIDE', 'CAP_SETFCAP']]) {
+        for (const { capabilities = [] } of bench.offered<SandboxSpec>([{}, { capabilities: KEPT }])) {
           const answers = await python(bench, ways, { ...unconfined, user: { uid: user, gid: user }, capabilities });
           expect(successes(answers).filter((what) => what.includes('user'))).toEqual([]);
           const raise = `say('raise', attempt(lambda: open('/proc/sys/user/max_user_namespaces', 'w').write('100')))`;

@@ -52,6 +52,63 @@ export const technique: Technique = {
         ]);
       }
     },
+    'variables of the spec arrive as they are, whatever they are called, and act on the command alone': async (
+      bench,
+    ) => {
+      const odd = {
+        ...{
+          'A B': 'x',
+          'a.b': '=',
+          '1': '',
+          '-n': '-n',
+          'BASH_FUNC_ls%%': '() { echo poisoned; }',
+          A: 'a=b=c',
+          B: '\n\t "\'\\$(id)',
+        },
+        ...{
+          C: '漢\u{1f600}',
+          D: 'x'.repeat(131_069),
+          EMPTY: '',
+          PATH: '',
+          IFS: '',
+          HOME: '',
+          SANDBOXLIB_LAUNCHER: '/nowhere',
+        },
+        // Of a library that is not there every dynamic program complains, and none that is static.
+        LD_PRELOAD: '/nowhere/poison.so',
+      };
+      const result = await bench.run(['env'], { env: odd }, {});
+      expect(result.stderr).toBe('');
+      const expected = Object.entries(odd).map(([name, value]) => `${name}=${value}\n`);
+      for (const line of expected) expect(result.stdout).toContain(line);
+      const complaint = await run(
+        ['/bin/sh', '-c', ':'],
+        { env: { LD_PRELOAD: '/nowhere/poison.so' } },
+        bench.options({}),
+      );
+      expect(String(complaint.stderr).split('cannot be preloaded')).toHaveLength(2);
+    },
+    'variables that are none are refused, and too many of them are too long': async (bench) => {
+      for (const env of [
+        { '': 'x' },
+        { 'A=B': 'x' },
+        { 'A\0B': 'x' },
+        { A: 'x\0y' },
+        { A: '\ud800' },
+        { A: 'x'.repeat(131_070) },
+      ] as Record<string, string>[])
+        await expect(run(['true'], { env }, bench.options({})), JSON.stringify(env).slice(0, 40)).rejects.toMatchObject(
+          {
+            code: 'SBX_SPEC_INVALID',
+          },
+        );
+      const many = Object.fromEntries(Array.from({ length: 100 }, (_, number) => [`V${number}`, 'x'.repeat(131_000)]));
+      await expect(run(['true'], { env: many }, bench.options({}))).rejects.toMatchObject({
+        code: 'SBX_LAUNCH_FAILED',
+        errno: 'E2BIG',
+        reason: 'too-long',
+      });
+    },
     'a library for the dynamic loader of the caller acts on nothing inside': async () => {
       // A library that is not there: every dynamic program that sees the variable complains on stderr.
       const env = { ...process.env, LD_PRELOAD: '/nowhere/poison.so' };

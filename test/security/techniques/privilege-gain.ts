@@ -4,7 +4,7 @@ import { expect } from 'vitest';
 import type { SandboxSpec } from '../../../src/spec/types.ts';
 import { requires } from '../../helpers/requires.ts';
 import { PYTHON, python, successes } from '../python.ts';
-import type { Technique } from '../technique.ts';
+import { needing, type Technique } from '../technique.ts';
 
 const asRoot: SandboxSpec = { user: { uid: 0, gid: 0 } };
 const noCapabilities = new Array(5).fill('0'.repeat(16)).join(' ');
@@ -84,22 +84,24 @@ say('copy-of-root', attempt(lambda: os.open('/dev/../devices/zero', os.O_RDONLY)
 for name in ('fuse', 'kvm', 'net/tun', 'uinput', 'vsock', 'kmsg', 'mem', 'vda', 'sda', 'loop-control', 'console', 'port', 'hpet'):
     say('dev:' + name, attempt(lambda: os.open('/dev/' + name, os.O_RDONLY)))
 `;
-      for (const more of [
+      for (const more of bench.offered<SandboxSpec>([
         {},
         { seccomp: 'unconfined' },
         { capabilities: ['CAP_MKNOD', 'CAP_DAC_OVERRIDE', 'CAP_SYS_RAWIO'] },
-      ] as const) {
+      ])) {
         const answers = await python(bench, script, { ...asRoot, ...more, mounts: [`${directory}:/devices:rw`] });
         expect(successes(answers)).toEqual([]);
         expect(answers).toMatchObject({ open: 'EACCES' });
       }
     },
-    'capabilities that are kept reach no file of others outside of the mounts': async (bench) => {
-      const directory = bench.makeDirectory('kept');
-      const file = bench.makeFile('kept/file', 'mine', 0o644);
-      const before = statSync(file);
-      const hosts = readFileSync('/etc/passwd', 'utf8');
-      const script = `
+    'capabilities that are kept reach no file of others outside of the mounts': needing(
+      ['capabilities.keep'],
+      async (bench) => {
+        const directory = bench.makeDirectory('kept');
+        const file = bench.makeFile('kept/file', 'mine', 0o644);
+        const before = statSync(file);
+        const hosts = readFileSync('/etc/passwd', 'utf8');
+        const script = `
 def write(path):
     with open(path, 'w') as file: file.write('theirs')
 for path in ('/etc/passwd', '/etc/shadow', '/usr/bin/env', '/kept/file', '/proc/sys/net/ipv4/ip_forward'):
@@ -110,31 +112,32 @@ say('remount', named('mount', b'none', b'/', None, 32 | 4096, None))
 say('oom-init', attempt(lambda: write('/proc/1/oom_score_adj')))
 say('trace-init', named('ptrace', 0x4206, 1, 0, 0))
 `;
-      const capabilities = [
-        'CAP_DAC_OVERRIDE',
-        'CAP_CHOWN',
-        'CAP_FOWNER',
-        'CAP_SYS_PTRACE',
-        'CAP_NET_ADMIN',
-        'CAP_MKNOD',
-        'CAP_KILL',
-        'CAP_SETUID',
-        'CAP_SETGID',
-      ];
-      for (const more of [{}, { seccomp: 'unconfined' }] as const)
-        expect(
-          successes(
-            await python(bench, script, { ...asRoot, capabilities, ...more, mounts: [`${directory}:/kept:ro`] }),
-          ),
-        ).toEqual([]);
-      const after = statSync(file);
-      expect([after.mode, after.uid, after.gid, readFileSync(file, 'utf8')]).toEqual([
-        before.mode,
-        before.uid,
-        before.gid,
-        'mine',
-      ]);
-      expect(readFileSync('/etc/passwd', 'utf8')).toBe(hosts);
-    },
+        const capabilities = [
+          'CAP_DAC_OVERRIDE',
+          'CAP_CHOWN',
+          'CAP_FOWNER',
+          'CAP_SYS_PTRACE',
+          'CAP_NET_ADMIN',
+          'CAP_MKNOD',
+          'CAP_KILL',
+          'CAP_SETUID',
+          'CAP_SETGID',
+        ];
+        for (const more of [{}, { seccomp: 'unconfined' }] as const)
+          expect(
+            successes(
+              await python(bench, script, { ...asRoot, capabilities, ...more, mounts: [`${directory}:/kept:ro`] }),
+            ),
+          ).toEqual([]);
+        const after = statSync(file);
+        expect([after.mode, after.uid, after.gid, readFileSync(file, 'utf8')]).toEqual([
+          before.mode,
+          before.uid,
+          before.gid,
+          'mine',
+        ]);
+        expect(readFileSync('/etc/passwd', 'utf8')).toBe(hosts);
+      },
+    ),
   },
 };

@@ -8,6 +8,7 @@ import { isSandboxError } from '../../../src/errors/errors.ts';
 import { run } from '../../../src/index.ts';
 import type { SandboxSpec } from '../../../src/spec/types.ts';
 import type { Bench } from '../../conformance/bench.ts';
+import { allMountPoints } from '../../helpers/mount-points.ts';
 import { requires } from '../../helpers/requires.ts';
 import type { Technique } from '../technique.ts';
 
@@ -17,8 +18,7 @@ const filters: readonly SandboxSpec[] = [{}, { seccomp: 'unconfined' }];
 
 function makeRoot(bench: Bench): string {
   const root = mkdtempSync(join(bench.directory, 'root-'));
-  for (const name of ['proc', 'dev', 'tmp', 'root', 'home/sandbox', 'home/user', 'etc', 'below'])
-    mkdirSync(join(root, name), { recursive: true });
+  for (const name of [...allMountPoints, 'below']) mkdirSync(join(root, name), { recursive: true });
   spawnSync('chmod', ['-R', '0755', root]);
   copyFileSync(bench.guestOutside, join(root, 'guest'));
   return root;

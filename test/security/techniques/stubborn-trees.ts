@@ -9,7 +9,7 @@ import { run } from '../../../src/index.ts';
 import type { SandboxSpec } from '../../../src/spec/types.ts';
 import type { Bench } from '../../conformance/bench.ts';
 import { PYTHON, python } from '../python.ts';
-import type { Technique } from '../technique.ts';
+import { needing, type Technique } from '../technique.ts';
 
 const DEPTH = 4096;
 
@@ -89,6 +89,7 @@ async function resistIn(bench: Bench, places: readonly string[], spec: SandboxSp
 
 const users: readonly SandboxSpec[] = [
   {},
+  { user: { uid: 0, gid: 0 } },
   { user: { uid: 0, gid: 0 }, capabilities: ['CAP_LINUX_IMMUTABLE', 'CAP_FOWNER'] },
 ];
 
@@ -97,14 +98,14 @@ export const technique: Technique = {
   attacks: ['root.host', 'mount.bind', 'mount.tmpfs', 'lifecycle.killTree'],
   cases: {
     'the places of the sandbox go with it, whatever stands in them': async (bench) => {
-      for (const spec of users)
+      for (const spec of bench.offered(users))
         await resistIn(bench, ['/tmp', '/dev/shm', '/mnt/own'], {
           ...spec,
           mounts: [{ type: 'tmpfs', destination: '/mnt/own', mode: 0o777 }],
         });
     },
     'what was written to a mounted directory is left, and its owner can remove it': async (bench) => {
-      for (const [number, spec] of users.entries()) {
+      for (const [number, spec] of bench.offered(users).entries()) {
         const place = bench.makeDirectory(`stubborn-${number}`);
         await resistIn(bench, ['/mnt/place'], { ...spec, mounts: [`${place}:/mnt/place:rw`] });
         expect(readdirSync(place)).toEqual(expect.arrayContaining(['denied', 'fifo', 'loop', 'root', 'd', '-rf']));
@@ -113,27 +114,30 @@ export const technique: Technique = {
         expect(readdirSync(place)).toEqual([]);
       }
     },
-    'a root that lacked mount points has none of it afterwards': async (bench) => {
-      const root = bench.makeDirectory('stubborn-root');
-      copyFileSync(bench.guestOutside, join(root, 'guest'));
-      mkdirSync(join(root, 'data'), { mode: 0o700 });
-      const before = readdirSync(root).sort();
-      const spec: SandboxSpec = { root: { path: root, writablePaths: ['/data'] } };
-      for (const path of ['/tmp/x', '/data/x', '/dev/shm/x']) {
-        const { outcome } = await run(['/guest', 'mkdir', path], spec, bench.options({}));
-        expect(outcome, path).toEqual({ kind: 'exited', code: 0 });
-      }
-      // One that stays to the end with its directory in use.
-      const { outcome } = await run(
-        ['/guest', 'daemon', 'stubborn', '600000'],
-        { ...spec, cwd: '/tmp' },
-        bench.options({}),
-      );
-      expect(outcome).toEqual({ kind: 'exited', code: 0 });
-      expect(readdirSync(root).sort()).toEqual(before);
-      expect(readdirSync(join(root, 'data'))).toEqual(['x']);
-      expect(existsSync(join(root, 'tmp'))).toBe(false);
-      expect(lstatSync(root).isDirectory()).toBe(true);
-    },
+    'a root that lacked mount points has none of it afterwards': needing(
+      ['root.path', 'root.writablePaths', 'root.missingMountPoints'],
+      async (bench) => {
+        const root = bench.makeDirectory('stubborn-root');
+        copyFileSync(bench.guestOutside, join(root, 'guest'));
+        mkdirSync(join(root, 'data'), { mode: 0o700 });
+        const before = readdirSync(root).sort();
+        const spec: SandboxSpec = { root: { path: root, writablePaths: ['/data'] } };
+        for (const path of ['/tmp/x', '/data/x', '/dev/shm/x']) {
+          const { outcome } = await run(['/guest', 'mkdir', path], spec, bench.options({}));
+          expect(outcome, path).toEqual({ kind: 'exited', code: 0 });
+        }
+        // One that stays to the end with its directory in use.
+        const { outcome } = await run(
+          ['/guest', 'daemon', 'stubborn', '600000'],
+          { ...spec, cwd: '/tmp' },
+          bench.options({}),
+        );
+        expect(outcome).toEqual({ kind: 'exited', code: 0 });
+        expect(readdirSync(root).sort()).toEqual(before);
+        expect(readdirSync(join(root, 'data'))).toEqual(['x']);
+        expect(existsSync(join(root, 'tmp'))).toBe(false);
+        expect(lstatSync(root).isDirectory()).toBe(true);
+      },
+    ),
   },
 };

@@ -1,0 +1,22 @@
+// Backends that are not for everybody. What who may not use one is told is the business of test/os/root-alone.test.ts and test/os/firejail.test.ts; there
+// is nothing to try on them then.
+import { readFileSync } from 'node:fs';
+import type { BackendName } from '../../src/backends/backend.ts';
+
+export const rootAlone: readonly BackendName[] = ['systemd-nspawn', 'chroot'];
+
+/** Why the backend cannot be tried by this process; `undefined` when it can. */
+export function whyClosed(backend: BackendName): string | undefined {
+  if (backend === 'firejail') return whyWithoutAccount();
+  if (process.getuid?.() === 0 || !rootAlone.includes(backend)) return undefined;
+  return `backend ${backend} is for root alone`;
+}
+
+/** firejail(1) looks its caller up, and ends where it does not find it. */
+export function whyWithoutAccount(): string | undefined {
+  const uid = String(process.getuid?.());
+  const known = readFileSync('/etc/passwd', 'utf8')
+    .split('\n')
+    .some((line) => line.split(':')[2] === uid);
+  return known ? undefined : 'backend firejail is for users with an account';
+}

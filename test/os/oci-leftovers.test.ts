@@ -1,0 +1,120 @@
+// What an OCI runtime could leave: its container, which does not end with it; its state; its control groups. Whoever is killed, nothing of it stays.
+import { randomUUID } from 'node:crypto';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { beforeAll, describe, expect, test } from 'vitest';
+import type { Backend, LaunchedProcess } from '../../src/backends/backend.ts';
+import { loadOci } from '../../src/backends/oci/index.ts';
+import type { RuntimeName } from '../../src/backends/oci/recognized.ts';
+import { callerFacts } from '../../src/host/facts.ts';
+import { nodeSpecHost } from '../../src/spec/host.ts';
+import { normalize } from '../../src/spec/normalize.ts';
+import { processesWith } from '../helpers/processes.ts';
+import { requires } from '../helpers/requires.ts';
+
+/** Where runtimes keep state, and where they make control groups. */
+const places = ['/run', '/run/crun', '/run/runc', '/tmp', ...controlGroups()];
+
+describe.each(['crun', 'runc'] as const)('%s', (runtime: RuntimeName) => {
+  requires('linux', 'userns', `command:${runtime}`);
+  let backend: Backend;
+  beforeAll(async () => {
+    backend = await loadOci(runtime);
+  });
+
+  /** Two processes of the command in two sessions, both deaf to what can be ignored. */
+  async function start(marker: string): Promise<LaunchedProcess> {
+    const plan = backend.plan(normalize({}, nodeSpecHost()), backend.recognized, callerFacts());
+    const launched = backend.launch(plan, {
+      command: ['sh', '-c', `trap '' TERM HUP INT; setsid sleep ${marker} & sleep ${marker}`],
+      stdio: ['ignore', 'ignore', 'ignore'],
+      killSignal: 'SIGTERM',
+      gracePeriodMs: 60_000,
+    });
+    await launched.started;
+    await expect.poll(() => processesWith(marker).length, { timeout: 30_000 }).toBeGreaterThanOrEqual(3);
+    return launched;
+  }
+
+  /** Below the launcher: the runtime, then init, then the command. */
+  const victims: Readonly<Record<string, (launcher: number) => readonly number[]>> = {
+    'the launcher': (launcher) => [launcher],
+    'the runtime': (launcher) => childrenOf(launcher),
+    'init in the sandbox': (launcher) => childrenOf(launcher).flatMap(childrenOf),
+    'all of them': (launcher) => {
+      const runtimes = childrenOf(launcher);
+      return [launcher, ...runtimes, ...runtimes.flatMap(childrenOf)];
+    },
+  };
+
+  test.each(Object.entries(victims))('SIGKILL for %s leaves nothing', async (_who, victimsOf) => {
+    const before = contents();
+    const marker = String(1e9 + Number.parseInt(randomUUID().slice(0, 6), 16));
+    const launched = await start(marker);
+    try {
+      const found = victimsOf(launched.pid ?? 0);
+      expect(found.length).toBeGreaterThan(0);
+      for (const pid of found) process.kill(pid, 'SIGKILL');
+      await expect(launched.ended).rejects.toMatchObject({ code: 'SBX_LAUNCH_FAILED' });
+    } finally {
+      launched.kill();
+    }
+    await expect.poll(() => processesWith(marker), { timeout: 30_000 }).toEqual([]);
+    expect(contents()).toEqual(before);
+  });
+
+  test('a run that ends by itself leaves nothing', async () => {
+    const before = contents();
+    const plan = backend.plan(normalize({}, nodeSpecHost()), backend.recognized, callerFacts());
+    const { ended } = backend.launch(plan, {
+      command: ['true'],
+      stdio: ['ignore', 'ignore', 'ignore'],
+      killSignal: 'SIGKILL',
+      gracePeriodMs: 0,
+    });
+    expect((await ended).code).toBe(0);
+    expect(contents()).toEqual(before);
+  });
+});
+
+/** Names that a runtime or this backend gives; others on this machine may make others meanwhile. */
+function contents(): string[] {
+  return places.flatMap((place) =>
+    existsSync(place)
+      ? namesIn(place)
+          .filter((name) => /crun|runc|sandbox/.test(name))
+          .map((name) => join(place, name))
+      : [],
+  );
+}
+
+function namesIn(directory: string): string[] {
+  try {
+    return readdirSync(directory);
+  } catch (error) {
+    // A control group, or a file of somebody else, that is gone by now; or closed to an ordinary user.
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT' || code === 'EACCES') return [];
+    throw error;
+  }
+}
+
+/** Of every tree that this process is in: its own group, where a runtime makes that of a container. */
+function controlGroups(): string[] {
+  const trees = readFileSync('/proc/self/mountinfo', 'utf8')
+    .split('\n')
+    .filter((line) => / - cgroup2? /.test(line))
+    .map((line) => line.split(' ')[4] ?? '');
+  const own = readFileSync('/proc/self/cgroup', 'utf8')
+    .split('\n')
+    .map((line) => line.slice(line.lastIndexOf(':') + 1));
+  return [...new Set(trees.flatMap((tree) => [tree, ...own.map((path) => join(tree, path))]))];
+}
+
+/** Of every thread: those of runc make one each. */
+function childrenOf(pid: number): number[] {
+  const lists = readdirSync(`/proc/${pid}/task`).map((thread) =>
+    readFileSync(`/proc/${pid}/task/${thread}/children`, 'utf8').trim(),
+  );
+  return lists.flatMap((text) => (text === '' ? [] : text.split(' ').map(Number)));
+}
