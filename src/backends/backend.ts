@@ -5,7 +5,7 @@ import type { EmulationFacts } from '../host/emulation.ts';
 import type { Architecture } from '../spec/architectures.ts';
 import type { Limits, NormalizedSpec } from '../spec/types.ts';
 
-export const backendNames = ['native', 'bubblewrap', 'oci', 'systemd-nspawn', 'firejail', 'chroot', 'none'] as const;
+export const backendNames = ['native', 'bubblewrap', 'oci', 'linux-user-chroot', 'systemd-nspawn', 'firejail', 'chroot', 'none'] as const;
 export type BackendName = (typeof backendNames)[number];
 
 /** What one backend can do on this host, feature by feature, found by doing it. */

@@ -4,6 +4,7 @@ import type { Backend, BackendName } from './backend.ts';
 import { recognized as bubblewrapFeatures } from './bubblewrap/recognized.ts';
 import { recognized as chrootFeatures } from './chroot/recognized.ts';
 import { recognized as firejailFeatures } from './firejail/recognized.ts';
+import { recognized as linuxUserChrootFeatures } from './linux-user-chroot/recognized.ts';
 import { recognized as nativeFeatures } from './native/recognized.ts';
 import { noneFeatures } from './none-recognized.ts';
 import { recognized as ociFeatures } from './oci/recognized.ts';
@@ -36,6 +37,12 @@ export const registry: readonly RegisteredBackend[] = [
     recognized: ociFeatures,
     byNameOnly: false,
     load: async () => (await (await import('./oci/index.ts')).loadOci()) as Backend,
+  },
+  {
+    name: 'linux-user-chroot',
+    recognized: linuxUserChrootFeatures,
+    byNameOnly: false,
+    load: async () => (await import('./linux-user-chroot/index.ts')).linuxUserChroot as Backend,
   },
   {
     name: 'systemd-nspawn',

@@ -8,7 +8,9 @@ export const rootAlone: readonly BackendName[] = ['systemd-nspawn', 'chroot'];
 /** Why the backend cannot be tried by this process; `undefined` when it can. */
 export function whyClosed(backend: BackendName): string | undefined {
   if (backend === 'firejail') return whyWithoutAccount();
-  if (process.getuid?.() === 0 || !rootAlone.includes(backend)) return undefined;
+  if (process.getuid?.() === 0) return undefined;
+  if (backend === 'linux-user-chroot') return 'there is only a stand-in for linux-user-chroot, which root alone can use';
+  if (!rootAlone.includes(backend)) return undefined;
   return `backend ${backend} is for root alone`;
 }
 

@@ -217,6 +217,7 @@ const arbitrarySteps: { readonly [Name in RecordType]: fc.Arbitrary<Step> } = {
     path: text,
   }),
   content: fc.record({ step: is('content'), number: u32, content: bytes.map(base64) }),
+  inspect: fc.record({ step: is('inspect'), path: text }),
   tree: fc.record({ step: is('tree'), sourceKind: fc.constantFrom('any', 'directory', 'file'), path: text }),
   'user-namespace': fc.record({ step: is('user-namespace'), uid: u32, gid: u32 }),
   tool: fc.record({ step: is('tool'), argv: fc.array(text), env: fc.dictionary(name, text) }),

@@ -88,6 +88,7 @@ function encodeStep(w: Writer, step: Step): void {
       return;
     case 'readonly':
     case 'mask':
+    case 'inspect':
     case 'cwd':
       w.string(step.path);
       return;
