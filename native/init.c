@@ -230,7 +230,7 @@ _Noreturn void init_main(const struct run *run, int socket_fd) {
 _Noreturn void init_inside(const struct run *run, int socket_fd) {
   // Not every tool makes it the leader of a session; it is the one of its group already where that fails, and the command gets its own.
   if (setsid() < 0 && errno != EPERM) fail(STEP_SESSION, NO_INDEX, "setsid", NULL);
-  // The tool's mount namespace may be tied to the host's.
+  // A root of its own takes nothing of what the host mounts later, wherever the tool's mounts come from.
   if (run->plan.has_pivot) mounts_begin();
   struct cursor cursor = plan_start(&run->plan);
   struct record record;

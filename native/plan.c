@@ -366,12 +366,12 @@ static const char *check_exec(struct plan *plan, struct reader *r) {
 }
 
 static const char *check_tool(struct plan *plan, struct reader *r) {
+  if (plan->has_root && plan->root_kind == PLAN_ROOT_HOST && (plan->namespaces & NEW_MOUNT) == 0) return "a tool's room needs a mount namespace";
   if (plan->has_root && plan->root_kind != PLAN_ROOT_HOST) return "a root of its own and a tool";
-  if (plan->has_root && (plan->namespaces & NEW_MOUNT) == 0) return "a tool's room needs a mount namespace";
   plan->has_tool = true;
-  // Inside it begins anew.
+  // Inside it begins anew: with what the tool made, or with a root in that.
   plan->has_root = false;
-  plan->trees = 0;
+  plan->root_kind = PLAN_ROOT_TMPFS;
   return check_vectors(r, &plan->tool_argument_count, &plan->tool_environment_count, true);
 }
 
@@ -508,10 +508,9 @@ static const char *check_order(const struct plan *plan, const struct record *rec
 static const char *check_isolation(const struct plan *plan) {
   bool own_mounts = (plan->namespaces & NEW_MOUNT) != 0;
   if (plan->has_tool) {
+    if (plan->root_kind == PLAN_ROOT_CHROOT) return "a root that is only entered, and a tool";
     bool own_root = plan->has_root && plan->root_kind != PLAN_ROOT_HOST;
-    if (own_root && plan->root_kind == PLAN_ROOT_CHROOT) return "a root that is only entered, and a tool";
-    if (own_root == plan->has_pivot) return NULL;
-    return own_root ? "no pivot" : "a pivot without a root of its own";
+    return own_root == plan->has_pivot ? NULL : "a root inside of a tool without its pivot, or a pivot without a root";
   }
   if (plan->sources > 0 || plan->trees > 0 || plan->inspects) return "sources without a tool";
   if (plan->root_kind == PLAN_ROOT_HOST) return "the host's root without a tool";

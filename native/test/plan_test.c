@@ -306,26 +306,28 @@ static void isolation_is_checked(void) {
   }
 }
 
-// Inside of what a tool makes: a root of init's own, which is entered, or none.
-static void isolation_inside_is_checked(void) {
+// Inside of a tool: a root of its own and its pivot belong together; what is mounted over the tool's own root needs none.
+static void roots_inside_are_checked(void) {
+  static const char *const lone = "a root inside of a tool without its pivot, or a pivot without a root";
   static const struct {
     int root;
     bool pivot;
     const char *reason;  // NULL: accepted
-  } cases[] = {{PLAN_ROOT_TMPFS, true, NULL},
+  } cases[] = {{-1, false, NULL},
+               {PLAN_ROOT_HOST, false, NULL},
+               {PLAN_ROOT_TMPFS, true, NULL},
                {PLAN_ROOT_BIND, true, NULL},
                {PLAN_ROOT_OVERLAY, true, NULL},
-               {PLAN_ROOT_HOST, false, NULL},
-               {-1, false, NULL},
-               {PLAN_ROOT_TMPFS, false, "no pivot"},
-               {PLAN_ROOT_BIND, false, "no pivot"},
-               {PLAN_ROOT_HOST, true, "a pivot without a root of its own"},
-               {-1, true, "a record that needs a root before the root"},
-               {PLAN_ROOT_CHROOT, true, "a root that is only entered, and a tool"}};
+               {PLAN_ROOT_TMPFS, false, lone},
+               {PLAN_ROOT_BIND, false, lone},
+               {PLAN_ROOT_HOST, true, lone},
+               {PLAN_ROOT_CHROOT, true, "a root that is only entered, and a tool"},
+               {-1, true, "a record that needs a root before the root"}};
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
     start_plan(&builder);
-    add_record(&builder, STEP_NAMESPACES);
-    put_u32_at(&builder, PLAN_HEADER_BYTES + 8, 0);
+    start_record(&builder, STEP_NAMESPACES);
+    put_u32(&builder, 0);
+    end_record(&builder);
     add_record(&builder, STEP_TOOL);
     if (cases[i].root >= 0) put_root_of((uint32_t)cases[i].root);
     if (cases[i].pivot) add_record(&builder, STEP_PIVOT);
@@ -334,7 +336,7 @@ static void isolation_inside_is_checked(void) {
     end_plan(&builder);
     struct plan plan;
     if (cases[i].reason != NULL) CHECK(is_refused(cases[i].reason));
-    else CHECK(is_accepted(&plan));
+    else CHECK(is_accepted(&plan) && plan.has_pivot == cases[i].pivot);
   }
 }
 
@@ -369,7 +371,7 @@ static void tools_are_checked(void) {
   SUPERVISOR(STEP_CONTENT);
   put_u32(&builder, 9), put_u32(&builder, 0);
   CHECK(close_and_refuse("descriptor of a content out of range"));
-  static const enum step outside[] = {STEP_BINFMT, STEP_SOURCE, STEP_CONTENT, STEP_TREE, STEP_INSPECT, STEP_TOOL};
+  static const enum step outside[] = {STEP_BINFMT, STEP_SOURCE, STEP_CONTENT, STEP_INSPECT, STEP_TOOL};
   for (size_t i = 0; i < sizeof outside / sizeof outside[0]; i++) {
     start_plan(&builder);
     add_record(&builder, STEP_NAMESPACES);
@@ -715,7 +717,7 @@ int main(int count, char **arguments) {
   TEST(length_and_records_agree, "plan: length and records must agree");
   TEST(namespaces_are_checked, "plan: namespaces are checked");
   TEST(isolation_is_checked, "plan: a sandbox rests on namespaces, a tool, or a root that is only entered");
-  TEST(isolation_inside_is_checked, "plan: inside of a tool a root of its own is entered");
+  TEST(roots_inside_are_checked, "plan: a root inside of a tool has its pivot");
   TEST(tools_are_checked, "plan: tools and what they find open are checked");
   TEST(id_maps_are_checked, "plan: id maps are checked");
   TEST(supervisor_values_are_checked, "plan: values for the supervisor are checked");

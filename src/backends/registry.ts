@@ -7,7 +7,6 @@ import { recognized as firejailFeatures } from './firejail/recognized.ts';
 import { recognized as linuxUserChrootFeatures } from './linux-user-chroot/recognized.ts';
 import { recognized as nativeFeatures } from './native/recognized.ts';
 import { noneFeatures } from './none-recognized.ts';
-import { recognized as ociFeatures } from './oci/recognized.ts';
 import { recognized as nspawnFeatures } from './systemd-nspawn/recognized.ts';
 
 export interface RegisteredBackend {
@@ -31,12 +30,6 @@ export const registry: readonly RegisteredBackend[] = [
     recognized: bubblewrapFeatures,
     byNameOnly: false,
     load: async () => (await import('./bubblewrap/index.ts')).bubblewrap as Backend,
-  },
-  {
-    name: 'oci',
-    recognized: ociFeatures,
-    byNameOnly: false,
-    load: async () => (await (await import('./oci/index.ts')).loadOci()) as Backend,
   },
   {
     name: 'linux-user-chroot',

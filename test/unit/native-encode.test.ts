@@ -118,6 +118,7 @@ function decodeStep(step: RecordType, r: Reader): Step {
     }
     case 'readonly':
     case 'mask':
+    case 'inspect':
     case 'cwd':
       return { step, path: r.string() };
     case 'mkdir':

@@ -88,7 +88,7 @@ export class Sources {
   }
 
   /** The number that the tool finds `entry`'s source as. */
-  add({ source, sourceKind }: BindEntry): number {
+  add({ source, sourceKind }: Pick<BindEntry, 'source' | 'sourceKind'>): number {
     const number = this.#next();
     const kind = sourceKind === 'directory' ? 'directory' : sourceKind === 'any' ? 'any' : 'file';
     this.steps.push({ step: 'source', number, sourceKind: kind, path: source });
