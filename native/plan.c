@@ -372,6 +372,7 @@ static const char *check_tool(struct plan *plan, struct reader *r) {
   // Inside it begins anew: with what the tool made, or with a root in that.
   plan->has_root = false;
   plan->root_kind = PLAN_ROOT_TMPFS;
+  plan->trees = 0;
   return check_vectors(r, &plan->tool_argument_count, &plan->tool_environment_count, true);
 }
 

@@ -98,6 +98,7 @@ struct plan {
   bool has_tool;
   uint32_t tool_argument_count, tool_environment_count;
   uint32_t sources, trees;
+  bool inspects;  // a directory that a tool makes the root
 };
 
 struct cursor {

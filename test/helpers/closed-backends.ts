@@ -9,7 +9,8 @@ export const rootAlone: readonly BackendName[] = ['systemd-nspawn', 'chroot'];
 export function whyClosed(backend: BackendName): string | undefined {
   if (backend === 'firejail') return whyWithoutAccount();
   if (process.getuid?.() === 0) return undefined;
-  if (backend === 'linux-user-chroot') return 'there is only a stand-in for linux-user-chroot, which root alone can use';
+  if (backend === 'linux-user-chroot')
+    return 'there is only a stand-in for linux-user-chroot, which root alone can use';
   if (!rootAlone.includes(backend)) return undefined;
   return `backend ${backend} is for root alone`;
 }

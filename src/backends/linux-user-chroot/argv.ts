@@ -51,8 +51,5 @@ function bind(source: string, destination: string, sourceKind: BindEntry['source
 
 function bindArgs(entry: BindEntry, name: Naming): string[] {
   const { destination, readonly } = entry;
-  return [
-    ...['--mount-bind', name(entry), destination],
-    ...(readonly ? ['--mount-readonly', destination] : []),
-  ];
+  return [...['--mount-bind', name(entry), destination], ...(readonly ? ['--mount-readonly', destination] : [])];
 }

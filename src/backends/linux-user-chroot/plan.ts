@@ -81,10 +81,15 @@ function notesOf({ network }: NormalizedSpec, { uid }: CallerFacts): string[] {
 
 export function missingProgram(): BackendError {
   const because = `there is no ${PROGRAM} on PATH`;
-  return new BackendError('backend linux-user-chroot cannot run here', [{ backend: PROGRAM, because }], remedyForMissing);
+  return new BackendError(
+    'backend linux-user-chroot cannot run here',
+    [{ backend: PROGRAM, because }],
+    remedyForMissing,
+  );
 }
 
-export const remedyForMissing = 'build it from its sources and install it set-user-ID root: no distribution has it any more';
+export const remedyForMissing =
+  'build it from its sources and install it set-user-ID root: no distribution has it any more';
 
 function withoutHostView(): FeatureError {
   return new FeatureError('linux-user-chroot', [

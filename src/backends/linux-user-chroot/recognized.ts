@@ -6,7 +6,8 @@ import { wornInPidNamespace } from '../launcher/worn.ts';
 
 export const mechanisms: Mechanisms = {
   ...wornInPidNamespace,
-  'root.path': 'mount of the directory moved over the root, chroot, by linux-user-chroot; no device and no other file system in it',
+  'root.path':
+    'mount of the directory moved over the root, chroot, by linux-user-chroot; no device and no other file system in it',
   'root.readonly': 'MS_RDONLY remount by linux-user-chroot',
   'mount.bind': 'bind mount by linux-user-chroot',
   'mount.proc': 'proc of the pid namespace by linux-user-chroot, masked by bind mounts',

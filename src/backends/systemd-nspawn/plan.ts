@@ -16,7 +16,8 @@ export function planNspawn(
   caller: CallerFacts,
 ): BackendPlan<LauncherPlan> {
   const file = caller.program('systemd-nspawn');
-  if (caller.uid !== 0) throw refuse('systemd-nspawn needs root', 'run it as root, or use a backend that makes a user namespace');
+  if (caller.uid !== 0)
+    throw refuse('systemd-nspawn needs root', 'run it as root, or use a backend that makes a user namespace');
   if (file === undefined) throw refuse('there is no systemd-nspawn on PATH', 'install systemd-container');
   if (caller.cgroups.version !== 'v1' && caller.cgroups.version !== 'hybrid')
     throw refuse(
@@ -67,7 +68,9 @@ function refuse(because: string, remedy: string): BackendError {
 function notesOf({ user, network }: NormalizedSpec): string[] {
   const notes: string[] = [];
   if (user.uid === 0) {
-    notes.push("the command is uid 0 of this host, without any capability: it owns root's files, where the sandbox shows them");
+    notes.push(
+      "the command is uid 0 of this host, without any capability: it owns root's files, where the sandbox shows them",
+    );
   }
   if (network === 'host') {
     notes.push("the host's network brings its abstract unix sockets along (unix(7)), whoever listens there");

@@ -16,7 +16,11 @@ const CGROUPS = '/sys/fs/cgroup';
  * `steps` with the host's files where they are inside, and what brings them there. The first is the host's own /proc: in a user namespace the kernel
  * mounts a new one only where another is to be seen with nothing mounted over it, as systemd-nspawn does with its own.
  */
-export function handIn(steps: readonly Step[]): { readonly trees: Step[]; readonly mounts: Step[]; readonly inside: Step[] } {
+export function handIn(steps: readonly Step[]): {
+  readonly trees: Step[];
+  readonly mounts: Step[];
+  readonly inside: Step[];
+} {
   const trees: Step[] = [];
   const mounts: Step[] = [];
   const take = (source: string, kind: 'any' | 'directory' | 'file'): string => {
