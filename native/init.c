@@ -165,6 +165,13 @@ static void pass_on(const struct message *message, pid_t command) {
   }
 }
 
+// The end of this process would end them too, but nobody would wait for them, and their processor time would count nowhere.
+static void end_the_rest(void) {
+  if (getpid() != 1 || kill(-1, SIGKILL) < 0) return;
+  int status;
+  while (waitpid(-1, &status, 0) >= 0 || errno == EINTR) continue;
+}
+
 static void reap(int socket_fd, pid_t command) {
   int status;
   for (;;) {
@@ -175,6 +182,7 @@ static void reap(int socket_fd, pid_t command) {
     if (reaped == 0) return;
     if (reaped != command) continue;
     if (!message_send(socket_fd, MESSAGE_EXITED, status)) fail(STEP_INIT, NO_INDEX, "send", NULL);
+    end_the_rest();
     _exit(0);
   }
 }
@@ -219,6 +227,9 @@ _Noreturn void init_main(const struct run *run, int socket_fd) {
   wait_for_go(socket_fd);
   if (setsid() < 0) fail(STEP_SESSION, NO_INDEX, "setsid", NULL);
   become_mapped(&run->plan);
+  // Its root is the group that this process is in when it is made, and it was put into the sandbox's own only after it was born.
+  bool later = run->plan.cgroups > 0 && (run->plan.namespaces & CLONE_NEWCGROUP) != 0;
+  if (later && unshare(CLONE_NEWCGROUP) < 0) fail(STEP_NAMESPACES, 0, "unshare(CLONE_NEWCGROUP)", NULL);
   if ((run->plan.namespaces & CLONE_NEWNS) != 0) mounts_begin();
   if (run->plan.has_tool) become_tool(run, socket_fd);
   struct cursor cursor = plan_start(&run->plan);

@@ -298,6 +298,33 @@ static const char *check_binfmt(struct plan *plan, struct reader *r) {
   return NULL;
 }
 
+// A file of the group itself.
+static bool is_file_name(const char *name) { return name[0] != '\0' && name[0] != '.' && strchr(name, '/') == NULL; }
+
+static const char *check_cgroup(struct plan *plan, struct reader *r) {
+  if (++plan->cgroups > PLAN_CGROUPS_MAX) return "too many control groups";
+  uint32_t holds = read_u32(r);
+  if ((holds & ~(uint32_t)PLAN_CGROUP_FLAGS) != 0) return "unknown flags of a control group";
+  if ((holds & PLAN_CGROUP_PROCESSOR_TIME) != 0) plan->counts_processor_time = true;
+  (void)read_u32(r);
+  if (!is_absolute(read_string(r)) && !r->failed) return "path is not absolute";
+  uint32_t count = read_u32(r);
+  if (count > PLAN_CGROUP_FILES_MAX) return "number of files of a control group out of range";
+  for (uint32_t i = 0; i < count && !r->failed; i++) {
+    if (read_u32(r) > 1) return "a file of a control group is neither optional nor not";
+    if (!is_file_name(read_string(r)) && !r->failed) return "not the name of a file of a control group";
+    (void)read_string(r);
+  }
+  return NULL;
+}
+
+static const char *check_limit_cpu(struct plan *plan, struct reader *r) {
+  if (plan->cpu_milliseconds != 0) return "more than one bound on processor time";
+  plan->cpu_milliseconds = read_u64(r);
+  if (plan->cpu_milliseconds == 0 || plan->cpu_milliseconds > (uint64_t)INT64_MAX / 1000000) return "processor time bound out of range";
+  return NULL;
+}
+
 static const char *check_nothing(struct plan *plan, struct reader *r) {
   (void)plan;
   (void)r;
@@ -425,6 +452,8 @@ static const char *check_record(struct plan *plan, struct record *record) {
     case STEP_TERMINATION: return check_termination(plan, r);
     case STEP_TERMINAL: return check_terminal(plan, r);
     case STEP_DESCRIPTOR: return check_descriptor(plan, r);
+    case STEP_CGROUP: return check_cgroup(plan, r);
+    case STEP_LIMIT_CPU: return check_limit_cpu(plan, r);
     case STEP_HOSTNAME: return check_hostname(plan, r);
     case STEP_LOOPBACK: return check_nothing(plan, r);
     case STEP_ROOT: return check_root(plan, r);
@@ -524,6 +553,7 @@ static const char *check_whole(const struct plan *plan, size_t offset, enum step
   if (offset != plan->length) return "length and records disagree";
   if (last != STEP_EXEC) return "no exec";
   if (!plan->has_user) return "no user";
+  if (plan->cpu_milliseconds != 0 && !plan->counts_processor_time) return "a bound on processor time that no control group counts";
   bool user_namespace = (plan->namespaces & NEW_USER) != 0;
   if (user_namespace != plan->maps_uid || user_namespace != plan->maps_gid) return "id mappings and user namespace disagree";
   return check_isolation(plan);

@@ -24,6 +24,8 @@
 #define PLAN_TOOL_SOCKET 3
 #define PLAN_TOOL_LAUNCHER 4
 #define PLAN_SOURCE_FIRST 10u
+#define PLAN_CGROUPS_MAX 4u
+#define PLAN_CGROUP_FILES_MAX 16u
 #define PLAN_FORMATS_MAX 16u
 #define PLAN_FORMAT_NAME_MAX 63u
 #define PLAN_MAGIC_MAX 128u         // with its mask, written out as \xNN, it fits into one registration
@@ -32,6 +34,9 @@
 enum { PLAN_MAP_UID = 0, PLAN_MAP_GID = 1 };
 enum { PLAN_ROOT_TMPFS = 0, PLAN_ROOT_BIND = 1, PLAN_ROOT_OVERLAY = 2, PLAN_ROOT_HOST = 3, PLAN_ROOT_CHROOT = 4 };
 enum { PLAN_MOUNT_BIND = 0, PLAN_MOUNT_TMPFS, PLAN_MOUNT_PROC, PLAN_MOUNT_DEVPTS, PLAN_MOUNT_MQUEUE, PLAN_MOUNT_SYSFS, PLAN_MOUNT_TREE, PLAN_MOUNT_OVERLAY, PLAN_MOUNT_KINDS };
+// What a control group bounds or counts; UNIFIED: it is one of version 2; VACATE: its parent's
+// processes move below it first.
+enum { PLAN_CGROUP_MEMORY = 1, PLAN_CGROUP_PIDS = 2, PLAN_CGROUP_PROCESSOR_TIME = 4, PLAN_CGROUP_UNIFIED = 8, PLAN_CGROUP_VACATE = 16, PLAN_CGROUP_FLAGS = 31 };
 enum { PLAN_BINFMT_AROUND = 1, PLAN_BINFMT_IF_POSSIBLE = 2, PLAN_BINFMT_FLAGS = 3 };
 // Between the fields of a registration with binfmt_misc: nothing that stands in a path.
 #define BINFMT_SEPARATOR '\x01'
@@ -79,6 +84,9 @@ struct plan {
   bool has_namespaces;
   uint64_t wall_milliseconds;  // 0: no bound
   uint64_t output_bytes;       // UINT64_MAX: no bound
+  uint64_t cpu_milliseconds;   // 0: no bound
+  uint32_t cgroups;
+  bool counts_processor_time;  // one of them does
   int kill_signal;
   uint32_t grace_milliseconds;
   bool has_terminal;

@@ -73,6 +73,10 @@ static const struct trial everyone[] = {
     {"terminal", 0, probe_terminal},
     {"tiocsti", 0, probe_tiocsti},
     {"io_uring", 0, probe_io_uring},
+    {"cgroup.memory", 0, probe_cgroup_memory},
+    {"cgroup.pids", 0, probe_cgroup_pids},
+    {"cgroup.cpu", 0, probe_cgroup_cpu},
+    {"cgroup.cpuacct", 0, probe_cgroup_cpuacct},
 };
 
 // What only a caller with privilege of its own can do.
@@ -283,12 +287,17 @@ static bool parse_option(const char *name, const char *value) {
   if (value[0] != '/') return false;
   if (strcmp(name, "--newuidmap") == 0) return (probe_options.newuidmap = value) != NULL;
   if (strcmp(name, "--newgidmap") == 0) return (probe_options.newgidmap = value) != NULL;
+  if (strcmp(name, "--cgroup-memory") == 0) return (probe_options.cgroup_memory = value) != NULL;
+  if (strcmp(name, "--cgroup-pids") == 0) return (probe_options.cgroup_pids = value) != NULL;
+  if (strcmp(name, "--cgroup-cpu") == 0) return (probe_options.cgroup_cpu = value) != NULL;
+  if (strcmp(name, "--cgroup-cpuacct") == 0) return (probe_options.cgroup_cpuacct = value) != NULL;
   return false;
 }
 
 static int refuse_arguments(void) {
   static const char usage[] = "launcher probe: usage: launcher probe [--newuidmap PATH] [--newgidmap PATH] [--subuid START:COUNT] "
-                              "[--subgid START:COUNT]\n";
+                              "[--subgid START:COUNT] [--cgroup-memory DIRECTORY] [--cgroup-pids DIRECTORY] "
+                              "[--cgroup-cpu DIRECTORY] [--cgroup-cpuacct DIRECTORY]\n";
   ssize_t written = write(STDERR_FILENO, usage, sizeof usage - 1);
   (void)written;
   return EXIT_PROBE_FAILED;

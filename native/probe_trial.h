@@ -37,6 +37,7 @@ struct probe_range {
   char count[12];
 };
 struct probe_options {
+  const char *cgroup_memory, *cgroup_pids, *cgroup_cpu, *cgroup_cpuacct;  // directories of control groups; NULL: none can be divided
   const char *newuidmap;
   const char *newgidmap;
   struct probe_range subuid;
@@ -98,6 +99,12 @@ bool probe_mount_api(struct probe_result *result);
 bool probe_mount_setattr(struct probe_result *result);
 bool probe_bind_readonly(struct probe_result *result);
 bool probe_pivot_root(struct probe_result *result);
+
+// Control groups: probe_cgroup.c
+bool probe_cgroup_memory(struct probe_result *result);
+bool probe_cgroup_pids(struct probe_result *result);
+bool probe_cgroup_cpu(struct probe_result *result);
+bool probe_cgroup_cpuacct(struct probe_result *result);
 
 // Formats of programs: probe_binfmt.c
 bool probe_binfmt(struct probe_result *result);

@@ -141,15 +141,39 @@ void status_failed(const struct failure *failure) {
   finish();
 }
 
-static const char *const cause_names[] = {"command", "limit", "limit", "terminated", "signalled"};
+const char *limit_name(enum end_cause cause) {
+  switch (cause) {
+    case CAUSE_WALL: return "wallMs";
+    case CAUSE_OUTPUT: return "outputBytes";
+    case CAUSE_CPU: return "cpuMs";
+    case CAUSE_MEMORY: return "memoryBytes";
+    case CAUSE_PIDS: return "pids";
+    case CAUSE_COMMAND:
+    case CAUSE_TERMINATED:
+    case CAUSE_SIGNALLED: break;
+  }
+  return NULL;
+}
+
+static const char *cause_name(enum end_cause cause) {
+  if (limit_name(cause) != NULL) return "limit";
+  return cause == CAUSE_TERMINATED ? "terminated" : cause == CAUSE_SIGNALLED ? "signalled" : "command";
+}
+
+static void count_member(const char *name, int64_t count) {
+  if (count < 0) return;
+  add(",\"");
+  add(name);
+  add("\":");
+  add_number(count);
+}
 
 void status_ended(const struct ending *ending) {
   if (status_descriptor < 0) return;
   char buffer[32];
   begin("ended");
-  member("cause", cause_names[ending->cause]);
-  if (ending->cause == CAUSE_WALL) member("limit", "wallMs");
-  if (ending->cause == CAUSE_OUTPUT) member("limit", "outputBytes");
+  member("cause", cause_name(ending->cause));
+  if (limit_name(ending->cause) != NULL) member("limit", limit_name(ending->cause));
   if (ending->cause == CAUSE_SIGNALLED) member("by", signal_name(ending->by, buffer, sizeof buffer));
   if (ending->exited && WIFEXITED(ending->wait_status)) {
     add(",\"code\":");
@@ -168,5 +192,7 @@ void status_ended(const struct ending *ending) {
   add_milliseconds(ending->user_us);
   add(",\"cpuSystemMs\":");
   add_milliseconds(ending->system_us);
+  count_member("memoryBytes", ending->memory_peak);
+  count_member("pids", ending->pids_peak);
   finish();
 }

@@ -8,7 +8,9 @@
 
 #include "report.h"
 
-enum end_cause { CAUSE_COMMAND = 0, CAUSE_WALL, CAUSE_OUTPUT, CAUSE_TERMINATED, CAUSE_SIGNALLED };
+enum end_cause { CAUSE_COMMAND = 0, CAUSE_WALL, CAUSE_OUTPUT, CAUSE_CPU, CAUSE_MEMORY, CAUSE_PIDS, CAUSE_TERMINATED, CAUSE_SIGNALLED };
+// The limit's name in a spec; NULL where the cause is none.
+const char *limit_name(enum end_cause cause);
 
 struct ending {
   enum end_cause cause;
@@ -17,6 +19,7 @@ struct ending {
   int wait_status;
   bool output_truncated, error_truncated;
   int64_t wall_us, user_us, system_us;
+  int64_t memory_peak, pids_peak;  // -1: not known
 };
 
 // -1: no status lines.

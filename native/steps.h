@@ -12,6 +12,8 @@
   X(TERMINATION, 5, "termination")           \
   X(TERMINAL, 6, "terminal")                 \
   X(DESCRIPTOR, 7, "descriptor")             \
+  X(CGROUP, 8, "cgroup")                     \
+  X(LIMIT_CPU, 9, "limit-cpu")               \
   X(HOSTNAME, 20, "hostname")                \
   X(LOOPBACK, 21, "loopback")                \
   X(ROOT, 22, "root")                        \

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "binfmt.h"
+#include "cgroup.h"
 #include "complaints.h"
 #include "relay.h"
 #include "run.h"
@@ -32,6 +33,13 @@
 #define CONTROL_BYTES 12
 #define END_OF_TRANSMISSION 4  // ^D, the terminal's end of file
 #define CONTROLS_PER_ROUND 64
+#define MILLISECOND_NS INT64_C(1000000)
+#define PROCESSOR_TIME_CHECK_MIN_NS MILLISECOND_NS
+#define PROCESSOR_TIME_CHECK_MAX_NS (100 * MILLISECOND_NS)
+#define KILL_PATIENCE_NS (100 * MILLISECOND_NS)
+#define BOUNDS_CHECK_NS (5 * MILLISECOND_NS)
+#define BOUNDS_ASK_NS (50 * MILLISECOND_NS)
+#define BOUNDS_PATIENCE_NS (1000 * MILLISECOND_NS)
 #define SBX_SCHED_DEADLINE 6
 #define SBX_SCHED_RESET_ON_FORK 0x40000000L
 
@@ -50,6 +58,8 @@ static struct {
   struct failure failure;
   struct ending ending;
   int64_t started_ns, ended_ns, wall_deadline_ns, kill_deadline_ns;  // 0: none
+  bool killing;  // the next deadline of that kind is the last one
+  int64_t processor_time_check_ns, bounds_check_ns, bounds_until_ns;  // 0: none
   uint64_t output_budget;
   int master;  // of the sandbox's terminal, or -1
   uint8_t control[CONTROL_BYTES];
@@ -69,6 +79,7 @@ static int64_t now_ns(void) {
 // Before there is an init: the failure is the whole story.
 static int refuse(enum step step, uint32_t index, const char *syscall, const char *path) {
   failure_fill(&self.failure, step, index, errno, syscall, path);
+  cgroups_remove();
   status_failed(&self.failure);
   return EXIT_SANDBOX_FAILED;
 }
@@ -149,6 +160,7 @@ static _Noreturn void become_init(struct run *run, int socket_fd, int supervisor
   close_if_open(&run->status_fd);
   close_if_open(&run->output_fd);
   close_if_open(&run->error_fd);
+  cgroups_forget();
   if (run->plan.has_tool) {
     close_if_open(&self.socket_fd);
     close_if_open(&complaints.from);
@@ -187,6 +199,18 @@ static void kill_init(void) {
   if (self.run->plan.has_tool && self.socket_fd >= 0) (void)shutdown(self.socket_fd, SHUT_WR);
 }
 
+// Everything in the sandbox, by init where it can: what init has waited for is counted. It gets a moment, and then its own end.
+static void kill_all(void) {
+  bool by_init = self.started && !self.sweeps && !self.init_gone;
+  if (!by_init || !message_send(self.socket_fd, MESSAGE_SIGNAL_ALL, SIGKILL)) {
+    kill_init();
+    return;
+  }
+  self.killing = true;
+  int64_t deadline = now_ns() + KILL_PATIENCE_NS;
+  if (self.kill_deadline_ns == 0 || deadline < self.kill_deadline_ns) self.kill_deadline_ns = deadline;
+}
+
 // What is left undone here cannot be made good, so the sandbox ends with the name of it. The first failure is the one that counts.
 static void give_up(enum step step, int error, const char *syscall) {
   if (!self.failed) failure_fill(&self.failure, step, NO_INDEX, error, syscall, NULL);
@@ -208,7 +232,7 @@ static void set_cause(enum end_cause cause, int by) {
 // A request that comes before the command waits in init's socket: init looks there last thing before it starts one.
 static void end_with(int signal, uint32_t grace_milliseconds) {
   if (signal == SIGKILL) {
-    kill_init();
+    kill_all();
     return;
   }
   to_init(MESSAGE_SIGNAL_ALL, signal);
@@ -248,7 +272,7 @@ static void obey(void) {
       break;
     case CONTROL_KILL:
       set_cause(CAUSE_TERMINATED, 0);
-      kill_init();
+      kill_all();
       break;
     case CONTROL_RESIZE: resize(a, b); break;
     case CONTROL_SIGNAL: to_init(MESSAGE_SIGNAL_COMMAND, (int)a); break;
@@ -287,6 +311,8 @@ static void on_started(void) {
   self.started_ns = now_ns();
   uint64_t wall = self.run->plan.wall_milliseconds;
   if (wall > 0) self.wall_deadline_ns = self.started_ns + (int64_t)wall * 1000000;
+  if (cgroups_need_asking()) self.bounds_check_ns = self.started_ns + BOUNDS_ASK_NS;
+  if (self.run->plan.cpu_milliseconds > 0) self.processor_time_check_ns = self.started_ns;
   if (!self.failed) status_started(self.init);
 }
 
@@ -397,7 +423,7 @@ static void kill_children(void) {
     long pid = strtol(at, &end, 10);
     // A number that the buffer cut off is not followed by a blank: the next round has it.
     if (end == at || *end != ' ') break;
-    if (pid > 1) (void)kill((pid_t)pid, SIGKILL);
+    if (pid > 1 && pid != cgroups_keeper()) (void)kill((pid_t)pid, SIGKILL);
     at = end + 1;
   }
 }
@@ -485,8 +511,49 @@ static bool block_signals(void) {
   return sigprocmask(SIG_SETMASK, &set, NULL) == 0;
 }
 
+// As many processors as there are may work for the sandbox, so that its bound cannot be met before the next look.
+static void check_processor_time(int64_t now) {
+  int64_t user_us, system_us;
+  if (!cgroups_processor_time(&user_us, &system_us)) {
+    self.processor_time_check_ns = 0;
+    give_up(STEP_LIMIT_CPU, errno, "read");
+    return;
+  }
+  int64_t left_ns = (int64_t)self.run->plan.cpu_milliseconds * MILLISECOND_NS - (user_us + system_us) * 1000;
+  if (left_ns <= 0) {
+    self.processor_time_check_ns = 0;
+    set_cause(CAUSE_CPU, 0);
+    end_with(SIGXCPU, self.run->plan.grace_milliseconds);
+    return;
+  }
+  long processors = sysconf(_SC_NPROCESSORS_ONLN);
+  int64_t wait_ns = left_ns / (processors < 1 ? 1 : processors);
+  if (wait_ns < PROCESSOR_TIME_CHECK_MIN_NS) wait_ns = PROCESSOR_TIME_CHECK_MIN_NS;
+  if (wait_ns > PROCESSOR_TIME_CHECK_MAX_NS) wait_ns = PROCESSOR_TIME_CHECK_MAX_NS;
+  self.processor_time_check_ns = now + wait_ns;
+}
+
+// A sandbox that met a bound of its control groups ends whole: what is left of it after the kernel's choice of a victim, or of a refused fork(2), is
+// nothing that anybody counts on. v1 tells of a want of memory a moment before it kills.
+static void check_bounds(int64_t now) {
+  enum end_cause met = cgroups_met();
+  int64_t later = cgroups_need_asking() ? now + BOUNDS_ASK_NS : 0;
+  self.bounds_check_ns = now < self.bounds_until_ns ? now + BOUNDS_CHECK_NS : later;
+  if (met == CAUSE_COMMAND) return;
+  self.bounds_check_ns = 0;
+  set_cause(met, 0);
+  kill_all();
+}
+
+static void expect_bounds(void) {
+  self.bounds_check_ns = now_ns();
+  self.bounds_until_ns = self.bounds_check_ns + BOUNDS_PATIENCE_NS;
+}
+
 static void check_deadlines(void) {
   int64_t now = now_ns();
+  if (self.processor_time_check_ns != 0 && now >= self.processor_time_check_ns) check_processor_time(now);
+  if (self.bounds_check_ns != 0 && now >= self.bounds_check_ns) check_bounds(now);
   if (self.wall_deadline_ns != 0 && now >= self.wall_deadline_ns) {
     self.wall_deadline_ns = 0;
     set_cause(CAUSE_WALL, 0);
@@ -494,7 +561,8 @@ static void check_deadlines(void) {
   }
   if (self.kill_deadline_ns != 0 && now >= self.kill_deadline_ns) {
     self.kill_deadline_ns = 0;
-    kill_init();
+    if (self.killing) kill_init();
+    else kill_all();
   }
 }
 
@@ -506,8 +574,12 @@ static const struct timespec *next_deadline(struct timespec *wait) {
     *wait = (struct timespec){.tv_sec = 0, .tv_nsec = 0};
     return wait;
   }
-  int64_t deadline = self.init_gone ? 0 : self.wall_deadline_ns;
-  if (!self.init_gone && self.kill_deadline_ns != 0 && (deadline == 0 || self.kill_deadline_ns < deadline)) deadline = self.kill_deadline_ns;
+  if (self.init_gone) return NULL;
+  const int64_t deadlines[] = {self.wall_deadline_ns, self.kill_deadline_ns, self.processor_time_check_ns, self.bounds_check_ns};
+  int64_t deadline = 0;
+  for (size_t i = 0; i < sizeof deadlines / sizeof deadlines[0]; i++) {
+    if (deadlines[i] != 0 && (deadline == 0 || deadlines[i] < deadline)) deadline = deadlines[i];
+  }
   if (deadline == 0) return NULL;
   int64_t left = deadline - now_ns();
   if (left < 0) left = 0;
@@ -525,7 +597,7 @@ static bool step_relay(struct relay *relay) {
 static void step_output(struct relay *relay) {
   if (step_relay(relay)) return;
   set_cause(CAUSE_OUTPUT, 0);
-  kill_init();
+  kill_all();
   close_if_open(&relay->from);
 }
 
@@ -545,7 +617,7 @@ static void step_input(void) {
 }
 
 static void watch_round(void) {
-  struct pollfd entries[10];
+  struct pollfd entries[10 + CGROUP_POLL_MAX];
   size_t count = 0;
   if (self.room_fd >= 0) entries[count++] = (struct pollfd){.fd = self.room_fd, .events = POLLIN};
   if (complaints.from >= 0) entries[count++] = (struct pollfd){.fd = complaints.from, .events = POLLIN};
@@ -556,6 +628,8 @@ static void watch_round(void) {
   count += relay_poll(&error_output, entries + count);
   if (!self.init_gone) count += relay_poll(&input, entries + count);
   if (!self.init_gone && owes_end_of_input()) entries[count++] = (struct pollfd){.fd = self.master, .events = POLLOUT};
+  size_t groups_at = count;
+  if (!self.init_gone) count += cgroups_poll(entries + count);
   struct timespec wait;
   // Whatever poll says, every source is asked without blocking; EINTR costs one round.
   (void)ppoll(entries, (nfds_t)count, next_deadline(&wait), NULL);
@@ -566,6 +640,7 @@ static void watch_round(void) {
   if (output.from >= 0 || !relay_flushed(&output)) step_output(&output);
   if (error_output.from >= 0 || !relay_flushed(&error_output)) step_output(&error_output);
   if (!self.init_gone && self.master >= 0) step_input();
+  if (cgroups_told(entries + groups_at, count - groups_at)) expect_bounds();
   if (!self.init_gone) check_deadlines();
 }
 
@@ -582,13 +657,29 @@ static int exit_status_of_failure(void) {
 
 static int exit_status_of_ending(void) {
   const struct ending *ending = &self.ending;
-  if (ending->cause == CAUSE_WALL || ending->cause == CAUSE_OUTPUT) return EXIT_LIMIT;
+  if (limit_name(ending->cause) != NULL) return EXIT_LIMIT;
   if (ending->exited && WIFEXITED(ending->wait_status)) return WEXITSTATUS(ending->wait_status);
   if (ending->exited) return 128 + WTERMSIG(ending->wait_status);
   return 128 + (ending->cause == CAUSE_SIGNALLED ? ending->by : SIGKILL);
 }
 
+// The kernel's counts decide, also where the command ended before anybody looked.
+static void judge_bounds(void) {
+  struct ending *ending = &self.ending;
+  ending->memory_peak = cgroups_memory_peak();
+  ending->pids_peak = cgroups_pids_peak();
+  int64_t user_us, system_us;
+  bool counted = cgroups_processor_time(&user_us, &system_us);
+  if (counted) ending->user_us = user_us, ending->system_us = system_us;
+  if (!self.started || ending->cause != CAUSE_COMMAND) return;
+  ending->cause = cgroups_met();
+  uint64_t bound = self.run->plan.cpu_milliseconds;
+  if (ending->cause == CAUSE_COMMAND && counted && bound > 0 && user_us + system_us >= (int64_t)bound * 1000) ending->cause = CAUSE_CPU;
+}
+
 static int report_end(void) {
+  judge_bounds();
+  cgroups_remove();
   terminal_restore();
   bool explained = self.ending.exited || self.ending.cause != CAUSE_COMMAND;
   if (!self.failed && !explained && self.run->plan.has_tool) {
@@ -630,13 +721,14 @@ static int abandon(enum step step, const char *syscall) {
   failure_fill(&self.failure, step, NO_INDEX, errno, syscall, NULL);
   kill_init();
   while (waitpid(self.init, NULL, 0) < 0 && errno == EINTR) continue;
+  cgroups_remove();
   status_failed(&self.failure);
   return EXIT_SANDBOX_FAILED;
 }
 
 // Init waits for its id maps; until it gets the word it is only a process that waits.
 static void release_init(void) {
-  if (!write_id_maps()) {
+  if (!cgroups_join(self.init, &self.failure) || !write_id_maps()) {
     self.failed = true;
     kill_init();
     return;
@@ -680,7 +772,12 @@ int supervise(struct run *run) {
   if (failed != NULL) return refuse(STEP_TOOL, NO_INDEX, failed, NULL);
   int ends[2];
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0) return refuse(STEP_CLONE, NO_INDEX, "socketpair", NULL);
-  self.init = sys_clone(run->plan.namespaces);
+  if (!cgroups_make(&run->plan, &self.failure)) {
+    cgroups_remove();
+    status_failed(&self.failure);
+    return EXIT_SANDBOX_FAILED;
+  }
+  self.init = sys_clone(run->plan.cgroups == 0 ? run->plan.namespaces : run->plan.namespaces & ~(uint32_t)CLONE_NEWCGROUP);
   if (self.init < 0) return refuse(STEP_NAMESPACES, 0, "clone", NULL);
   if (self.init == 0) become_init(run, ends[1], ends[0]);
   if (run->plan.has_tool) self.room_fd = ends[0];

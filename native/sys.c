@@ -13,6 +13,8 @@
 // stack differs between architectures, but all of them are 0 here.
 pid_t sys_clone(unsigned long flags) { return (pid_t)syscall(SYS_clone, flags | SIGCHLD, 0UL, 0UL, 0UL, 0UL); }
 
+pid_t sys_clone_silent(void) { return (pid_t)syscall(SYS_clone, 0UL, 0UL, 0UL, 0UL, 0UL); }
+
 int sys_openat2(int directory, const char *path, uint64_t flags, uint64_t mode, uint64_t resolve) {
   struct sbx_open_how how = {.flags = flags, .mode = mode, .resolve = resolve};
   return (int)syscall(SYS_openat2, directory, path, &how, sizeof how);

@@ -9,6 +9,8 @@
 #include "uapi.h"
 
 pid_t sys_clone(unsigned long flags);
+// A child whose end sends no signal, and that only __WCLONE waits for (wait(2)).
+pid_t sys_clone_silent(void);
 int sys_openat2(int directory, const char *path, uint64_t flags, uint64_t mode, uint64_t resolve);
 int sys_open_tree(int directory, const char *path, unsigned flags);
 int sys_move_mount(int from_directory, const char *from, int to_directory, const char *to, unsigned flags);

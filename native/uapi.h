@@ -27,6 +27,12 @@
 #ifndef SYS_openat2
 #define SYS_openat2 437  // 5.6
 #endif
+#ifndef SYS_pidfd_send_signal
+#define SYS_pidfd_send_signal 424  // 5.1
+#endif
+#ifndef SYS_pidfd_open
+#define SYS_pidfd_open 434  // 5.3
+#endif
 #ifndef SYS_mount_setattr
 #define SYS_mount_setattr 442  // 5.12
 #endif
@@ -134,6 +140,8 @@ struct sbx_cap_data {
 
 #define SBX_PROC_MAGIC 0x9fa0      // statfs(2)
 #define SBX_TMPFS_MAGIC 0x01021994
+#define SBX_CGROUP_SUPER_MAGIC 0x27e0eb
+#define SBX_CGROUP2_SUPER_MAGIC 0x63677270
 #define SBX_MFD_CLOEXEC 1U        // memfd_create(2), 3.17
 #define SBX_MFD_ALLOW_SEALING 2U
 #define SBX_KEYCTL_JOIN_SESSION_KEYRING 1  // keyctl(2)

@@ -83,6 +83,16 @@ static inline void add_record(struct builder *b, enum step step) {
     case STEP_TERMINATION: put_u32(b, 15), put_u32(b, 2000); break;
     case STEP_TERMINAL: put_u32(b, 80), put_u32(b, 24); break;
     case STEP_DESCRIPTOR: put_u32(b, 4), put_u32(b, 3); break;
+    case STEP_CGROUP:
+      put_u32(b, PLAN_CGROUP_FLAGS);
+      put_u32(b, 1);
+      put_string(b, "/sys/fs/cgroup");
+      put_u32(b, 1);
+      put_u32(b, 0);
+      put_string(b, "pids.max");
+      put_string(b, "16");
+      break;
+    case STEP_LIMIT_CPU: put_u64(b, 1000); break;
     case STEP_HOSTNAME: put_string(b, "sandbox"); break;
     case STEP_ROOT:
       put_u32(b, PLAN_ROOT_OVERLAY);
@@ -132,7 +142,7 @@ static inline void add_record(struct builder *b, enum step step) {
 }
 
 static const enum step builder_steps[] = {
-    STEP_NAMESPACES, STEP_MAP_IDS, STEP_MAP_IDS, STEP_LIMIT_WALL, STEP_LIMIT_OUTPUT, STEP_TERMINATION, STEP_TERMINAL, STEP_DESCRIPTOR,
+    STEP_NAMESPACES, STEP_MAP_IDS, STEP_MAP_IDS, STEP_LIMIT_WALL, STEP_LIMIT_OUTPUT, STEP_TERMINATION, STEP_TERMINAL, STEP_DESCRIPTOR, STEP_CGROUP, STEP_LIMIT_CPU,
     STEP_HOSTNAME,   STEP_LOOPBACK, STEP_ROOT, STEP_MOUNT,      STEP_READONLY,     STEP_MASK,        STEP_MKDIR,    STEP_SYMLINK,
     STEP_FILE,       STEP_SYSCTL,  STEP_BINFMT, STEP_PIVOT, STEP_RLIMIT,     STEP_UMASK,        STEP_USER,        STEP_CAPABILITIES, STEP_CWD,
     STEP_SECCOMP,    STEP_EXEC};

@@ -35,6 +35,13 @@ static void use_record(struct record *record) {
       if (count > PLAN_MAPPINGS_MAX) abort();
       use_numbers(r, count * 3);
       break;
+    case STEP_CGROUP:
+      use_numbers(r, 2);
+      use_string(r);
+      count = read_u32(r);
+      if (count > PLAN_CGROUP_FILES_MAX) abort();
+      for (uint32_t i = 0; i < count; i++) use_numbers(r, 1), use_string(r), use_string(r);
+      break;
     case STEP_ROOT:
       use_numbers(r, 2);
       use_string(r);

@@ -21,6 +21,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -273,6 +274,48 @@ static int do_spin(int argc, char **argv) {
 static int do_spin_on(int argc, char **argv) {
   signal(SIGXCPU, SIG_IGN);
   return do_spin(argc, argv);
+}
+
+static void touch(long long bytes) {
+  volatile char *memory = mmap(NULL, (size_t)bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) fail_with(errno);
+  for (long long at = 0; at < bytes; at += 4096) memory[at] = 1;
+}
+
+// COUNT children that use BYTES of memory each, at the same time, for a moment; 0: this process itself. Then it says "survived".
+static int do_touch(int argc, char **argv) {
+  long long bytes = number(argument(argc, argv, 2));
+  long long count = number(argument(argc, argv, 3));
+  for (long long i = 0; i < count; i++) {
+    pid_t child = fork();
+    if (child < 0) fail_with(errno);
+    if (child > 0) continue;
+    touch(bytes);
+    sleep_ms(300);
+    _exit(0);
+  }
+  if (count == 0) touch(bytes);
+  while (wait(NULL) > 0) continue;
+  write_all(1, "survived\n", 9);
+  return 0;
+}
+
+// COUNT children that use up MILLISECONDS of processor time each, are waited for, and so count as this process's own; once more for what nobody waits for.
+static int do_labour(int argc, char **argv) {
+  long long milliseconds = number(argument(argc, argv, 2));
+  long long count = number(argument(argc, argv, 3));
+  signal(SIGCHLD, argc > 4 ? SIG_IGN : SIG_DFL);
+  for (long long i = 0; i < count; i++) {
+    pid_t child = fork();
+    if (child < 0) fail_with(errno);
+    if (child > 0) continue;
+    struct timespec used = {0, 0};
+    while (used.tv_sec * 1000 + used.tv_nsec / 1000000 < milliseconds) clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
+    _exit(0);
+  }
+  while (wait(NULL) > 0) continue;
+  write_all(1, "survived\n", 9);
+  return 0;
 }
 
 static int do_sleep(int argc, char **argv) {
@@ -738,6 +781,8 @@ static const struct verb {
     {"spin", do_spin},
     {"spin-on", do_spin_on},
     {"sleep", do_sleep},
+    {"touch", do_touch},
+    {"labour", do_labour},
     {"stubborn", do_stubborn},
     {"orderly", do_orderly},
     {"daemon", do_daemon},

@@ -445,11 +445,54 @@ static void supervisor_values_are_checked(void) {
     SUPERVISOR(STEP_DESCRIPTOR), put_u32(&builder, descriptors[i][0]), put_u32(&builder, descriptors[i][1]);
     CHECK(close_and_refuse("descriptor out of range"));
   }
+  SUPERVISOR(STEP_LIMIT_CPU), put_u64(&builder, 0);
+  CHECK(close_and_refuse("processor time bound out of range"));
   start_plan(&builder);
   add_record(&builder, STEP_NAMESPACES);
   for (unsigned i = 0; i <= PLAN_DESCRIPTORS_MAX; i++) add_record(&builder, STEP_DESCRIPTOR);
   end_plan(&builder);
   CHECK(is_refused("too many descriptors"));
+}
+
+static void put_cgroup(uint32_t flags, const char *parent, uint32_t count) {
+  SUPERVISOR(STEP_CGROUP);
+  put_u32(&builder, flags);
+  put_u32(&builder, 1);
+  put_string(&builder, parent);
+  put_u32(&builder, count);
+}
+
+static void put_cgroup_file(uint32_t optional, const char *name) {
+  put_u32(&builder, optional);
+  put_string(&builder, name);
+  put_string(&builder, "1");
+}
+
+static void control_groups_are_checked(void) {
+  put_cgroup(PLAN_CGROUP_FLAGS + 1, "/sys", 0);
+  CHECK(close_and_refuse("unknown flags of a control group"));
+  put_cgroup(0, "sys", 0);
+  CHECK(close_and_refuse("path is not absolute"));
+  put_cgroup(0, "/sys", PLAN_CGROUP_FILES_MAX + 1);
+  CHECK(close_and_refuse("number of files of a control group out of range"));
+  put_cgroup(0, "/sys", 1), put_cgroup_file(2, "pids.max");
+  CHECK(close_and_refuse("a file of a control group is neither optional nor not"));
+  static const char *const names[] = {"", ".", "..", "../pids.max", "a/b", "/pids.max"};
+  for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+    put_cgroup(0, "/sys", 1), put_cgroup_file(0, names[i]);
+    CHECK(close_and_refuse("not the name of a file of a control group"));
+  }
+  start_plan(&builder);
+  add_record(&builder, STEP_NAMESPACES);
+  for (unsigned i = 0; i <= PLAN_CGROUPS_MAX; i++) add_record(&builder, STEP_CGROUP);
+  end_plan(&builder);
+  CHECK(is_refused("too many control groups"));
+  start_plan(&builder);
+  add_record(&builder, STEP_NAMESPACES);
+  add_record(&builder, STEP_LIMIT_CPU);
+  add_record(&builder, STEP_LIMIT_CPU);
+  end_plan(&builder);
+  CHECK(is_refused("more than one bound on processor time"));
 }
 
 static void put_root(uint32_t kind, uint32_t flags, const char *source, uint32_t count) {
@@ -721,6 +764,7 @@ int main(int count, char **arguments) {
   TEST(tools_are_checked, "plan: tools and what they find open are checked");
   TEST(id_maps_are_checked, "plan: id maps are checked");
   TEST(supervisor_values_are_checked, "plan: values for the supervisor are checked");
+  TEST(control_groups_are_checked, "plan: control groups are checked");
   TEST(init_values_are_checked, "plan: values for init are checked");
   TEST(formats_are_checked, "plan: formats of programs are checked");
   TEST(command_values_are_checked, "plan: values for the command are checked");

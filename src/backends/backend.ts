@@ -71,6 +71,33 @@ export interface CgroupLayout {
   readonly version: 'v1' | 'v2' | 'hybrid' | 'none';
   /** Of the v2 tree. */
   readonly mountPoint: string | undefined;
+  /** Where a control group of a sandbox's own can be made: a directory for each controller. */
+  readonly parents: CgroupParents;
+}
+
+export type CgroupParents = Readonly<Partial<Record<CgroupController, CgroupParent>>>;
+
+/** `cpuacct`: of v1, or the `cpu.stat` that every group of v2 has. */
+export type CgroupController = 'memory' | 'pids' | 'cpu' | 'cpuacct';
+
+export interface CgroupParent {
+  readonly directory: string;
+  /** Version 2. */
+  readonly unified: boolean;
+  /** Version 2, and its processes must be moved to a group below it before it can hand its controllers on. */
+  readonly occupied: boolean;
+}
+
+/** What a run took, as far as it could be measured; never 0 for unknown. */
+export interface Usage {
+  readonly wallMs: number;
+  /** Processor time of the whole sandbox, in milliseconds, set-up included; absent where it cannot be known. */
+  readonly cpuUserMs?: number;
+  readonly cpuSystemMs?: number;
+  /** Most memory that the sandbox had at one time, in bytes; where `limits.memoryBytes` was set, and on Linux 5.19 or later, or cgroup v1. */
+  readonly memoryBytes?: number;
+  /** Most processes and threads that the command had at one time; where `limits.pids` was set, and the kernel counts it (pids.peak). */
+  readonly pids?: number;
 }
 
 export interface TopLevelEntry {
@@ -109,8 +136,7 @@ export interface LaunchEnd {
     | { readonly kind: 'signalled'; readonly signal: NodeJS.Signals };
   readonly stdoutTruncated: boolean;
   readonly stderrTruncated: boolean;
-  /** Only what could be measured; never 0 for unknown. */
-  readonly usage: { readonly wallMs: number; readonly cpuUserMs?: number; readonly cpuSystemMs?: number };
+  readonly usage: Usage;
 }
 
 /** A sandbox that is being set up or runs. Streams exist at once; nothing is thrown later than through `ended`. */

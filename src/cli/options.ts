@@ -261,21 +261,22 @@ export const options: readonly Option[] = [
   },
 
   time('wall', 'wallMs', 'wall-clock time; then everything in the sandbox is ended'),
-  time('cpu', 'cpuMs', 'processor time of each process, in whole seconds; then SIGXCPU, then SIGKILL'),
+  time('cpu', 'cpuMs', 'processor time of the whole sandbox; then SIGXCPU, then SIGKILL'),
+  time('process-cpu', 'processCpuMs', 'processor time of each process, in whole seconds; then SIGXCPU, then SIGKILL'),
   size('output', 'outputBytes', 'bytes to stdout and stderr together; then everything in the sandbox is killed'),
   count('open-files', 'openFiles', 0, 'open descriptors of each process; then EMFILE'),
   size('file-size', 'fileBytes', 'size of any file that is written; then SIGXFSZ'),
   size('stack', 'stackBytes', 'stack of a process; then SIGSEGV'),
   size('core', 'coreBytes', 'size of a core file; 0B by default'),
-  size('memory', 'memoryBytes', 'memory of the whole sandbox (not served yet: refused)'),
-  count('pids', 'pids', 1, 'processes and threads in the sandbox (not served yet: refused)'),
+  size('memory', 'memoryBytes', 'memory of the whole sandbox, its tmpfs mounts included; then it is killed'),
+  count('pids', 'pids', 1, 'processes and threads of the command at one time; then it is killed'),
   size('disk', 'diskBytes', 'bytes on the file systems of the sandbox (not served yet: refused)'),
   {
     name: 'cpus',
     value: 'NUMBER',
     group: 'Limits',
     sets: 'limits.cpus',
-    help: "processors' worth of time, such as 1.5 (not served yet: refused)",
+    help: "processors' worth of time, such as 1.5; beyond it processes wait",
     apply: (draft, value) =>
       read.attempt(
         () => read.readProcessors(value),
@@ -411,11 +412,13 @@ export const options: readonly Option[] = [
   },
 ];
 
+type TimeKey = 'wallMs' | 'cpuMs' | 'processCpuMs';
+
 type KeysOf<Value> = {
   [Key in keyof Limits]-?: Exclude<Limits[Key], undefined> extends Value ? Key : never;
 }[keyof Limits];
 
-function size(name: string, key: Exclude<KeysOf<number | string>, 'wallMs' | 'cpuMs'>, help: string): Option {
+function size(name: string, key: Exclude<KeysOf<number | string>, TimeKey>, help: string): Option {
   return {
     name,
     value: 'SIZE',
@@ -426,7 +429,7 @@ function size(name: string, key: Exclude<KeysOf<number | string>, 'wallMs' | 'cp
   };
 }
 
-function time(name: string, key: 'wallMs' | 'cpuMs', help: string): Option {
+function time(name: string, key: TimeKey, help: string): Option {
   return {
     name,
     value: 'TIME',

@@ -36,6 +36,7 @@ export const features = [
   'network.publish',
   'limits.wallMs',
   'limits.cpuMs',
+  'limits.processCpuMs',
   'limits.cpus',
   'limits.memoryBytes',
   'limits.pids',

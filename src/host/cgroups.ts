@@ -1,5 +1,6 @@
 // Which cgroup trees there are, and whether the caller may make children of its own cgroup (cgroups(7)).
 import { posix } from 'node:path';
+import type { CgroupController, CgroupParent, CgroupParents } from '../backends/backend.ts';
 import type { HostFiles } from './files.ts';
 import { type MountLine, parseMountinfo } from './mountinfo.ts';
 import type { CgroupFacts } from './types.ts';
@@ -10,7 +11,7 @@ export function readCgroups(files: HostFiles): CgroupFacts {
   const unified = mounts.find((mount) => mount.type === 'cgroup2');
   const legacy = mounts.filter((mount) => mount.type === 'cgroup').flatMap((mount) => legacyTree(mount, own));
   const path = own.get('');
-  const place = { mountPoint: unified?.mountPoint, path };
+  const place = { mountPoint: unified?.mountPoint, path, parents: parentsOf(files, legacy, unified, path) };
   if (legacy.length > 0)
     return { version: unified === undefined ? 'v1' : 'hybrid', ...place, ...readLegacy(files, legacy) };
   if (unified === undefined) return { version: 'none', ...place, controllers: [], delegated: false };
@@ -19,6 +20,62 @@ export function readCgroups(files: HostFiles): CgroupFacts {
     ...place,
     ...readUnified(files, path === undefined ? undefined : directoryOf(unified, path)),
   };
+}
+
+const bounding: readonly CgroupController[] = ['memory', 'pids', 'cpu', 'cpuacct'];
+
+/** Below the caller's own group in each v1 tree, so that what bounds the caller bounds its sandboxes; where a controller is in no v1 tree, in that of v2. */
+function parentsOf(
+  files: HostFiles,
+  legacy: readonly LegacyTree[],
+  unified: MountLine | undefined,
+  path: string | undefined,
+): CgroupParents {
+  const parents: Partial<Record<CgroupController, CgroupParent>> = {};
+  for (const controller of bounding) {
+    const tree = legacy.find((candidate) => candidate.controller === controller);
+    if (tree !== undefined) parents[controller] = { directory: tree.directory, unified: false, occupied: false };
+  }
+  if (unified === undefined || path === undefined) return parents;
+  const found = unifiedParent(files, unified, path);
+  if (found === undefined) return parents;
+  for (const controller of bounding) {
+    // The time of every group is counted, by whatever controller (cpu.stat).
+    if (controller === 'cpuacct' || found.controllers.includes(controller)) parents[controller] ??= found.parent;
+  }
+  return parents;
+}
+
+/**
+ * A v2 group that holds processes hands nothing on ("No Internal Process Constraint"). The own group can be one whose processes have been moved away; one
+ * above it, from which they were moved; for root the top of the tree; else the own group when its processes, the caller among them, are moved away
+ * first.
+ */
+function unifiedParent(
+  files: HostFiles,
+  unified: MountLine,
+  path: string,
+): { readonly parent: CgroupParent; readonly controllers: readonly string[] } | undefined {
+  const own = directoryOf(unified, path);
+  const above = own === unified.mountPoint ? own : posix.dirname(own);
+  for (const directory of new Set([own, above, unified.mountPoint])) {
+    const controllers = wordsOf(files, posix.join(directory, 'cgroup.subtree_control'));
+    if (
+      controllers.includes('memory') &&
+      controllers.includes('pids') &&
+      isDelegated(files, directory, ['cgroup.procs'])
+    )
+      return { parent: { directory, unified: true, occupied: false }, controllers };
+  }
+  const controllers = wordsOf(files, posix.join(own, 'cgroup.controllers'));
+  const delegated = isDelegated(files, own, ['cgroup.procs', 'cgroup.subtree_control']);
+  if (!delegated || !controllers.includes('memory') || !controllers.includes('pids')) return undefined;
+  return { parent: { directory: own, unified: true, occupied: true }, controllers };
+}
+
+function wordsOf(files: HostFiles, file: string): string[] {
+  const text = files.readFile(file)?.trim() ?? '';
+  return text === '' ? [] : text.split(/\s+/);
 }
 
 /** Lines `ID:CONTROLLERS:PATH`; the v2 tree is the one without controllers. */
@@ -63,9 +120,8 @@ function readLegacy(files: HostFiles, trees: readonly LegacyTree[]): Pick<Cgroup
  */
 function readUnified(files: HostFiles, directory: string | undefined): Pick<CgroupFacts, 'controllers' | 'delegated'> {
   if (directory === undefined) return { controllers: [], delegated: false };
-  const text = files.readFile(posix.join(directory, 'cgroup.controllers'))?.trim() ?? '';
   return {
-    controllers: text === '' ? [] : text.split(/\s+/).sort(),
+    controllers: wordsOf(files, posix.join(directory, 'cgroup.controllers')).sort(),
     delegated: isDelegated(files, directory, ['cgroup.procs', 'cgroup.subtree_control']),
   };
 }

@@ -1,5 +1,5 @@
 // What is known about this host, as plain data that survives JSON. The readers are beside this file, one for each part.
-import type { BackendName } from '../backends/backend.ts';
+import type { BackendName, CgroupParents } from '../backends/backend.ts';
 import type { Availability, Feature } from '../features/feature.ts';
 import type { EmulationFacts } from './emulation.ts';
 
@@ -70,6 +70,8 @@ export interface CgroupFacts {
   readonly mountPoint: string | undefined;
   /** This process's own cgroup in the v2 tree, as in /proc/self/cgroup. */
   readonly path: string | undefined;
+  /** Where a group of a sandbox's own can be made, if the caller may. */
+  readonly parents: CgroupParents;
   /** Controllers that the own cgroup could hand to children: cgroup.controllers of v2, else those of the mounted v1 trees. */
   readonly controllers: readonly string[];
   /** Whether the caller may make child cgroups and move its own processes there. */

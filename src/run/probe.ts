@@ -16,13 +16,13 @@ export async function probe(): Promise<HostReport> {
 
 /** A launcher that is not there or does not run is a finding about this host; the report of the native backend says why. */
 async function tryLauncher(): Promise<{ facilities: readonly Facility[]; launcher: string | undefined }> {
-  const { tryFacilities, ProbeFailure } = await import('../backends/native/probe.ts');
+  const { tryFacilities, ProbeFailure } = await import('../backends/launcher/facilities.ts');
   const { launcherPath } = await import('../backends/launcher/locate.ts');
   const { readHost } = await import('../host/read.ts');
   let launcher: string | undefined;
   try {
     launcher = launcherPath();
-    return { facilities: await tryFacilities(launcher, readHost().user), launcher };
+    return { facilities: await tryFacilities(launcher, readHost()), launcher };
   } catch (error) {
     if (launcher !== undefined && !(error instanceof ProbeFailure)) throw error;
     return { facilities: [], launcher };

@@ -1,10 +1,10 @@
 // What a run came to: the kernel's account of the end, in the words of `Outcome`.
 import { inspect } from 'node:util';
-import type { LaunchEnd } from '../backends/backend.ts';
+import type { LaunchEnd, Usage } from '../backends/backend.ts';
 import { CommandError, InternalError } from '../errors/errors.ts';
 import type { NormalizedSpec } from '../spec/types.ts';
 import type { EndOrder } from './terminate.ts';
-import type { Enforcement, Outcome, Output, RunResult, Usage } from './types.ts';
+import type { Enforcement, Outcome, Output, RunResult } from './types.ts';
 
 /** How much of stderr a CommandError quotes. */
 const TAIL_LINES = 5;
@@ -32,18 +32,19 @@ function outcomeOfCommand(end: LaunchEnd, limits: NormalizedSpec['limits']): Out
     if (end.code === undefined) throw new InternalError('a command ended with neither an exit status nor a signal');
     return { kind: 'exited', code: end.code };
   }
-  if (limits.cpuMs !== undefined && endedByCpuLimit(end, limits.cpuMs)) return { kind: 'limit', limit: 'cpuMs' };
+  if (limits.processCpuMs !== undefined && endedByCpuLimit(end, limits.processCpuMs))
+    return { kind: 'limit', limit: 'processCpuMs' };
   if (limits.fileBytes !== undefined && end.signal === 'SIGXFSZ') return { kind: 'limit', limit: 'fileBytes' };
   return { kind: 'signalled', signal: end.signal };
 }
 
 /** RLIMIT_CPU sends SIGXCPU at the soft limit and SIGKILL at the hard one; anybody may send SIGKILL, so the clock must agree. */
-function endedByCpuLimit(end: LaunchEnd, cpuMs: number): boolean {
+function endedByCpuLimit(end: LaunchEnd, processCpuMs: number): boolean {
   if (end.signal === 'SIGXCPU') return true;
   if (end.signal !== 'SIGKILL') return false;
   const { cpuUserMs, cpuSystemMs } = end.usage;
   if (cpuUserMs === undefined || cpuSystemMs === undefined) return false;
-  return cpuUserMs + cpuSystemMs >= Math.ceil(cpuMs / 1000) * 1000;
+  return cpuUserMs + cpuSystemMs >= Math.ceil(processCpuMs / 1000) * 1000;
 }
 
 export interface ResultParts {

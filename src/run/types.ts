@@ -1,7 +1,7 @@
 // The words of one call and of what came of it.
 import type { Readable, Writable } from 'node:stream';
 import type { ReadableStream } from 'node:stream/web';
-import type { AppliedFeature, BackendName, BackendPlan } from '../backends/backend.ts';
+import type { AppliedFeature, BackendName, BackendPlan, Usage } from '../backends/backend.ts';
 import type { Feature } from '../features/feature.ts';
 import type { Limits, Milliseconds } from '../spec/types.ts';
 
@@ -80,12 +80,7 @@ export interface BwrapEquivalent {
   readonly lacks: readonly string[];
 }
 
-export interface Usage {
-  readonly wallMs: number;
-  /** Processor time of the whole sandbox, set-up included; absent where it cannot be known. */
-  readonly cpuUserMs?: number;
-  readonly cpuSystemMs?: number;
-}
+export type { Usage };
 
 export type Output = string | Uint8Array | undefined;
 

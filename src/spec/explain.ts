@@ -93,7 +93,12 @@ function describeTerminal({ terminal }: NormalizedSpec): string[] {
 function describeLimits(limits: NormalizedSpec['limits']): string[] {
   const sentences = {
     wallMs: (value: number) => `ends after ${time(value)}`,
-    cpuMs: (value: number) => `each process ends after ${time(value)} of processor time`,
+    cpuMs: (value: number) => `ends after ${time(value)} of processor time, of all processes together`,
+    processCpuMs: (value: number) => `each process ends after ${time(value)} of processor time`,
+    cpus: (value: number) => `has the time of ${value} ${value === 1 ? 'processor' : 'processors'}`,
+    memoryBytes: (value: number) => `ends when all of it has more than ${formatBytes(value)} of memory`,
+    pids: (value: number) =>
+      `ends when it has more than ${value} ${value === 1 ? 'process or thread' : 'processes and threads'}`,
     openFiles: (value: number) => `each process opens descriptors below ${value}`,
     fileBytes: (value: number) => `writes no file larger than ${formatBytes(value)}`,
     stackBytes: (value: number) => `has stacks of at most ${formatBytes(value)}`,

@@ -18,7 +18,7 @@ import { nearest } from './nearest.ts';
 import { cleanPath } from './paths.ts';
 import { resolveRoot, resolveWritablePaths } from './root.ts';
 import type { Limits, NormalizedMount, NormalizedSpec, SandboxSpec } from './types.ts';
-import { parseBytes, parseMilliseconds } from './units.ts';
+import { formatBytes, parseBytes, parseMilliseconds } from './units.ts';
 
 const HOSTNAME_DEFAULT = 'sandbox';
 const UMASK_DEFAULT = 0o022;
@@ -109,25 +109,38 @@ function resolveCapabilities(given: readonly string[] | undefined, report: Repor
   return [...new Set(given)];
 }
 
+/** For init, and the exec of the command. */
+const MEMORY_MIN = 2 * 1024 * 1024;
+
 function resolveLimits(given: Limits = {}, report: Reporter): NormalizedSpec['limits'] {
-  const milliseconds = (key: 'wallMs' | 'cpuMs'): number | undefined => {
+  const milliseconds = (key: 'wallMs' | 'cpuMs' | 'processCpuMs'): number | undefined => {
     const value = given[key];
     if (value === undefined) return undefined;
     const parsed = collect(() => parseMilliseconds(value, ['limits', key]), report);
     if (parsed === 0) report(['limits', key], 'must be at least 1 ms; for no bound leave it out');
     return parsed;
   };
-  const bytes = (key: 'fileBytes' | 'stackBytes' | 'coreBytes' | 'outputBytes'): number | undefined => {
+  const bytes = (key: 'memoryBytes' | 'fileBytes' | 'stackBytes' | 'coreBytes' | 'outputBytes'): number | undefined => {
     const value = given[key];
     return value === undefined ? undefined : collect(() => parseBytes(value, ['limits', key]), report);
   };
-  const openFiles = given.openFiles;
-  const problem = openFiles === undefined ? undefined : checkInteger(openFiles, 0, Number.MAX_SAFE_INTEGER);
-  if (problem !== undefined) report(['limits', 'openFiles'], problem);
+  const whole = (key: 'openFiles' | 'pids', minimum: number): number | undefined => {
+    const value = given[key];
+    const problem = value === undefined ? undefined : checkInteger(value, minimum, Number.MAX_SAFE_INTEGER);
+    if (problem !== undefined) report(['limits', key], problem);
+    return value;
+  };
+  const memoryBytes = bytes('memoryBytes');
+  if (memoryBytes !== undefined && memoryBytes < MEMORY_MIN)
+    report(['limits', 'memoryBytes'], `must be at least ${formatBytes(MEMORY_MIN)}: a sandbox itself takes some`);
   const found = {
     wallMs: milliseconds('wallMs'),
     cpuMs: milliseconds('cpuMs'),
-    openFiles,
+    processCpuMs: milliseconds('processCpuMs'),
+    cpus: given.cpus,
+    memoryBytes,
+    pids: whole('pids', 1),
+    openFiles: whole('openFiles', 0),
     fileBytes: bytes('fileBytes'),
     stackBytes: bytes('stackBytes'),
     outputBytes: bytes('outputBytes'),

@@ -171,7 +171,8 @@ const networkPolicy = object('NetworkPolicy', {
 const limits = object('Limits', {
   wallMs: milliseconds.optional(),
   cpuMs: milliseconds.optional(),
-  cpus: z.number().positive().optional(),
+  processCpuMs: milliseconds.optional(),
+  cpus: z.number().min(0.01).optional(),
   memoryBytes: bytes.optional(),
   pids: integer(1).optional(),
   openFiles: integer(0).optional(),

@@ -114,17 +114,34 @@ export interface Limits {
    */
   readonly wallMs?: Milliseconds;
   /**
-   * Processor time of each process, in milliseconds, rounded up to whole seconds: `RLIMIT_CPU` (setrlimit(2)).
+   * Processor time of the whole sandbox, in milliseconds: all processes together, those that have ended too, set-up included. The kernel's own account of
+   * a control group (cpuacct of v1, cpu.stat of v2).
    *
-   * At the bound the kernel sends SIGXCPU, one second later SIGKILL; `outcome` is `{ kind: 'limit', limit: 'cpuMs' }` where the command itself
-   * met it. Children are counted one by one, not together.
+   * At the bound everything in the sandbox gets SIGXCPU, and SIGKILL after `options.gracePeriodMs`; `outcome` is `{ kind: 'limit', limit: 'cpuMs' }`, also
+   * where the command ended by itself beyond it.
    */
   readonly cpuMs?: Milliseconds;
-  /** Processors' worth of time, such as `1.5`. Not served yet. */
+  /**
+   * Processor time of each process by itself, in milliseconds, rounded up to whole seconds: `RLIMIT_CPU` (setrlimit(2)). It needs no control group.
+   *
+   * At the bound the kernel sends SIGXCPU, one second later SIGKILL; `outcome` is `{ kind: 'limit', limit: 'processCpuMs' }` where the command itself
+   * met it. A command that starts children escapes it: `cpuMs` counts them together.
+   */
+  readonly processCpuMs?: Milliseconds;
+  /** Processors' worth of time, such as `1.5`, for the whole sandbox: a quota of its control group. Beyond it processes wait; nothing is ended. At least 0.01. */
   readonly cpus?: number;
-  /** Memory of the whole sandbox, in bytes. Not served yet. */
+  /**
+   * Memory of the whole sandbox, in bytes: of all processes, of its tmpfs mounts, and of the kernel on their behalf, in a control group without swap.
+   *
+   * Beyond it the kernel kills a process of the sandbox, and the launcher the rest; `outcome` is `{ kind: 'limit', limit: 'memoryBytes' }`, by the kernel's
+   * own counts.
+   */
   readonly memoryBytes?: Bytes;
-  /** Processes and threads in the sandbox. Not served yet. */
+  /**
+   * Processes and threads of the command at one time: a control group's.
+   *
+   * Beyond it a fork(2) fails with EAGAIN, and the launcher ends the sandbox with SIGKILL; `outcome` is `{ kind: 'limit', limit: 'pids' }`.
+   */
   readonly pids?: number;
   /** One more than the highest descriptor number that a process may open: `RLIMIT_NOFILE`. Beyond it open(2) fails with EMFILE. */
   readonly openFiles?: number;
@@ -295,6 +312,10 @@ export interface NormalizedSpec {
   readonly limits: {
     readonly wallMs?: number;
     readonly cpuMs?: number;
+    readonly processCpuMs?: number;
+    readonly cpus?: number;
+    readonly memoryBytes?: number;
+    readonly pids?: number;
     readonly openFiles?: number;
     readonly fileBytes?: number;
     readonly stackBytes?: number;

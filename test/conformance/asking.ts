@@ -45,6 +45,7 @@ export const asking: Readonly<Record<Feature, ((emptyRoot: string) => Asking) | 
   'network.publish': () => ({ spec: { network: { publish: ['8080'] } } }),
   'limits.wallMs': () => ({ spec: { limits: { wallMs: 1000 } } }),
   'limits.cpuMs': () => ({ spec: { limits: { cpuMs: 1000 } } }),
+  'limits.processCpuMs': () => ({ spec: { limits: { processCpuMs: 1000 } } }),
   'limits.cpus': () => ({ spec: { limits: { cpus: 1.5 } } }),
   'limits.memoryBytes': () => ({ spec: { limits: { memoryBytes: '64MiB' } } }),
   'limits.pids': () => ({ spec: { limits: { pids: 10 } } }),

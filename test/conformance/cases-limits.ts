@@ -39,19 +39,21 @@ function timeCases({ bench, promise }: Suite): void {
     expect(outcome).toEqual({ kind: 'exited', code: 3 });
   });
 
-  promise(['limits.cpuMs'], 'at limits.cpuMs a busy command ends', async () => {
-    const { outcome, signal } = await bench.run(['spin'], { limits: { cpuMs: 1000, wallMs: LONG_MS } });
-    expect({ outcome, signal }).toEqual({ outcome: { kind: 'limit', limit: 'cpuMs' }, signal: 'SIGXCPU' });
+  promise(['limits.processCpuMs'], 'at limits.processCpuMs a busy command ends', async () => {
+    const { outcome, signal } = await bench.run(['spin'], { limits: { processCpuMs: 1000, wallMs: LONG_MS } });
+    expect({ outcome, signal }).toEqual({ outcome: { kind: 'limit', limit: 'processCpuMs' }, signal: 'SIGXCPU' });
   });
 
-  promise(['limits.cpuMs', 'usage.cpu'], 'a busy command that ignores SIGXCPU is killed', async () => {
-    const { outcome, signal, usage } = await bench.run(['spin-on'], { limits: { cpuMs: 1000, wallMs: LONG_MS } });
-    expect({ outcome, signal }).toEqual({ outcome: { kind: 'limit', limit: 'cpuMs' }, signal: 'SIGKILL' });
+  promise(['limits.processCpuMs', 'usage.cpu'], 'a busy command that ignores SIGXCPU is killed', async () => {
+    const { outcome, signal, usage } = await bench.run(['spin-on'], {
+      limits: { processCpuMs: 1000, wallMs: LONG_MS },
+    });
+    expect({ outcome, signal }).toEqual({ outcome: { kind: 'limit', limit: 'processCpuMs' }, signal: 'SIGKILL' });
     expect(usage.cpuUserMs).toBeGreaterThan(1000);
   });
 
-  promise(['limits.cpuMs'], 'limits.cpuMs does not count sleep', async () => {
-    const { outcome } = await bench.run(['sleep', 1500], { limits: { cpuMs: 1000 } });
+  promise(['limits.processCpuMs'], 'limits.processCpuMs does not count sleep', async () => {
+    const { outcome } = await bench.run(['sleep', 1500], { limits: { processCpuMs: 1000 } });
     expect(outcome).toEqual({ kind: 'exited', code: 0 });
   });
 }

@@ -10,6 +10,7 @@ import { asking } from './asking.ts';
 import { Bench } from './bench.ts';
 import { commandCases } from './cases-command.ts';
 import { filesystemCases } from './cases-filesystem.ts';
+import { groupCases } from './cases-groups.ts';
 import { isolationCases } from './cases-isolation.ts';
 import { lifecycleCases } from './cases-lifecycle.ts';
 import { limitCases } from './cases-limits.ts';
@@ -64,6 +65,7 @@ export function describeBackend(name: BackendName, { skip = [] }: { skip?: reado
     filesystemCases(suite);
     isolationCases(suite);
     limitCases(suite);
+    groupCases(suite);
     refusals(bench, (feature, body) => define([feature], `${feature} is refused by name`, body, 'refusal'));
   });
 

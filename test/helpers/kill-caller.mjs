@@ -12,6 +12,7 @@ import { setTimeout as delay } from 'node:timers/promises';
  * @property {[string, ...string[]]} command
  * @property {string} programs directory with the command, mounted at its own path
  * @property {number} status of the command
+ * @property {boolean} grouped the caller may make control groups
  * @property {number} rounds
  * @property {number} parallel
  */
@@ -22,11 +23,15 @@ const work = JSON.parse(text);
 const { isSandboxError, probe, spawn } = await import(work.library);
 
 /** @type {import('../../src/index.ts').SandboxSpec} */
-const spec = { mounts: [{ type: 'bind', source: work.programs, destination: work.programs, readonly: true }] };
+const spec = {
+  mounts: [{ type: 'bind', source: work.programs, destination: work.programs, readonly: true }],
+  // A control group is one thing more that could be left.
+  ...(work.grouped ? { limits: { pids: 64 } } : {}),
+};
 /** @type {import('../../src/index.ts').RunOptions} */
 const options = { backend: 'native', stdout: 'ignore', stderr: 'ignore' };
 const PATIENCE_MS = 120_000;
-const CALIBRATION_RUNS = 4;
+const CALIBRATION_RUNS = 7;
 const MORE_ROUNDS = 400;
 /** How long after its start a run is killed at the latest. */
 let momentsUs = 0;
@@ -68,7 +73,7 @@ async function kill() {
   process.stdout.write(`${JSON.stringify({ seen, descriptors: descriptors() - before })}\n`);
 }
 
-/** Kills fall into every part of a run, and a little behind it; here runs go beside each other, and take their time. */
+/** Kills fall into every part of a run, and a little behind it. */
 async function calibrate() {
   /** @type {number[]} */
   const times = [];
@@ -81,8 +86,8 @@ async function calibrate() {
       }
     }),
   );
-  const median = times.sort((a, b) => a - b)[times.length >> 1] ?? 0;
-  momentsUs = Math.ceil(median * 1.2 * 1000);
+  const quartile = times.sort((a, b) => a - b)[times.length >> 2] ?? 0;
+  momentsUs = Math.ceil(quartile * 1.1 * 1000);
 }
 
 /** @param {Record<string, number>} seen */

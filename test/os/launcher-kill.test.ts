@@ -6,7 +6,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
-import { copyFileSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
@@ -137,7 +137,12 @@ class Rounds {
 
   /** Half the rounds for the launcher, half for init. */
   async killBelowNode(rounds: number): Promise<void> {
-    const child = this.#startNode('killer', { rounds, parallel: LANES });
+    // One run at a time in each process: a busy event loop would let the moment pass.
+    await Promise.all(Array.from({ length: LANES }, () => this.#killBelowOneNode(Math.ceil(rounds / LANES))));
+  }
+
+  async #killBelowOneNode(rounds: number): Promise<void> {
+    const child = this.#startNode('killer', { rounds, parallel: 1 });
     const [printed, [code]] = await Promise.all([text(child.stdout as Readable), once(child, 'exit')]);
     expect(code).toBe(0);
     const { seen, descriptors } = JSON.parse(printed) as { seen: Tally; descriptors: number };
@@ -161,6 +166,7 @@ class Rounds {
       command,
       programs,
       status: STATUS,
+      grouped: this.#ids.uid === undefined && process.getuid?.() === 0 && existsSync('/sys/fs/cgroup/pids'),
       rounds,
       parallel,
     };
@@ -231,7 +237,7 @@ describe.each(callers())('as $name', ({ uid }) => {
         expect(left).toEqual([]);
       }
       if (ROUNDS >= MANY) console.log(JSON.stringify(tally, null, 2));
-      expect(Object.values(tally).reduce((sum, times) => sum + times, 0)).toBe(ROUNDS);
+      expect(Object.values(tally).reduce((sum, times) => sum + times, 0)).toBeGreaterThanOrEqual(ROUNDS);
       expect(Object.keys(tally).filter((what) => /WRONGLY|never ended/.test(what))).toEqual([]);
       for (const victim of ['caller', 'Node caller', 'launcher', 'init'])
         expect(

@@ -43,7 +43,6 @@ const allowList: Later = {
   because: 'there is no network between none and that of the host',
   broughtBy: 'network.allow',
 };
-const memory: Later = { because: 'no sandbox has a control group of its own', broughtBy: 'limits.memoryBytes' };
 
 export const coverage: readonly CoveredAttack[] = [
   {
@@ -221,8 +220,7 @@ export const coverage: readonly CoveredAttack[] = [
   {
     id: 'S19',
     attack: 'bombs of processes and threads',
-    triedBy: ['process-storm', 'outstaying'],
-    later: { because: 'they end with their sandbox, but their number has no bound', broughtBy: 'limits.pids' },
+    triedBy: ['process-storm', 'outstaying', 'group-bounds'],
   },
   { id: 'S21', attack: 'limits, priorities and masks of the caller', triedBy: ['inherited-state'] },
   { id: 'S22', attack: 'taking more of the processor than its share', triedBy: ['inherited-state'] },
@@ -280,14 +278,9 @@ export const coverage: readonly CoveredAttack[] = [
   { id: 'D18', attack: 'input that is never read', triedBy: ['test/conformance/cases-streams.ts'] },
 
   { id: 'L01', attack: 'stopping, or not hearing, at the end of its time', triedBy: ['outstaying'] },
-  { id: 'L02', attack: 'spreading work over many processes', later: { ...memory, broughtBy: 'limits.cpus' } },
-  { id: 'L03', attack: 'eating memory in every way there is', later: memory },
-  {
-    id: 'L04',
-    attack: 'one SIGKILL taken for another',
-    triedBy: ['outstaying'],
-    later: { ...memory, because: 'that of the OOM killer is not told apart' },
-  },
+  { id: 'L02', attack: 'spreading work over many processes', triedBy: ['group-bounds'] },
+  { id: 'L03', attack: 'eating memory in every way there is', triedBy: ['group-bounds'] },
+  { id: 'L04', attack: 'one SIGKILL taken for another', triedBy: ['outstaying', 'group-bounds'] },
   { id: 'L05', attack: 'filling memory through a tmpfs', triedBy: ['disk-fill'] },
   {
     id: 'L06',
@@ -298,8 +291,7 @@ export const coverage: readonly CoveredAttack[] = [
   {
     id: 'L07',
     attack: 'a host that delegates no control group',
-    triedBy: ['test/unit/host-readers.test.ts'],
-    later: memory,
+    triedBy: ['test/unit/host-readers.test.ts', 'test/os/groups.test.ts'],
   },
   { id: 'L08', attack: 'many sandboxes side by side', triedBy: ['crowd', 'test/os/hostile-calls.test.ts'] },
   { id: 'L09', attack: 'usage that is not known and told as 0', triedBy: ['test/conformance/cases-lifecycle.ts'] },

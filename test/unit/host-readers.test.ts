@@ -118,12 +118,15 @@ describe('user', () => {
 
 describe('cgroups', () => {
   test('a scope that systemd delegated is known as such, with its controllers', () => {
+    const directory = '/sys/fs/cgroup/user.slice/user-1000.slice/user@1000.service/app.slice/run-1.scope';
+    const own = { directory, unified: true, occupied: true };
     expect(read(fakeHosts.plain).cgroups).toEqual({
       version: 'v2',
       mountPoint: '/sys/fs/cgroup',
       path: '/user.slice/user-1000.slice/user@1000.service/app.slice/run-1.scope',
       controllers: ['cpu', 'memory', 'pids'],
       delegated: true,
+      parents: { memory: own, pids: own, cpu: own, cpuacct: own },
     });
   });
 
@@ -138,7 +141,28 @@ describe('cgroups', () => {
       path: '/',
       controllers: ['cpu', 'cpuacct', 'memory', 'pids'],
       delegated: false,
+      parents: {
+        memory: { directory: '/sys/fs/cgroup/memory/jobs', unified: false, occupied: false },
+        pids: { directory: '/sys/fs/cgroup/pids/jobs', unified: false, occupied: false },
+        cpu: { directory: '/sys/fs/cgroup/cpu,cpuacct', unified: false, occupied: false },
+        cpuacct: { directory: '/sys/fs/cgroup/cpu,cpuacct', unified: false, occupied: false },
+      },
     });
+  });
+
+  test('a v2 group from which its processes were moved hands its controllers on, to the group of the caller too', () => {
+    const scope = '/sys/fs/cgroup/jobs';
+    const writable = { text: '', writable: true };
+    const tree = {
+      ...fakeHosts.notDelegated,
+      '/proc/self/cgroup': '0::/jobs/callers\n',
+      [scope]: { directory: true, writable: true } as const,
+      [`${scope}/cgroup.procs`]: writable,
+      [`${scope}/cgroup.subtree_control`]: { text: 'memory pids\n', writable: true },
+    };
+    const parent = { directory: scope, unified: true, occupied: false };
+    expect(read(tree).cgroups.parents).toEqual({ memory: parent, pids: parent, cpuacct: parent });
+    expect(read({ ...tree, [`${scope}/cgroup.procs`]: '' }).cgroups.parents).toEqual({});
   });
 
   test('v1 trees are delegated when every one of them is', () => {

@@ -3,6 +3,8 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { encodePlan } from '../../src/backends/launcher/encode.ts';
 import {
+  type CgroupContent,
+  cgroupContents,
   type MountFlag,
   mountFlags,
   mountKinds,
@@ -94,6 +96,22 @@ function decodeStep(step: RecordType, r: Reader): Step {
       return { step, columns: r.u32(), rows: r.u32() };
     case 'descriptor':
       return { step, from: r.u32(), to: r.u32() };
+    case 'cgroup': {
+      const flags = r.u32();
+      const [own, parent] = [r.u32(), r.string()];
+      const files = r.list(() => ({ optional: r.u32() === 1, name: r.string(), value: r.string() }));
+      return {
+        step,
+        holds: namesOf(cgroupContents, flags),
+        unified: (flags & 8) !== 0,
+        vacate: (flags & 16) !== 0,
+        own,
+        parent,
+        files,
+      };
+    }
+    case 'limit-cpu':
+      return { step, milliseconds: Number(r.u64()) };
     case 'hostname':
       return { step, hostname: r.string() };
     case 'loopback':
@@ -210,6 +228,16 @@ const arbitrarySteps: { readonly [Name in RecordType]: fc.Arbitrary<Step> } = {
   termination: fc.record({ step: is('termination'), signal: u32, gracePeriodMs: u32 }),
   terminal: fc.record({ step: is('terminal'), columns: u32, rows: u32 }),
   descriptor: fc.record({ step: is('descriptor'), from: u32, to: u32 }),
+  cgroup: fc.record({
+    step: is('cgroup'),
+    holds: some<CgroupContent>(cgroupContents),
+    unified: fc.boolean(),
+    vacate: fc.boolean(),
+    own: u32,
+    parent: text,
+    files: fc.array(fc.record({ name: text, value: text, optional: fc.boolean() })),
+  }),
+  'limit-cpu': fc.record({ step: is('limit-cpu'), milliseconds: fc.maxSafeNat() }),
   hostname: fc.record({ step: is('hostname'), hostname: text }),
   source: fc.record({
     step: is('source'),

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { judge, parseFacilities, refuseAll } from '../../src/backends/native/probe.ts';
+import { parseFacilities } from '../../src/backends/launcher/facilities.ts';
+import { judge, refuseAll } from '../../src/backends/native/probe.ts';
 import { recognized } from '../../src/backends/native/recognized.ts';
 import type { Feature } from '../../src/features/feature.ts';
 import { readHost } from '../../src/host/read.ts';
@@ -34,6 +35,7 @@ const everyone = [
     'no_new_privs',
     'binfmt_misc',
   ],
+  ...['cgroup.memory', 'cgroup.pids', 'cgroup.cpu', 'cgroup.cpuacct'],
 ];
 function trials(names: readonly string[], failing: readonly string[] = []): Facility[] {
   return names.map((facility) =>

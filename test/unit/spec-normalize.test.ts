@@ -795,11 +795,20 @@ describe('the rest', () => {
         limits: { wallMs: '1.5s', cpuMs: 20, openFiles: 64, fileBytes: '1KiB', stackBytes: 1, outputBytes: 0 },
       }).limits,
     ).toEqual({ wallMs: 1500, cpuMs: 20, openFiles: 64, fileBytes: 1024, stackBytes: 1, outputBytes: 0, coreBytes: 0 });
-    expect(normalized({ limits: { coreBytes: '1MiB', memoryBytes: 5 } }).limits).toEqual({ coreBytes: 1_048_576 });
+    expect(normalized({ limits: { coreBytes: '1MiB', memoryBytes: '2MiB', pids: 3, cpus: 0.5 } }).limits).toEqual({
+      coreBytes: 1_048_576,
+      memoryBytes: 2_097_152,
+      pids: 3,
+      cpus: 0.5,
+    });
+    expect(issuesOf({ limits: { memoryBytes: 5, pids: 0 } })).toEqual([
+      'limits.memoryBytes: must be at least 2MiB: a sandbox itself takes some',
+      expect.stringMatching(/^limits\.pids: /),
+    ]);
     expect(issuesOf({ limits: { wallMs: 0, cpuMs: '5', openFiles: 1.5, fileBytes: -1 } })).toEqual([
-      expect.stringMatching(/^limits\.openFiles: /),
       expect.stringMatching(/^limits\.wallMs: must be at least 1 ms/),
       expect.stringMatching(/^limits\.cpuMs: add a unit/),
+      expect.stringMatching(/^limits\.openFiles: /),
       expect.stringMatching(/^limits\.fileBytes: /),
     ]);
   });

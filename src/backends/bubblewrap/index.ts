@@ -3,6 +3,7 @@
 import { BackendError, FeatureError } from '../../errors/errors.ts';
 import type { NormalizedSpec } from '../../spec/types.ts';
 import type { Backend, CallerFacts } from '../backend.ts';
+import { withTriedGroups } from '../launcher/facilities.ts';
 import { filesystemSteps } from '../launcher/filesystem.ts';
 import { launchPlan } from '../launcher/launch.ts';
 import { launcherPath } from '../launcher/locate.ts';
@@ -14,11 +15,17 @@ import { wrapPlan } from '../launcher/wrap.ts';
 import { namespaceArgs, stage } from './argv.ts';
 import { mechanisms, recognized } from './recognized.ts';
 
+/** In the control groups of a sandbox: bwrap itself, and init. */
+const OWN_PROCESSES = 2;
+
 export const bubblewrap: Backend<LauncherPlan> = {
   name: 'bubblewrap',
   recognized,
 
-  probe: () => probeByTrial(bubblewrap, mechanisms, { program: 'bwrap', package: 'bubblewrap' }),
+  probe: async () => {
+    const report = await probeByTrial(bubblewrap, mechanisms, { program: 'bwrap', package: 'bubblewrap' });
+    return report.usable.available ? withTriedGroups(report) : report;
+  },
 
   plan(wanted, granted, caller) {
     const bwrap = caller.program('bwrap');
@@ -43,6 +50,7 @@ export const bubblewrap: Backend<LauncherPlan> = {
         ...['--chdir', '/', '--'],
         ...INIT_INSIDE,
       ],
+      ownProcesses: OWN_PROCESSES,
       inside: [...filesystem.steps, { step: 'pivot' }],
       notes: [
         `only uid ${spec.user.uid} and gid ${spec.user.gid} are mapped: files of other ids belong to 65534 inside`,

@@ -6,6 +6,7 @@ import { callerFacts } from '../../host/facts.ts';
 import { nodeSpecHost } from '../../spec/host.ts';
 import { normalize } from '../../spec/normalize.ts';
 import type { Backend, BackendReport } from '../backend.ts';
+import { withTriedGroups } from '../launcher/facilities.ts';
 import { launchPlan } from '../launcher/launch.ts';
 import { launcherPath } from '../launcher/locate.ts';
 import type { LauncherPlan } from '../launcher/steps.ts';
@@ -25,7 +26,13 @@ const byLauncher: Backend<LauncherPlan> = {
   probe: async () => {
     try {
       const launcher = launcherPath();
-      return await probeWith(byLauncher, dirname(launcher), [`/${basename(launcher)}`, '--version'], 'chroot(2)');
+      const report = await probeWith(
+        byLauncher,
+        dirname(launcher),
+        [`/${basename(launcher)}`, '--version'],
+        'chroot(2)',
+      );
+      return report.usable.available ? withTriedGroups(report) : report;
     } catch (error) {
       return refusedBy(byLauncher, error);
     }

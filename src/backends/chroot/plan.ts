@@ -3,12 +3,16 @@ import { BackendError, FeatureError } from '../../errors/errors.ts';
 import type { Feature } from '../../features/feature.ts';
 import type { NormalizedSpec } from '../../spec/types.ts';
 import type { BackendPlan, CallerFacts } from '../backend.ts';
+import { cgroupSteps } from '../launcher/cgroups.ts';
 import { commandSteps, supervisorSteps } from '../launcher/command.ts';
 import type { LauncherPlan, Step } from '../launcher/steps.ts';
 import { appliedBy } from '../launcher/tool.ts';
 import type { PlainDetail } from '../plain/process.ts';
 import { guardFilter } from './guard.ts';
 import { byLauncher, byProgram } from './recognized.ts';
+
+/** Init, in the control groups of the sandbox. */
+const OWN_PROCESSES = 1;
 
 export function planByLauncher(
   wanted: NormalizedSpec,
@@ -33,6 +37,7 @@ export function planByLauncher(
       steps: [
         { step: 'namespaces', namespaces: [] },
         ...supervisorSteps(spec, granted),
+        ...cgroupSteps('chroot', spec, granted, caller, OWN_PROCESSES),
         { step: 'root', kind: 'chroot', readonly: false, source, options: '', skeleton: [] },
         { step: 'pivot' },
         ...command.filter(({ step }) => step !== 'seccomp'),

@@ -1,11 +1,13 @@
 // What a root that is only entered gives, and by which mechanism. Apart from the backend, so that negotiation need not load that.
 import type { Feature } from '../../features/feature.ts';
+import { groupMechanisms } from '../launcher/cgroups.ts';
 import type { Mechanisms } from '../launcher/tool.ts';
 import { worn } from '../launcher/worn.ts';
 
 /** On Linux, where the launcher enters the root and the command wears what it wears everywhere. */
 export const byLauncher: Mechanisms = {
   ...worn,
+  ...groupMechanisms,
   'root.path':
     'chroot, without a capability to leave it, a device or another file system in it, or a call that reaches into other processes',
   user: 'setresuid, setresgid, setgroups',

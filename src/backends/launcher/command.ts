@@ -8,7 +8,7 @@ import type { CallerFacts } from '../backend.ts';
 import type { Step } from './steps.ts';
 
 // setrlimit(2)
-const RLIMIT = { cpuMs: 0, fileBytes: 1, stackBytes: 3, coreBytes: 4, openFiles: 7 } as const;
+const RLIMIT = { processCpuMs: 0, fileBytes: 1, stackBytes: 3, coreBytes: 4, openFiles: 7 } as const;
 /** What programs that use select(2) can bear; Node raises its own soft limit, which is no one else's business. */
 const OPEN_FILES_SOFT = 1024;
 
@@ -54,10 +54,10 @@ function rlimitSteps({ limits }: NormalizedSpec, granted: ReadonlySet<Feature>):
   const bound = (resource: number, soft: number | undefined, hard: number | undefined): void => {
     steps.push({ step: 'rlimit', resource, soft, hard });
   };
-  if (limits.cpuMs !== undefined && granted.has('limits.cpuMs')) {
+  if (limits.processCpuMs !== undefined && granted.has('limits.processCpuMs')) {
     // The kernel counts whole seconds; at the soft limit SIGXCPU, at the hard one SIGKILL.
-    const seconds = Math.ceil(limits.cpuMs / 1000);
-    bound(RLIMIT.cpuMs, seconds, seconds + 1);
+    const seconds = Math.ceil(limits.processCpuMs / 1000);
+    bound(RLIMIT.processCpuMs, seconds, seconds + 1);
   }
   if (limits.fileBytes !== undefined && granted.has('limits.fileBytes'))
     bound(RLIMIT.fileBytes, limits.fileBytes, limits.fileBytes);

@@ -1,11 +1,23 @@
 // Steps to bytes, as `native/README.md` has them. The launcher checks everything again.
 import { InternalError } from '../../errors/errors.ts';
 import { type CapabilityName, capabilities } from '../../spec/capabilities.ts';
-import { mountFlags, mountKinds, namespaceFlags, PROTOCOL, recordTypes, rootKinds, type Step } from './steps.ts';
+import {
+  cgroupContents,
+  mountFlags,
+  mountKinds,
+  namespaceFlags,
+  PROTOCOL,
+  recordTypes,
+  rootKinds,
+  type Step,
+} from './steps.ts';
 
 const HEADER_BYTES = 16;
 const RECORD_HEADER_BYTES = 8;
 const NO_BOUND = 0xffff_ffff_ffff_ffffn;
+/** In the flags of a control group. */
+const UNIFIED = 8;
+const VACATE = 16;
 const sourceKinds = { any: 0, directory: 1, file: 2 } as const;
 
 /** The whole plan: `exec` must be the last step. */
@@ -60,6 +72,25 @@ function encodeStep(w: Writer, step: Step): void {
     case 'descriptor':
       w.u32(step.from);
       w.u32(step.to);
+      return;
+    case 'cgroup':
+      w.u32(
+        step.holds.reduce(
+          (flags, name) => flags | cgroupContents[name],
+          (step.unified ? UNIFIED : 0) | (step.vacate ? VACATE : 0),
+        ),
+      );
+      w.u32(step.own);
+      w.string(step.parent);
+      w.u32(step.files.length);
+      for (const { name, value, optional } of step.files) {
+        w.u32(optional ? 1 : 0);
+        w.string(name);
+        w.string(value);
+      }
+      return;
+    case 'limit-cpu':
+      w.u64(BigInt(Math.ceil(step.milliseconds)));
       return;
     case 'hostname':
       w.string(step.hostname);

@@ -107,7 +107,14 @@ export function callSteps(
   ];
 }
 
-const supervisorSteps: ReadonlySet<string> = new Set(['map-ids', 'limit-wall', 'limit-output', 'terminal']);
+const supervisorSteps: ReadonlySet<string> = new Set([
+  'map-ids',
+  'limit-wall',
+  'limit-output',
+  'terminal',
+  'cgroup',
+  'limit-cpu',
+]);
 
 class LauncherProcess implements LaunchedProcess {
   readonly pid: number | undefined;
@@ -278,7 +285,13 @@ function launchEnd(line: EndedLine): LaunchEnd {
     cause: causeOf(line),
     stdoutTruncated: line.stdoutTruncated,
     stderrTruncated: line.stderrTruncated,
-    usage: { wallMs: line.wallMs, cpuUserMs: line.cpuUserMs, cpuSystemMs: line.cpuSystemMs },
+    usage: {
+      wallMs: line.wallMs,
+      cpuUserMs: line.cpuUserMs,
+      cpuSystemMs: line.cpuSystemMs,
+      ...(line.memoryBytes === undefined ? {} : { memoryBytes: line.memoryBytes }),
+      ...(line.pids === undefined ? {} : { pids: line.pids }),
+    },
   };
 }
 

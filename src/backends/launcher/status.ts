@@ -21,7 +21,7 @@ export interface FailedLine {
 export interface EndedLine {
   readonly event: 'ended';
   readonly cause: 'command' | 'limit' | 'terminated' | 'signalled';
-  readonly limit?: 'wallMs' | 'outputBytes';
+  readonly limit?: 'wallMs' | 'outputBytes' | 'cpuMs' | 'memoryBytes' | 'pids';
   readonly by?: NodeJS.Signals;
   readonly code?: number;
   readonly signal?: NodeJS.Signals;
@@ -30,6 +30,8 @@ export interface EndedLine {
   readonly wallMs: number;
   readonly cpuUserMs: number;
   readonly cpuSystemMs: number;
+  readonly memoryBytes?: number;
+  readonly pids?: number;
 }
 
 export type StatusLine = StartedLine | FailedLine | EndedLine;

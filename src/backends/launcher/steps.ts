@@ -14,6 +14,8 @@ export const recordTypes = {
   termination: 5,
   terminal: 6,
   descriptor: 7,
+  cgroup: 8,
+  'limit-cpu': 9,
   // performed by init, in the order given
   hostname: 20,
   loopback: 21,
@@ -97,6 +99,10 @@ export const mountFlags = {
 } as const;
 export type MountFlag = keyof typeof mountFlags;
 
+/** What a control group bounds, or counts. */
+export const cgroupContents = { memory: 1, pids: 2, 'processor-time': 4 } as const;
+export type CgroupContent = keyof typeof cgroupContents;
+
 /** `host`: the host's own root, to mount over, before a tool; `chroot`: only entered, without a mount. */
 export const rootKinds = { tmpfs: 0, bind: 1, overlay: 2, host: 3, chroot: 4 } as const;
 export type RootKind = keyof typeof rootKinds;
@@ -150,6 +156,19 @@ export type Step =
   | { readonly step: 'terminal'; readonly columns: number; readonly rows: number }
   /** The launcher's descriptor `from` becomes the command's `to`: both from 3 on, or 1 and 2 for stderr into stdout. */
   | { readonly step: 'descriptor'; readonly from: number; readonly to: number }
+  /** A control group below `parent`, a directory of a mounted tree, with these values in its files; `own`: how many processes in it are not the command's. */
+  | {
+      readonly step: 'cgroup';
+      readonly holds: readonly CgroupContent[];
+      readonly unified: boolean;
+      /** Move the processes of `parent` to a group below it, and let it hand on its controllers. */
+      readonly vacate: boolean;
+      readonly own: number;
+      readonly parent: string;
+      readonly files: readonly { readonly name: string; readonly value: string; readonly optional: boolean }[];
+    }
+  /** Of all that the group that counts it ever held. */
+  | { readonly step: 'limit-cpu'; readonly milliseconds: number }
   | { readonly step: 'hostname'; readonly hostname: string }
   | { readonly step: 'loopback' }
   /** `skeleton`: only for `overlay`: mount points that the source lacks. `options`: tmpfs mount data. */

@@ -4,6 +4,7 @@ import { features } from '../../features/feature.ts';
 import type { NormalizedSpec } from '../../spec/types.ts';
 import type { AppliedFeature, BackendName, BackendPlan, CallerFacts } from '../backend.ts';
 import type { BindEntry } from '../layout.ts';
+import { cgroupSteps } from './cgroups.ts';
 import { commandSteps, supervisorSteps } from './command.ts';
 import { type LauncherPlan, type Step, toolDescriptors } from './steps.ts';
 
@@ -21,6 +22,12 @@ export interface ToolPlan {
   readonly env?: Readonly<Record<string, string>>;
   /** Whether init inside may call setgroups(2). */
   readonly setGroups?: boolean;
+  /**
+   * How many processes beside the command's stay in the control groups of the sandbox: the tool's, and init.
+   *
+   * @defaultValue none can be bounded: the tool moves them elsewhere, or shows them the groups
+   */
+  readonly ownProcesses?: number;
   /** Performed inside, before the command. */
   readonly inside?: readonly Step[];
   readonly notes: readonly string[];
@@ -42,6 +49,7 @@ export function throughTool(
         namespaces,
         ...room.filter(({ step }) => step === 'map-ids'),
         ...supervisorSteps(spec, granted),
+        ...(tool.ownProcesses === undefined ? [] : cgroupSteps(tool.backend, spec, granted, caller, tool.ownProcesses)),
         ...room.filter(({ step }) => step !== 'map-ids'),
         { step: 'tool', argv: tool.argv, env: tool.env ?? {} },
         ...(tool.inside ?? []),

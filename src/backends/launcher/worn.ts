@@ -8,7 +8,7 @@ export const worn: Mechanisms = {
   env: 'execve',
   umask: 'umask',
   'limits.wallMs': "the launcher's monotonic clock",
-  'limits.cpuMs': 'RLIMIT_CPU, each process by itself',
+  'limits.processCpuMs': 'RLIMIT_CPU, each process by itself',
   'limits.openFiles': 'RLIMIT_NOFILE',
   'limits.fileBytes': 'RLIMIT_FSIZE',
   'limits.stackBytes': 'RLIMIT_STACK',

@@ -3,6 +3,7 @@ import { InternalError } from '../../errors/errors.ts';
 import { type Feature, features } from '../../features/feature.ts';
 import type { NormalizedSpec } from '../../spec/types.ts';
 import type { AppliedFeature } from '../backend.ts';
+import { groupMechanisms } from '../launcher/cgroups.ts';
 import { describeEmulation, type Emulation } from './binfmt.ts';
 
 const mechanisms: Partial<Record<Feature, string>> = {
@@ -33,7 +34,8 @@ const mechanisms: Partial<Record<Feature, string>> = {
   'network.none': 'network namespace with nothing but lo',
   'network.host': "the host's network namespace",
   'limits.wallMs': "the launcher's monotonic clock",
-  'limits.cpuMs': 'RLIMIT_CPU, each process by itself',
+  'limits.processCpuMs': 'RLIMIT_CPU, each process by itself',
+  ...groupMechanisms,
   'limits.openFiles': 'RLIMIT_NOFILE',
   'limits.fileBytes': 'RLIMIT_FSIZE',
   'limits.stackBytes': 'RLIMIT_STACK',

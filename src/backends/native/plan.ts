@@ -3,6 +3,7 @@ import { SpecError } from '../../errors/errors.ts';
 import type { Feature } from '../../features/feature.ts';
 import type { IdMapping, NormalizedSpec } from '../../spec/types.ts';
 import type { BackendPlan, CallerFacts } from '../backend.ts';
+import { cgroupSteps } from '../launcher/cgroups.ts';
 import { commandSteps, supervisorSteps } from '../launcher/command.ts';
 import { filesystemSteps } from '../launcher/filesystem.ts';
 import { forbidsNesting, refuseHostPrivilege } from '../launcher/privilege.ts';
@@ -17,6 +18,9 @@ import {
   hiddenFormats,
   refuseHostTable,
 } from './binfmt.ts';
+
+/** Init, in the control groups of the sandbox. */
+const OWN_PROCESSES = 1;
 
 export function planNative(
   wanted: NormalizedSpec,
@@ -35,6 +39,7 @@ export function planNative(
     { step: 'namespaces', namespaces: namespacesOf(spec, granted) },
     ...idMapSteps(spec, caller, formats?.around === true),
     ...supervisorSteps(spec, granted),
+    ...cgroupSteps('native', spec, granted, caller, OWN_PROCESSES),
     ...(granted.has('hostname') && granted.has('namespace.uts')
       ? [{ step: 'hostname', hostname: spec.hostname } as const]
       : []),

@@ -1,0 +1,145 @@
+// Bounds on a sandbox as a whole: control groups that the launcher makes around it (cgroups(7)), whoever makes the rest. Pure.
+import { FeatureError, type MissingFeature } from '../../errors/errors.ts';
+import type { Feature } from '../../features/feature.ts';
+import type { Facility } from '../../host/types.ts';
+import type { NormalizedSpec } from '../../spec/types.ts';
+import type { BackendName, BackendReport, CallerFacts, CgroupController, CgroupParent } from '../backend.ts';
+import type { CgroupContent, Step } from './steps.ts';
+import type { Mechanisms } from './tool.ts';
+
+/** Of a processor quota, in microseconds: the kernel's own default. */
+const PERIOD_US = 100_000;
+
+/** For a backend whose processes all stay in the groups that the launcher starts them in. */
+export const groupMechanisms: Mechanisms = {
+  'limits.cpuMs': 'processor time of a control group',
+  'limits.cpus': 'processor quota of a control group',
+  'limits.memoryBytes': 'memory of a control group, without swap',
+  'limits.pids': 'processes of a control group',
+};
+
+const facilityOf: Readonly<Partial<Record<Feature, string>>> = {
+  'limits.cpuMs': 'cgroup.cpuacct',
+  'limits.cpus': 'cgroup.cpu',
+  'limits.memoryBytes': 'cgroup.memory',
+  'limits.pids': 'cgroup.pids',
+};
+
+/** A report in which the bounds by control groups are there only where they were tried with success. */
+export function withGroups(report: BackendReport, facilities: readonly Facility[]): BackendReport {
+  const features = new Map(report.features);
+  for (const [feature, name] of Object.entries(facilityOf) as [Feature, string][]) {
+    const facility = facilities.find((candidate) => candidate.facility === name);
+    if (features.get(feature)?.available !== true || facility?.ok === true) continue;
+    const call = [facility?.step, facility?.errno].filter((part) => part !== undefined).join(': ');
+    const because = `${name}: ${facility?.detail ?? 'not tried by this launcher'}${call === '' ? '' : ` (${call})`}`;
+    features.set(feature, { available: false, because, remedy: noTreeRemedy });
+  }
+  return { ...report, features };
+}
+
+type CgroupStep = Extract<Step, { step: 'cgroup' }>;
+type File = CgroupStep['files'][number];
+
+interface Bound {
+  readonly feature: Feature;
+  readonly controller: CgroupController;
+  readonly content: CgroupContent | undefined;
+  files(parent: CgroupParent): readonly File[];
+}
+
+/** `own`: how many processes beside the command's are in the groups as long as it runs. */
+export function cgroupSteps(
+  backend: BackendName,
+  { limits, capabilities }: NormalizedSpec,
+  granted: ReadonlySet<Feature>,
+  { cgroups }: Pick<CallerFacts, 'cgroups'>,
+  own: number,
+): Step[] {
+  const bounds = boundsOf(limits, own).filter(({ feature }) => granted.has(feature));
+  if (bounds.length === 0) return [];
+  const missing = bounds.filter(({ controller }) => cgroups.parents[controller] === undefined);
+  if (missing.length > 0) throw new FeatureError(backend, missing.map(noTree));
+  const unified = bounds.filter(({ controller }) => cgroups.parents[controller]?.unified === true);
+  // Only v2 is mounted in a user namespace (cgroup_namespaces(7)).
+  if (unified.length > 0 && capabilities.includes('CAP_SYS_ADMIN'))
+    throw new FeatureError(backend, unified.map(canBeLifted));
+  const groups = new Map<string, CgroupStep>();
+  for (const { controller, content, files } of bounds) {
+    const parent = cgroups.parents[controller] as CgroupParent;
+    const group = groups.get(parent.directory);
+    groups.set(parent.directory, {
+      step: 'cgroup',
+      holds: [...(group?.holds ?? []), ...(content === undefined ? [] : [content])],
+      unified: parent.unified,
+      vacate: parent.occupied,
+      own,
+      parent: parent.directory,
+      files: [...(group?.files ?? []), ...files(parent)],
+    });
+  }
+  const { cpuMs } = limits;
+  const counted = cpuMs !== undefined && granted.has('limits.cpuMs');
+  return [...groups.values(), ...(counted ? [{ step: 'limit-cpu', milliseconds: cpuMs } as const] : [])];
+}
+
+function boundsOf({ memoryBytes, pids, cpus, cpuMs }: NormalizedSpec['limits'], own: number): Bound[] {
+  const bounds: Bound[] = [];
+  if (memoryBytes !== undefined) {
+    const files = ({ unified }: CgroupParent) => memoryFiles(memoryBytes, unified);
+    bounds.push({ feature: 'limits.memoryBytes', controller: 'memory', content: 'memory', files });
+  }
+  if (pids !== undefined) {
+    const files = () => [file('pids.max', pids + own)];
+    bounds.push({ feature: 'limits.pids', controller: 'pids', content: 'pids', files });
+  }
+  if (cpus !== undefined) {
+    const files = ({ unified }: CgroupParent) => quotaFiles(Math.ceil(cpus * PERIOD_US), unified);
+    bounds.push({ feature: 'limits.cpus', controller: 'cpu', content: undefined, files });
+  }
+  if (cpuMs !== undefined)
+    bounds.push({ feature: 'limits.cpuMs', controller: 'cpuacct', content: 'processor-time', files: () => [] });
+  return bounds;
+}
+
+/** No swap, or the bound would be one on what is in memory at the moment. Files for swap are missing where the kernel does not account for it. */
+function memoryFiles(bytes: number, unified: boolean): File[] {
+  if (unified) return [file('memory.max', bytes), optional('memory.swap.max', 0), optional('memory.oom.group', 1)];
+  return [
+    file('memory.limit_in_bytes', bytes),
+    optional('memory.memsw.limit_in_bytes', bytes),
+    optional('memory.swappiness', 0),
+  ];
+}
+
+function quotaFiles(quotaUs: number, unified: boolean): File[] {
+  if (unified) return [file('cpu.max', `${quotaUs} ${PERIOD_US}`)];
+  return [file('cpu.cfs_period_us', PERIOD_US), file('cpu.cfs_quota_us', quotaUs)];
+}
+
+function file(name: string, value: number | string): File {
+  return { name, value: String(value), optional: false };
+}
+
+function optional(name: string, value: number): File {
+  return { name, value: String(value), optional: true };
+}
+
+function noTree({ feature, controller }: Bound): MissingFeature {
+  return {
+    feature,
+    because: `no tree of control groups with the controller ${controller} is there for this process to divide`,
+    remedy: noTreeRemedy,
+  };
+}
+
+const noTreeRemedy =
+  'run it as root, or in a delegated group: systemd-run --user --scope -p Delegate=yes; in a container mount /sys/fs/cgroup writable';
+
+function canBeLifted({ feature }: Bound): MissingFeature {
+  return {
+    feature,
+    because: 'with CAP_SYS_ADMIN the command could mount its control group and lift the bound',
+    remedy: 'do not keep CAP_SYS_ADMIN',
+  };
+}

@@ -1,0 +1,123 @@
+// `launcher probe`: each facility of this host, tried in a throwaway child.
+import { spawn } from 'node:child_process';
+import { readHost } from '../../host/read.ts';
+import type { Facility, HostFacts } from '../../host/types.ts';
+import type { BackendReport } from '../backend.ts';
+import { withGroups } from './cgroups.ts';
+import { launcherPath, remedyForLauncher } from './locate.ts';
+
+/** Every trial has its own time limit inside the launcher; this one is for a launcher that does not answer at all. */
+const PROBE_TIMEOUT_MS = 120_000;
+
+/** The launcher did not do its work at all: a fact about this host like any other, and so no error of the library. */
+export class ProbeFailure extends Error {
+  readonly remedy: string;
+  constructor(message: string, remedy: string) {
+    super(message);
+    this.remedy = remedy;
+  }
+}
+
+const attempts = new Map<string, Promise<readonly Facility[]>>();
+
+/**
+ * Lines of `launcher probe`, tried once per process and launcher.
+ *
+ * @throws {ProbeFailure} when the launcher cannot be run or does not finish.
+ */
+export function tryFacilities(
+  launcher: string,
+  host: Pick<HostFacts, 'user' | 'cgroups'>,
+): Promise<readonly Facility[]> {
+  let attempt = attempts.get(launcher);
+  if (attempt === undefined) {
+    attempt = runProbe(launcher, probeArguments(host));
+    attempts.set(launcher, attempt);
+    // A failure may have been one of the moment; the next caller tries again. Whoever awaits this attempt still sees it.
+    attempt.catch(() => attempts.delete(launcher));
+  }
+  return attempt;
+}
+
+function probeArguments({ user, cgroups }: Pick<HostFacts, 'user' | 'cgroups'>): string[] {
+  const words: string[] = [];
+  for (const [controller, { directory }] of Object.entries(cgroups.parents))
+    words.push(`--cgroup-${controller}`, directory);
+  if (user.newuidmap !== undefined) words.push('--newuidmap', user.newuidmap.path);
+  if (user.newgidmap !== undefined) words.push('--newgidmap', user.newgidmap.path);
+  const [uids] = user.subuid;
+  const [gids] = user.subgid;
+  if (uids !== undefined) words.push('--subuid', `${uids.start}:${uids.size}`);
+  if (gids !== undefined) words.push('--subgid', `${gids.start}:${gids.size}`);
+  return words;
+}
+
+function runProbe(launcher: string, words: readonly string[]): Promise<readonly Facility[]> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(launcher, ['probe', ...words], { stdio: ['ignore', 'pipe', 'pipe'], env: {}, cwd: '/' });
+    const output: Buffer[] = [];
+    const complaints: Buffer[] = [];
+    const timer = setTimeout(() => child.kill('SIGKILL'), PROBE_TIMEOUT_MS);
+    child.stdout.on('data', (chunk: Buffer) => output.push(chunk));
+    child.stderr.on('data', (chunk: Buffer) => complaints.push(chunk));
+    child.on('error', (error) => {
+      clearTimeout(timer);
+      reject(new ProbeFailure(`cannot run the launcher ${launcher}: ${error.message}`, remedyFor(error)));
+    });
+    child.on('close', (code, signal) => {
+      clearTimeout(timer);
+      if (code === 0) resolve(parseFacilities(Buffer.concat(output).toString('utf8')));
+      else reject(brokenLauncher(launcher, code, signal, Buffer.concat(complaints).toString('utf8')));
+    });
+  });
+}
+
+function remedyFor(error: NodeJS.ErrnoException): string {
+  if (error.code === 'EACCES') return 'make it executable, on a file system that is not mounted noexec';
+  return 'reinstall the package, or in a checkout build the launcher';
+}
+
+function brokenLauncher(launcher: string, code: number | null, signal: string | null, complaint: string): ProbeFailure {
+  const how = signal === null ? `exit status ${code}` : `signal ${signal}`;
+  const said = complaint.trim() === '' ? '' : `: ${complaint.trim()}`;
+  return new ProbeFailure(`"${launcher} probe" ended with ${how}${said}`, remedyForLauncher(launcher));
+}
+
+/** Readers ignore members that they do not know, and lines that are no facility. */
+export function parseFacilities(text: string): Facility[] {
+  return text.split('\n').flatMap((line) => {
+    const facility = line === '' ? undefined : parseFacility(line);
+    return facility === undefined ? [] : [facility];
+  });
+}
+
+function parseFacility(line: string): Facility | undefined {
+  const value = parseObject(line);
+  if (value === undefined) return undefined;
+  const { facility, ok, detail, errno, step } = value;
+  if (typeof facility !== 'string' || typeof ok !== 'boolean') return undefined;
+  return {
+    facility,
+    ok,
+    detail: typeof detail === 'string' ? detail : '',
+    ...(typeof errno === 'string' ? { errno } : {}),
+    ...(typeof step === 'string' ? { step } : {}),
+  };
+}
+
+type FacilityMembers = { readonly [Name in keyof Facility]?: unknown };
+
+function parseObject(line: string): FacilityMembers | undefined {
+  try {
+    const value: unknown = JSON.parse(line);
+    return typeof value === 'object' && value !== null ? value : undefined;
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined;
+    throw error;
+  }
+}
+
+/** Of a backend that works: its bounds by control groups are tried by themselves. */
+export async function withTriedGroups(report: BackendReport): Promise<BackendReport> {
+  return withGroups(report, await tryFacilities(launcherPath(), readHost()));
+}
