@@ -370,6 +370,8 @@ static const char *check_tool(struct plan *plan, struct reader *r) {
   plan->has_tool = true;
   // Inside it begins anew.
   plan->has_root = false;
+  plan->tool_end_signal = read_u32(r);
+  if (plan->tool_end_signal > 64) return "signal out of range";
   return check_vectors(r, &plan->tool_argument_count, &plan->tool_environment_count, true);
 }
 

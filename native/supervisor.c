@@ -30,6 +30,7 @@
 #define EXIT_NOT_EXECUTABLE 126
 #define EXIT_NOT_FOUND 127
 #define CONTROL_BYTES 12
+#define TOOL_PATIENCE_NS 5000000000
 #define END_OF_TRANSMISSION 4  // ^D, the terminal's end of file
 #define CONTROLS_PER_ROUND 64
 #define SBX_SCHED_DEADLINE 6
@@ -49,7 +50,7 @@ static struct {
   int tool_status;
   struct failure failure;
   struct ending ending;
-  int64_t started_ns, ended_ns, wall_deadline_ns, kill_deadline_ns;  // 0: none
+  int64_t started_ns, ended_ns, wall_deadline_ns, kill_deadline_ns, tool_deadline_ns;  // 0: none
   uint64_t output_budget;
   int master;  // of the sandbox's terminal, or -1
   uint8_t control[CONTROL_BYTES];
@@ -180,11 +181,23 @@ static bool write_id_maps(void) {
   return true;
 }
 
+// Some tools would leave something of theirs on the host if they were killed: they get the signal that lets them clear it away, and some time.
+static void end_tool(void) {
+  uint32_t signal = self.run->plan.tool_end_signal;
+  if (self.init_gone || self.tool_ended || self.tool_deadline_ns != 0) return;
+  if (signal != SIGKILL) self.tool_deadline_ns = now_ns() + TOOL_PATIENCE_NS;
+  if (signal != 0) (void)kill(self.init, (int)signal);
+}
+
 static void kill_init(void) {
-  // Our own child, not yet waited for: the pid is still its.
-  if (!self.init_gone && !self.tool_ended) (void)kill(self.init, SIGKILL);
+  if (!self.run->plan.has_tool) {
+    // Our own child, not yet waited for: the pid is still its.
+    if (!self.init_gone) (void)kill(self.init, SIGKILL);
+    return;
+  }
+  end_tool();
   // Init inside of a tool is no child of ours. The end of the socket is its order to end; what it said before is still read.
-  if (self.run->plan.has_tool && self.socket_fd >= 0) (void)shutdown(self.socket_fd, SHUT_WR);
+  if (self.socket_fd >= 0) (void)shutdown(self.socket_fd, SHUT_WR);
 }
 
 // What is left undone here cannot be made good, so the sandbox ends with the name of it. The first failure is the one that counts.
@@ -496,7 +509,11 @@ static void check_deadlines(void) {
     self.kill_deadline_ns = 0;
     kill_init();
   }
+  // For good: the deadline stays, so that nobody gives the tool another.
+  if (self.tool_deadline_ns != 0 && now >= self.tool_deadline_ns && !self.tool_ended) (void)kill(self.init, SIGKILL);
 }
+
+static int64_t earlier_of(int64_t one, int64_t other) { return one == 0 || (other != 0 && other < one) ? other : one; }
 
 // Nobody says that a stream has ended while somebody outside, who was handed the command's descriptor, holds it open.
 static bool has_rest(const struct relay *relay) { return relay->last && relay->from >= 0 && relay_flushed(relay); }
@@ -506,8 +523,9 @@ static const struct timespec *next_deadline(struct timespec *wait) {
     *wait = (struct timespec){.tv_sec = 0, .tv_nsec = 0};
     return wait;
   }
-  int64_t deadline = self.init_gone ? 0 : self.wall_deadline_ns;
-  if (!self.init_gone && self.kill_deadline_ns != 0 && (deadline == 0 || self.kill_deadline_ns < deadline)) deadline = self.kill_deadline_ns;
+  if (self.init_gone) return NULL;
+  int64_t deadline = earlier_of(self.wall_deadline_ns, self.kill_deadline_ns);
+  if (!self.tool_ended) deadline = earlier_of(deadline, self.tool_deadline_ns);
   if (deadline == 0) return NULL;
   int64_t left = deadline - now_ns();
   if (left < 0) left = 0;

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -133,6 +134,8 @@ static void arrange(const struct run *run, const struct record *record, int *soc
 
 _Noreturn void tool_execute(const struct run *run, const struct record *record, int socket_fd) {
   arrange(run, record, &socket_fd);
+  // Where the supervisor is gone the tool ends as it is ended by it; 0: by itself, after our init, whose socket ends.
+  if (prctl(PR_SET_PDEATHSIG, (unsigned long)run->plan.tool_end_signal, 0, 0, 0) < 0) fail(record->step, record->index, "prctl(PR_SET_PDEATHSIG)", NULL);
   reset_signals(record);
   (void)umask(022);
   name_listener(run->tool_environment);

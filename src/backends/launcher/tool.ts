@@ -1,4 +1,5 @@
 // A sandbox that another program makes, as a plan of the launcher. Pure.
+import { constants } from 'node:os';
 import type { Feature } from '../../features/feature.ts';
 import { features } from '../../features/feature.ts';
 import type { NormalizedSpec } from '../../spec/types.ts';
@@ -17,6 +18,12 @@ export interface ToolPlan {
   readonly room: readonly [Step, ...Step[]];
   /** The tool's own command line, its first word an absolute path, its last ones `INIT_INSIDE` in the words of the tool. */
   readonly argv: readonly string[];
+  /**
+   * The signal by which the tool is ended at once, where it leaves something on the host when it is killed; 0: none, it ends by itself when init does.
+   *
+   * @defaultValue SIGKILL
+   */
+  readonly endSignal?: number;
   /** All that the tool gets to see of an environment. */
   readonly env?: Readonly<Record<string, string>>;
   /** Whether init inside may call setgroups(2). */
@@ -43,7 +50,7 @@ export function throughTool(
         ...room.filter(({ step }) => step === 'map-ids'),
         ...supervisorSteps(spec, granted),
         ...room.filter(({ step }) => step !== 'map-ids'),
-        { step: 'tool', argv: tool.argv, env: tool.env ?? {} },
+        { step: 'tool', endSignal: tool.endSignal ?? constants.signals.SIGKILL, argv: tool.argv, env: tool.env ?? {} },
         ...(tool.inside ?? []),
         ...commandSteps(spec, granted, caller, tool.setGroups ?? false),
       ],
