@@ -367,11 +367,14 @@ static const char *check_exec(struct plan *plan, struct reader *r) {
 
 static const char *check_tool(struct plan *plan, struct reader *r) {
   if (plan->has_root && plan->root_kind == PLAN_ROOT_HOST && (plan->namespaces & NEW_MOUNT) == 0) return "a tool's room needs a mount namespace";
+  if (plan->has_root && plan->root_kind != PLAN_ROOT_HOST) return "a root of its own and a tool";
   plan->has_tool = true;
-  // Inside it begins anew.
+  // Inside it begins anew: with what the tool made, or with a root in that.
   plan->has_root = false;
+  plan->root_kind = PLAN_ROOT_TMPFS;
   plan->tool_end_signal = read_u32(r);
   if (plan->tool_end_signal > 64) return "signal out of range";
+  plan->tool_traces = read_u32(r) == 1;
   return check_vectors(r, &plan->tool_argument_count, &plan->tool_environment_count, true);
 }
 
@@ -470,7 +473,11 @@ static bool may_follow_tool(enum step step) {
     case STEP_MOUNT:
     case STEP_READONLY:
     case STEP_MASK:
+    case STEP_MKDIR:
+    case STEP_SYMLINK:
+    case STEP_FILE:
     case STEP_SYSCTL:
+    case STEP_PIVOT:
     case STEP_USER_NAMESPACE: return true;
     default: return false;
   }
@@ -498,8 +505,9 @@ static const char *check_order(const struct plan *plan, const struct record *rec
 static const char *check_isolation(const struct plan *plan) {
   bool own_mounts = (plan->namespaces & NEW_MOUNT) != 0;
   if (plan->has_tool) {
-    if (plan->has_pivot) return "a pivot and a tool";
-    return plan->root_kind == PLAN_ROOT_HOST || plan->root_kind == PLAN_ROOT_TMPFS ? NULL : "a root of its own and a tool";
+    if (plan->root_kind == PLAN_ROOT_CHROOT) return "a root that is only entered, and a tool";
+    bool own_root = plan->has_root && plan->root_kind != PLAN_ROOT_HOST;
+    return own_root == plan->has_pivot ? NULL : "a root inside of a tool without its pivot, or a pivot without a root";
   }
   if (plan->sources > 0 || plan->trees > 0) return "sources without a tool";
   if (plan->root_kind == PLAN_ROOT_HOST) return "the host's root without a tool";

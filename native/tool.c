@@ -21,6 +21,11 @@
 #include "run.h"
 #include "sys.h"
 
+#ifndef PR_CAP_AMBIENT
+#define PR_CAP_AMBIENT 47  // 4.3
+#define PR_CAP_AMBIENT_CLEAR_ALL 4
+#endif
+
 // sd_listen_fds(3): what systemd-nspawn passes on must name its process, which nobody knows before it is there.
 #define LISTEN_PID "LISTEN_PID="
 
@@ -132,8 +137,25 @@ static void arrange(const struct run *run, const struct record *record, int *soc
   if (!arranged) fail(record->step, record->index, "dup2", NULL);
 }
 
+// What root belongs to is no business of the tool's, nor of what it makes, where most tools can set no groups. An ordinary user cannot give any up
+// (EPERM), and has them inside as outside.
+static void drop_groups(const struct record *record) {
+  if (sys_setgroups(0, NULL) < 0 && errno != EPERM) fail(record->step, record->index, "setgroups", NULL);
+}
+
+// Those that a caller passes on without being root (capabilities(7)): a tool that finds itself with them may refuse to run, as bwrap does, or give
+// them to files that ask for what is inheritable. What is permitted an execve(2) by anybody but root takes away by itself.
+static void pass_no_capabilities_on(const struct record *record) {
+  uint64_t effective, permitted, inheritable;
+  if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0) fail(record->step, record->index, "prctl(PR_CAP_AMBIENT)", NULL);
+  if (sys_capget(&effective, &permitted, &inheritable) < 0) fail(record->step, record->index, "capget", NULL);
+  if (sys_capset(effective, permitted, 0) < 0) fail(record->step, record->index, "capset", NULL);
+}
+
 _Noreturn void tool_execute(const struct run *run, const struct record *record, int socket_fd) {
   arrange(run, record, &socket_fd);
+  drop_groups(record);
+  pass_no_capabilities_on(record);
   // Where the supervisor is gone the tool ends as it is ended by it; 0: by itself, after our init, whose socket ends.
   if (prctl(PR_SET_PDEATHSIG, (unsigned long)run->plan.tool_end_signal, 0, 0, 0) < 0) fail(record->step, record->index, "prctl(PR_SET_PDEATHSIG)", NULL);
   reset_signals(record);

@@ -84,6 +84,16 @@ static void use_record(struct record *record) {
       if (count == 0 || count > PLAN_FILTER_MAX) abort();
       use_bytes(r, (size_t)count * 8);
       break;
+    case STEP_SOURCE:
+      use_numbers(r, 2);
+      use_string(r);
+      break;
+    case STEP_CONTENT:
+      use_numbers(r, 1);
+      count = read_u32(r);
+      use_bytes(r, count);
+      break;
+    case STEP_TOOL:
     case STEP_EXEC:
       for (int vector = 0; vector < 2; vector++) {
         count = read_u32(r);
@@ -111,7 +121,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     use_record(&record);
     count++;
   }
-  if (count != plan.records || !plan.has_user || !plan.has_root || plan.argument_count == 0) abort();
+  if (count != plan.records || !plan.has_user || plan.argument_count == 0) abort();
+  // A root is entered, or a tool makes one.
+  if (!plan.has_root && !plan.has_tool) abort();
+  if (plan.has_tool && plan.tool_argument_count == 0) abort();
   return 0;
 }
 

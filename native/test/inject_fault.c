@@ -113,8 +113,10 @@ static void set_result(pid_t pid, long result) {
 #endif
 }
 
-// The end of a process cannot fail.
-static bool can_fail(uint64_t number) { return number != SYS_exit && number != SYS_exit_group && number != SYS_rt_sigreturn; }
+// The end of a process cannot fail, nor can getpid(2).
+static bool can_fail(uint64_t number) {
+  return number != SYS_exit && number != SYS_exit_group && number != SYS_rt_sigreturn && number != SYS_getpid;
+}
 
 static bool is_same_call(const struct syscall_info *a, const struct syscall_info *b) {
   return a->number == b->number && memcmp(a->arguments, b->arguments, sizeof a->arguments) == 0;

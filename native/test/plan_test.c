@@ -306,9 +306,43 @@ static void isolation_is_checked(void) {
   }
 }
 
+// Inside of a tool: a root of its own and its pivot belong together; what is mounted over the tool's own root needs none.
+static void roots_inside_are_checked(void) {
+  static const char *const lone = "a root inside of a tool without its pivot, or a pivot without a root";
+  static const struct {
+    int root;
+    bool pivot;
+    const char *reason;  // NULL: accepted
+  } cases[] = {{-1, false, NULL},
+               {PLAN_ROOT_HOST, false, NULL},
+               {PLAN_ROOT_TMPFS, true, NULL},
+               {PLAN_ROOT_BIND, true, NULL},
+               {PLAN_ROOT_OVERLAY, true, NULL},
+               {PLAN_ROOT_TMPFS, false, lone},
+               {PLAN_ROOT_BIND, false, lone},
+               {PLAN_ROOT_HOST, true, lone},
+               {PLAN_ROOT_CHROOT, true, "a root that is only entered, and a tool"},
+               {-1, true, "a record that needs a root before the root"}};
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    start_plan(&builder);
+    start_record(&builder, STEP_NAMESPACES);
+    put_u32(&builder, 0);
+    end_record(&builder);
+    add_record(&builder, STEP_TOOL);
+    if (cases[i].root >= 0) put_root_of((uint32_t)cases[i].root);
+    if (cases[i].pivot) add_record(&builder, STEP_PIVOT);
+    add_record(&builder, STEP_USER);
+    add_record(&builder, STEP_EXEC);
+    end_plan(&builder);
+    struct plan plan;
+    if (cases[i].reason != NULL) CHECK(is_refused(cases[i].reason));
+    else CHECK(is_accepted(&plan) && plan.has_pivot == cases[i].pivot);
+  }
+}
+
 static void put_tool(const char *path) {
   SUPERVISOR(STEP_TOOL);
-  put_u32(&builder, 9);
+  put_u32(&builder, 9), put_u32(&builder, 0);
   put_u32(&builder, path == NULL ? 0 : 1);
   if (path != NULL) put_string(&builder, path);
 }
@@ -324,7 +358,7 @@ static void tools_are_checked(void) {
   put_u32(&builder, 1), put_string(&builder, "PATH");
   CHECK(close_and_refuse("an environment entry is not NAME=value"));
   SUPERVISOR(STEP_TOOL);
-  put_u32(&builder, 65);
+  put_u32(&builder, 65), put_u32(&builder, 0);
   CHECK(close_and_refuse("signal out of range"));
   static const struct {
     uint32_t number, kind;
@@ -341,7 +375,7 @@ static void tools_are_checked(void) {
   SUPERVISOR(STEP_CONTENT);
   put_u32(&builder, 9), put_u32(&builder, 0);
   CHECK(close_and_refuse("descriptor of a content out of range"));
-  static const enum step outside[] = {STEP_MKDIR, STEP_SYMLINK, STEP_FILE, STEP_BINFMT, STEP_PIVOT, STEP_SOURCE, STEP_CONTENT, STEP_TOOL};
+  static const enum step outside[] = {STEP_BINFMT, STEP_SOURCE, STEP_CONTENT, STEP_TOOL};
   for (size_t i = 0; i < sizeof outside / sizeof outside[0]; i++) {
     start_plan(&builder);
     add_record(&builder, STEP_NAMESPACES);
@@ -687,6 +721,7 @@ int main(int count, char **arguments) {
   TEST(length_and_records_agree, "plan: length and records must agree");
   TEST(namespaces_are_checked, "plan: namespaces are checked");
   TEST(isolation_is_checked, "plan: a sandbox rests on namespaces, a tool, or a root that is only entered");
+  TEST(roots_inside_are_checked, "plan: a root inside of a tool has its pivot");
   TEST(tools_are_checked, "plan: tools and what they find open are checked");
   TEST(id_maps_are_checked, "plan: id maps are checked");
   TEST(supervisor_values_are_checked, "plan: values for the supervisor are checked");

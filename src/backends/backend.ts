@@ -5,8 +5,9 @@ import type { EmulationFacts } from '../host/emulation.ts';
 import type { Architecture } from '../spec/architectures.ts';
 import type { Limits, NormalizedSpec } from '../spec/types.ts';
 
-export const backendNames = ['native', 'bubblewrap', 'oci', 'firejail', 'chroot', 'none'] as const;
-export type BackendName = (typeof backendNames)[number];
+export const backendNames = ['native', 'bubblewrap', 'firejail', 'proot', 'chroot', 'none'] as const;
+/** `oci` is written, and not served before every attack on it fails: see docs/backends.md. */
+export type BackendName = (typeof backendNames)[number] | 'oci';
 
 /** What one backend can do on this host, feature by feature, found by doing it. */
 export interface BackendReport {

@@ -153,7 +153,8 @@ type Request = Omit<NegotiationRequest<BackendName>, 'candidates'> & {
  */
 function agree(request: Request): Soon<Agreement<BackendName>> {
   const everything = request.optional !== 'all' && [...request.optional].length === 0;
-  if (everything && !foundWanting && !mayRefuseUserNamespaces()) return negotiate({ ...request, candidates: registry });
+  if (everything && !foundWanting.has(launcherInUse()) && !mayRefuseUserNamespaces())
+    return negotiate({ ...request, candidates: registry });
   return agreeByProbing(request);
 }
 
@@ -188,8 +189,13 @@ export async function reportOf(name: BackendName): Promise<BackendReport> {
   }
 }
 
-/** Set by the first launch that failed for want of something that this host does not have. */
-let foundWanting = false;
+/** Launchers with which a launch failed for want of something that this host does not have. */
+const foundWanting = new Set<string>();
+
+/** What was found with one launcher says nothing about another. */
+function launcherInUse(): string {
+  return process.env['SANDBOXLIB_LAUNCHER'] ?? '';
+}
 
 /** That some other architecture is to be had helps nobody. */
 function reportFor(report: BackendReport, architecture: SandboxSpec['architecture']): BackendReport {
@@ -207,15 +213,18 @@ function backendOfEnvironment(): BackendName | undefined {
   throw new BackendError(`SANDBOXLIB_BACKEND names no backend: '${given}'`, [], `known are ${names}`);
 }
 
-const reports = new WeakMap<Backend, Promise<BackendReport>>();
+const reports = new WeakMap<Backend, Map<string, Promise<BackendReport>>>();
 
 /** What a host offers does not change under a process often enough to ask twice; a probe that failed to run is asked again. */
 export function probeBackend(backend: Backend): Promise<BackendReport> {
-  const known = reports.get(backend);
+  const byLauncher = reports.get(backend) ?? new Map<string, Promise<BackendReport>>();
+  reports.set(backend, byLauncher);
+  const launcher = launcherInUse();
+  const known = byLauncher.get(launcher);
   if (known !== undefined) return known;
   const report = backend.probe();
-  reports.set(backend, report);
-  report.catch(() => reports.delete(backend));
+  byLauncher.set(launcher, report);
+  report.catch(() => byLauncher.delete(launcher));
   return report;
 }
 
@@ -261,7 +270,7 @@ function othersMayServe({ backend, request }: Prepared): boolean {
 
 /** Nobody named a backend: the next run asks the others too, and this error says what they would answer. */
 async function explainToAll(prepared: Prepared, error: LaunchError): Promise<unknown> {
-  foundWanting = true;
+  foundWanting.add(launcherInUse());
   try {
     const { backend } = await agreeByProbing(prepared.request);
     const remedy = `backend ${backend} offers all of it, and is taken from the next run of this process on; SANDBOXLIB_BACKEND=${backend} takes it at once`;

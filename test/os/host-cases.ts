@@ -1,8 +1,10 @@
 // What this host offers, as `probe` reports it, and who runs a command here: the backend that was named, or what negotiation finds. Where something is
 // missing, it is really missing: the launcher runs with system calls that fail.
+
 import { chmodSync, existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
+import { backendNames } from '../../src/backends/backend.ts';
 import { features } from '../../src/features/feature.ts';
 import type * as api from '../../src/index.ts';
 import { type Bench, makeBench } from '../helpers/native-plan.ts';
@@ -113,7 +115,7 @@ export function hostCases(): void {
   describe('a launch that fails', () => {
     test('for want of a feature is that feature missing, with the step as its cause', async () => {
       loseCalls(without.cgroup);
-      const error = await lib.run(['true']).catch((reason: unknown) => reason);
+      const error = await lib.run(['true'], {}, { backend: 'native' }).catch((reason: unknown) => reason);
       expect(error).toBeInstanceOf(lib.FeatureError);
       expect(error).toMatchObject({
         code: 'SBX_FEATURE_UNAVAILABLE',
@@ -130,7 +132,7 @@ export function hostCases(): void {
 
     test('for want of user namespaces is a backend that cannot run here, with the step as its cause', async () => {
       loseCalls(without.user);
-      const error = await lib.run(['true']).catch((reason: unknown) => reason);
+      const error = await lib.run(['true'], {}, { backend: 'native' }).catch((reason: unknown) => reason);
       expect(error).toBeInstanceOf(lib.BackendError);
       expect(error).toMatchObject({
         code: 'SBX_BACKEND_UNAVAILABLE',
@@ -141,7 +143,7 @@ export function hostCases(): void {
 
     test('for want of a launcher names its file and what to do', async () => {
       process.env['SANDBOXLIB_LAUNCHER'] = join(bench.directory, 'nowhere');
-      await expect(lib.run(['true'])).rejects.toMatchObject({
+      await expect(lib.run(['true'], {}, { backend: 'native' })).rejects.toMatchObject({
         code: 'SBX_BACKEND_UNAVAILABLE',
         message: expect.stringMatching(
           /nowhere does not exist \(SANDBOXLIB_LAUNCHER names it\); unset SANDBOXLIB_LAUNCHER$/,
@@ -150,11 +152,26 @@ export function hostCases(): void {
       vi.resetModules();
       lib = await import('../../src/index.ts');
       useLauncher('#!/bin/sh\n', 0o644);
-      await expect(lib.run(['true'])).rejects.toMatchObject({
+      await expect(lib.run(['true'], {}, { backend: 'native' })).rejects.toMatchObject({
         code: 'SBX_BACKEND_UNAVAILABLE',
         remedy: 'make it executable, on a file system that is not mounted noexec',
         cause: { code: 'SBX_LAUNCH_FAILED', step: 'spawn', errno: 'EACCES' },
       });
+    });
+
+    test('where nobody named a backend is the reasons of all of them', async () => {
+      loseCalls(without.user);
+      const error = await lib.run(['true']).catch((reason: unknown) => reason);
+      expect(error).toBeInstanceOf(lib.BackendError);
+      expect(error).toMatchObject({
+        code: 'SBX_BACKEND_UNAVAILABLE',
+        message: expect.stringMatching(
+          /^no backend offers all that is asked for; native: .*; bubblewrap: .*; chroot: /,
+        ),
+        cause: { code: 'SBX_LAUNCH_FAILED', step: 'namespaces' },
+      });
+      // From now on they are asked beforehand.
+      await expect(lib.run(['true'])).rejects.toMatchObject({ code: 'SBX_BACKEND_UNAVAILABLE' });
     });
 
     test('for its own reasons stays what it is', async () => {
@@ -170,7 +187,11 @@ export function hostCases(): void {
   describe('a feature that is optional and missing', () => {
     test('is skipped, and the result says so and why', async () => {
       loseCalls(without.cgroup);
-      const { outcome, enforcement } = await lib.run(['true'], {}, { optional: ['namespace.cgroup'] });
+      const { outcome, enforcement } = await lib.run(
+        ['true'],
+        {},
+        { backend: 'native', optional: ['namespace.cgroup'] },
+      );
       expect(outcome).toEqual({ kind: 'exited', code: 0 });
       expect(enforcement.skipped).toEqual([{ feature: 'namespace.cgroup', because: expect.stringContaining('EPERM') }]);
       expect(enforcement.applied.map(({ feature }) => feature)).not.toContain('namespace.cgroup');
@@ -186,7 +207,7 @@ export function hostCases(): void {
 
     test('takes nothing else with it: another that is missing is refused', async () => {
       loseCalls(without.cgroup, without.network);
-      const asked = lib.run(['true'], {}, { optional: ['namespace.cgroup'] });
+      const asked = lib.run(['true'], {}, { backend: 'native', optional: ['namespace.cgroup'] });
       await expect(asked).rejects.toMatchObject({ code: 'SBX_FEATURE_UNAVAILABLE' });
       const { missing } = (await asked.catch((reason: unknown) => reason)) as api.FeatureError;
       expect(missing.map(({ feature }) => feature).sort()).toEqual(['namespace.network', 'network.none']);
@@ -244,7 +265,7 @@ export function hostCases(): void {
         process.env['SANDBOXLIB_BACKEND'] = name;
         await expect(lib.run(['true'])).rejects.toMatchObject({
           code: 'SBX_BACKEND_UNAVAILABLE',
-          message: `SANDBOXLIB_BACKEND names no backend: '${name}'; known are native, none`,
+          message: `SANDBOXLIB_BACKEND names no backend: '${name}'; known are ${backendNames.join(', ')}`,
         });
       }
     });

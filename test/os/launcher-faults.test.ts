@@ -39,6 +39,8 @@ const harmless: Record<string, string> = {
   'supervisor recvfrom': 'of messages, which are asked for again',
   'supervisor sendto': 'a status line; nothing of the sandbox depends on it',
   'supervisor write': 'the same, where the status goes into no socket',
+  'init fsconfig create':
+    'of the table that hides formats of the host: a kernel before 6.7, or a filter around, has none',
   'init read': 'of a signal, which is asked for again',
   'init recvfrom': 'a look at an order before the command starts; it stays, and is read once the command runs',
 };
@@ -168,8 +170,11 @@ function nameOf({ number, arguments: [, second = 0, third = 0] }: Row): string {
 }
 
 /** What is wrong with a run; `undefined` when nothing is. */
+const FSCONFIG_CMD_CREATE = 6;
+
 function judge(process: ProcessName, errno: number, row: Row): string | undefined {
-  const name = nameOf(row);
+  // Only that of the empty table of formats may fail: without any other the command would lack a file system.
+  const name = nameOf(row) === 'fsconfig' && row.arguments[1] === FSCONFIG_CMD_CREATE ? 'fsconfig create' : nameOf(row);
   const last = row.status === '' ? undefined : row.status.trimEnd().split('\n').map(parseStatusLine).at(-1);
   const told = `${process}, call ${row.call}, ${name}: ${JSON.stringify({ ...row, last })}`;
   if (row.hung) return `hangs: ${told}`;
@@ -186,8 +191,9 @@ function judge(process: ProcessName, errno: number, row: Row): string | undefine
 
 /** A failure that is told, by the name of its step; and the command was not started with less than it was promised. */
 function isRefusal(process: ProcessName, name: string, row: Row, last: StatusLine | undefined, said: string): boolean {
-  // The supervisor goes on while the command starts: what stops it may come to late for that.
-  const mayHaveStarted = row.after || process === 'supervisor';
+  // Supervisor and init go on while the command starts: what stops them may come too late for that, and the tracer may learn of the command's exec only
+  // after a call of init that followed it. The witness says its word only where it found all that it was promised.
+  const mayHaveStarted = row.after || process !== 'command';
   if (said !== '' && !(mayHaveStarted && said === 'witness\n')) return false;
   if (last?.event !== 'failed') return isSilent(process, name, row);
   const known = last.step in recordTypes || (fixedSteps as readonly string[]).includes(last.step);

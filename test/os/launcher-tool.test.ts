@@ -39,7 +39,7 @@ function stepsFor(
   const steps: Step[] = [
     { step: 'namespaces', namespaces: [] },
     ...room,
-    { step: 'tool', endSignal, argv, env },
+    { step: 'tool', endSignal, traces: false, argv, env },
     { step: 'umask', umask: 0o022 },
     { step: 'user', uid, gid: uid, setgroups: false, additionalGids: [] },
     { step: 'capabilities', keep: [] },

@@ -45,10 +45,12 @@ export async function python(
 /** The same, on the host: shows that the script does what it is said to do. */
 export function pythonOutside(script: string, args: readonly (string | number)[] = []): Record<string, string> {
   requires(`file:${PYTHON}`);
-  const { stdout, stderr, status } = spawnSync(PYTHON, ['-c', prelude + script, ...args.map(String)], {
+  const { stdout, stderr, status, error } = spawnSync(PYTHON, ['-c', prelude + script, ...args.map(String)], {
     encoding: 'utf8',
+    // Outside there may be thousands of processes to look at.
+    maxBuffer: 256 * 1024 * 1024,
   });
-  if (status !== 0) throw new Error(`${status}: ${stdout}${stderr}`);
+  if (status !== 0) throw new Error(`${error?.message ?? status}: ${stdout.slice(0, 10_000)}${stderr}`);
   return said(stdout);
 }
 

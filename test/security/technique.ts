@@ -5,7 +5,9 @@ import type { BackendName } from '../../src/backends/backend.ts';
 import { type RegisteredBackend, registry } from '../../src/backends/registry.ts';
 import { FeatureError } from '../../src/errors/errors.ts';
 import { type Feature, features } from '../../src/features/feature.ts';
+import { requirements } from '../../src/features/requirements.ts';
 import { run } from '../../src/index.ts';
+import type { SandboxSpec } from '../../src/spec/types.ts';
 import { asking } from '../conformance/asking.ts';
 import { Bench } from '../conformance/bench.ts';
 import { whyClosed } from '../helpers/closed-backends.ts';
@@ -39,6 +41,13 @@ interface FullCase {
 export function needing(needs: readonly Feature[], given: Case): Case {
   const { lighter, body } = inFull(given);
   return { needs, body, ...(lighter === undefined ? {} : { lighter }) };
+}
+
+/** What `spec` asks for beyond what every spec does: for `needing`. */
+export function beyondDefault(spec: SandboxSpec): Feature[] {
+  const caller = { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 };
+  const asked = requirements({}, { caller });
+  return [...requirements(spec, { caller })].filter((feature) => !asked.has(feature));
 }
 
 /** Of what is repeated to hit a moment, or to be many, the native backend gets all, and the others a tenth. */

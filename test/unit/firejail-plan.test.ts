@@ -27,6 +27,7 @@ test('the default in the words of firejail, with our init inside', () => {
   expect(toolOf({})).toEqual({
     step: 'tool',
     endSignal: 0,
+    traces: false,
     argv: [
       ...['/usr/bin/firejail', '--quiet', '--noprofile', '--hostname=sandbox', '--net=none', '--ipc-namespace'],
       ...['--private-dev', '--blacklist=/proc/acpi', '--blacklist=/proc/keys', '--read-only=/proc/sys'],

@@ -168,7 +168,7 @@ function decodeStep(step: RecordType, r: Reader): Step {
       return { step, uid, gid };
     }
     case 'tool':
-      return { step, endSignal: r.u32(), ...vectorsOf(r) };
+      return { step, endSignal: r.u32(), traces: r.u32() === 1, ...vectorsOf(r) };
     case 'exec':
       return { step, ...vectorsOf(r) };
   }
@@ -223,7 +223,13 @@ const arbitrarySteps: { readonly [Name in RecordType]: fc.Arbitrary<Step> } = {
   content: fc.record({ step: is('content'), number: u32, content: bytes.map(base64) }),
   tree: fc.record({ step: is('tree'), sourceKind: fc.constantFrom('any', 'directory', 'file'), path: text }),
   'user-namespace': fc.record({ step: is('user-namespace'), uid: u32, gid: u32 }),
-  tool: fc.record({ step: is('tool'), endSignal: u32, argv: fc.array(text), env: fc.dictionary(name, text) }),
+  tool: fc.record({
+    step: is('tool'),
+    endSignal: u32,
+    traces: fc.boolean(),
+    argv: fc.array(text),
+    env: fc.dictionary(name, text),
+  }),
   loopback: is({ step: 'loopback' }),
   root: fc.record({
     step: is('root'),

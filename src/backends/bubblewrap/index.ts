@@ -1,8 +1,9 @@
-// bubblewrap, with our init inside: bwrap makes namespaces and mounts, init does the rest. What bwrap leaks, inherits or mixes up does not
-// reach the command: it gets nothing from bwrap but the namespaces and the mounts.
-import { BackendError } from '../../errors/errors.ts';
-import type { Backend } from '../backend.ts';
-import { hardenSteps } from '../launcher/harden.ts';
+// bubblewrap, with our init inside: bwrap makes the namespaces, init does the rest. What bwrap leaks, inherits or mixes up does not reach the
+// command: it gets nothing from bwrap but the namespaces.
+import { BackendError, FeatureError } from '../../errors/errors.ts';
+import type { NormalizedSpec } from '../../spec/types.ts';
+import type { Backend, CallerFacts } from '../backend.ts';
+import { filesystemSteps } from '../launcher/filesystem.ts';
 import { launchPlan } from '../launcher/launch.ts';
 import { launcherPath } from '../launcher/locate.ts';
 import { forbidsNesting, refuseHostPrivilege } from '../launcher/privilege.ts';
@@ -10,8 +11,7 @@ import { INIT_INSIDE, type LauncherPlan } from '../launcher/steps.ts';
 import { Sources, throughTool } from '../launcher/tool.ts';
 import { probeByTrial } from '../launcher/trial.ts';
 import { wrapPlan } from '../launcher/wrap.ts';
-import { layoutOf } from '../layout.ts';
-import { filesystemArgs, namespaceArgs } from './argv.ts';
+import { namespaceArgs, stage } from './argv.ts';
 import { mechanisms, recognized } from './recognized.ts';
 
 export const bubblewrap: Backend<LauncherPlan> = {
@@ -20,18 +20,15 @@ export const bubblewrap: Backend<LauncherPlan> = {
 
   probe: () => probeByTrial(bubblewrap, mechanisms, { program: 'bwrap', package: 'bubblewrap' }),
 
-  plan(spec, granted, caller) {
+  plan(wanted, granted, caller) {
     const bwrap = caller.program('bwrap');
     if (bwrap === undefined) throw missingBwrap();
-    const sources = new Sources();
+    refuseUser(wanted);
+    const spec = withOneId(wanted, caller);
     const hostRoot = caller.uid === 0;
     refuseHostPrivilege('bubblewrap', spec, hostRoot);
-    const layout = layoutOf(spec, caller);
-    const filesystem = filesystemArgs(layout, {
-      source: (entry) => ['descriptor', String(sources.add(entry))],
-      text: (text) => String(sources.addText(text)),
-      bareDev: true,
-    });
+    const sources = new Sources();
+    const filesystem = stage(filesystemSteps(spec, caller, forbidsNesting(spec, granted, hostRoot)), sources);
     return throughTool(spec, granted, caller, {
       backend: 'bubblewrap',
       mechanisms,
@@ -39,14 +36,14 @@ export const bubblewrap: Backend<LauncherPlan> = {
       argv: [
         bwrap,
         ...namespaceArgs(spec),
-        ...filesystem,
+        ...filesystem.args,
         '--as-pid-1',
-        // Of bwrap's own user namespace: init needs them to finish what bwrap leaves open, and the command gets what the spec says.
+        // Of bwrap's own user namespace: init needs them for the mounts, and the command gets what the spec says.
         ...['--cap-add', 'ALL'],
         ...['--chdir', '/', '--'],
         ...INIT_INSIDE,
       ],
-      inside: hardenSteps(layout, forbidsNesting(spec, granted, hostRoot) ? 'user' : 'cgroup'),
+      inside: [...filesystem.steps, { step: 'pivot' }],
       notes: [
         `only uid ${spec.user.uid} and gid ${spec.user.gid} are mapped: files of other ids belong to 65534 inside`,
       ],
@@ -63,4 +60,28 @@ function missingBwrap(): BackendError {
     [{ backend: 'bubblewrap', because: 'there is no bwrap on PATH' }],
     'install bubblewrap',
   );
+}
+
+/** bwrap maps one id, whoever calls it. */
+function withOneId(spec: NormalizedSpec, caller: Pick<CallerFacts, 'uid' | 'gid'>): NormalizedSpec {
+  const { uid, gid } = spec.user;
+  return {
+    ...spec,
+    idMappings: {
+      uid: [{ containerID: uid, hostID: caller.uid, size: 1 }],
+      gid: [{ containerID: gid, hostID: caller.gid, size: 1 }],
+      privileged: false,
+      needsHelper: false,
+    },
+  };
+}
+
+const INT_MAX = 2 ** 31 - 1;
+
+function refuseUser({ user }: NormalizedSpec): void {
+  const refuse = (because: string): never => {
+    throw new FeatureError('bubblewrap', [{ feature: 'user', because, remedy: 'use backend native' }]);
+  };
+  if (user.additionalGids.length > 0) refuse('bwrap maps one gid, and sets no additional ones');
+  if (user.uid > INT_MAX || user.gid > INT_MAX) refuse(`bwrap takes ids up to ${INT_MAX}`);
 }

@@ -162,6 +162,7 @@ function encodeStep(w: Writer, step: Step): void {
       return;
     case 'tool':
       w.u32(step.endSignal);
+      w.u32(step.traces ? 1 : 0);
       encodeVectors(w, step);
       return;
     case 'exec':

@@ -196,6 +196,8 @@ export type Step =
       readonly step: 'tool';
       /** The signal by which it is ended at once; 0: none, it ends by itself when init does. After some seconds SIGKILL all the same. */
       readonly endSignal: number;
+      /** By ptrace(2), so that it must be able to read the memory of init too. */
+      readonly traces: boolean;
       readonly argv: readonly string[];
       readonly env: Readonly<Record<string, string>>;
     }

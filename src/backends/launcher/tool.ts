@@ -24,6 +24,8 @@ export interface ToolPlan {
    * @defaultValue SIGKILL
    */
   readonly endSignal?: number;
+  /** Whether the tool traces what runs in it, by ptrace(2). */
+  readonly traces?: boolean;
   /** All that the tool gets to see of an environment. */
   readonly env?: Readonly<Record<string, string>>;
   /** Whether init inside may call setgroups(2). */
@@ -50,7 +52,13 @@ export function throughTool(
         ...room.filter(({ step }) => step === 'map-ids'),
         ...supervisorSteps(spec, granted),
         ...room.filter(({ step }) => step !== 'map-ids'),
-        { step: 'tool', endSignal: tool.endSignal ?? constants.signals.SIGKILL, argv: tool.argv, env: tool.env ?? {} },
+        {
+          step: 'tool',
+          endSignal: tool.endSignal ?? constants.signals.SIGKILL,
+          traces: tool.traces ?? false,
+          argv: tool.argv,
+          env: tool.env ?? {},
+        },
         ...(tool.inside ?? []),
         ...commandSteps(spec, granted, caller, tool.setGroups ?? false),
       ],
@@ -95,7 +103,7 @@ export class Sources {
   }
 
   /** The number that the tool finds `entry`'s source as. */
-  add({ source, sourceKind }: BindEntry): number {
+  add({ source, sourceKind }: Pick<BindEntry, 'source' | 'sourceKind'>): number {
     const number = this.#next();
     const kind = sourceKind === 'directory' ? 'directory' : sourceKind === 'any' ? 'any' : 'file';
     this.steps.push({ step: 'source', number, sourceKind: kind, path: source });

@@ -4,6 +4,7 @@ import type { Feature } from '../../features/feature.ts';
 import type { IdMapping, NormalizedSpec } from '../../spec/types.ts';
 import type { BackendPlan, CallerFacts } from '../backend.ts';
 import { commandSteps, supervisorSteps } from '../launcher/command.ts';
+import { filesystemSteps } from '../launcher/filesystem.ts';
 import { forbidsNesting, refuseHostPrivilege } from '../launcher/privilege.ts';
 import type { LauncherPlan, NamespaceName, PlanIdMapping, Step } from '../launcher/steps.ts';
 import { appliedFeatures } from './applied.ts';
@@ -16,7 +17,6 @@ import {
   hiddenFormats,
   refuseHostTable,
 } from './binfmt.ts';
-import { filesystemSteps } from './filesystem.ts';
 
 export function planNative(
   wanted: NormalizedSpec,

@@ -117,7 +117,7 @@ interface Delegation {
 
 /** A folder of our own in every tree, given away to the user as a delegation is: the directory, and the files with which members come and go. */
 async function delegate(): Promise<Delegation> {
-  const name = `sandboxlib-attack-${process.pid}`;
+  const name = `attack-on-sandboxlib-${process.pid}`;
   const folders: string[] = [];
   const give = (path: string): void => {
     mkdirSync(path);
@@ -194,9 +194,10 @@ function words(said: string, first: string): string[] {
     .filter((word) => word !== '');
 }
 
-async function attack(bench: Bench, uid: number, specs: readonly SandboxSpec[]): Promise<void> {
+async function attack(bench: Bench, uid: number, wanted: readonly SandboxSpec[]): Promise<void> {
   requires('root', `file:${PYTHON}`);
   if (trees().length === 0) skip('there is no control group tree here');
+  const specs = bench.offered(wanted);
   const { groups, neighbour, remove } = await delegate();
   try {
     const prefix = [PYTHON, '-c', inGroups, groups.join(), String(uid)];
@@ -235,6 +236,7 @@ const asSomebody: readonly SandboxSpec[] = [
   {},
   { user: { uid: 0, gid: 0 } },
   { seccomp: 'unconfined' },
+  { seccomp: 'unconfined', user: { uid: 0, gid: 0 } },
   {
     seccomp: 'unconfined',
     user: { uid: 0, gid: 0 },

@@ -104,11 +104,15 @@ print(*[raised(limit, value) for limit, value in ((resource.RLIMIT_NOFILE, 1000)
 area = ctypes.create_string_buffer(1 << 22)
 print('locked' if libc.mlock(area, 1 << 22) == 0 else errno.errorcode[ctypes.get_errno()])
 print('locked' if libc.mlockall(3) == 0 else errno.errorcode[ctypes.get_errno()])`;
+      const specs = bench.offered<SandboxSpec>([
+        {},
+        { capabilities: ['CAP_SYS_RESOURCE', 'CAP_IPC_LOCK', 'CAP_SYS_NICE'] },
+      ]);
       const program = `
         const { run } = await import(${JSON.stringify(index)});
         const answers = [];
-        for (const capabilities of [[], ['CAP_SYS_RESOURCE', 'CAP_IPC_LOCK', 'CAP_SYS_NICE']]) {
-          const { stdout, stderr } = await run(['${PYTHON}', '-c', ${JSON.stringify(attempts)}], { capabilities }, { backend: '${bench.backend}' });
+        for (const spec of ${JSON.stringify(specs)}) {
+          const { stdout, stderr } = await run(['${PYTHON}', '-c', ${JSON.stringify(attempts)}], spec, { backend: '${bench.backend}' });
           answers.push(stdout + stderr);
         }
         const { outcome } = await run(['/guest', 'fill', '/tmp/x', '2097152'], { mounts: ['${bench.guestOutside}:/guest:ro'] }, { backend: '${bench.backend}' });

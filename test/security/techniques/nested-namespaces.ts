@@ -1,10 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { expect } from 'vitest';
-import type { Feature } from '../../../src/features/feature.ts';
 import type { SandboxSpec } from '../../../src/spec/types.ts';
 import { requires } from '../../helpers/requires.ts';
 import { python, pythonOutside, successes } from '../python.ts';
-import { needing, type Technique } from '../technique.ts';
+import { beyondDefault, needing, type Technique } from '../technique.ts';
 
 const asRoot: SandboxSpec = { user: { uid: 0, gid: 0 } };
 const unconfined: SandboxSpec = { seccomp: 'unconfined' };
@@ -14,9 +13,9 @@ const ids = [{ containerID: 0, hostID: 100_000, size: 65_536 }];
 /** With which a namespace might be made, or the bound on them raised. */
 const KEPT = ['CAP_SETUID', 'CAP_SYS_RESOURCE', 'CAP_DAC_OVERRIDE', 'CAP_SETFCAP'] as const;
 
-/** Of a backend to which `ids` are given. */
-function forIds(): readonly Feature[] {
-  return process.getuid?.() === 0 ? ['idMappings', 'idMappings.ranges'] : [];
+/** Root of the host makes user namespaces only where other ids than its own are mapped. */
+function mapped(): SandboxSpec {
+  return process.getuid?.() === 0 ? { uidMappings: ids, gidMappings: ids } : {};
 }
 
 const ways = `
@@ -116,13 +115,12 @@ export const technique: Technique = {
       expect(successes(pythonOutside(ways))).toContain('unshare:user:0');
     },
     'a filter that was asked away leaves user namespaces, and they lead to nothing of the host': needing(
-      forIds(),
+      beyondDefault(mapped()),
       async (bench) => {
         const before = hostValues();
-        const mappings = process.getuid?.() === 0 ? { uidMappings: ids, gidMappings: ids } : {};
         // Uid 0 without CAP_SETFCAP cannot be mapped once more: it makes one namespace, and none in that.
         for (const user of [{ uid: 1000, gid: 1000 }, asRoot.user]) {
-          const answers = await python(bench, fromWithin, { ...unconfined, ...mappings, ...(user && { user }) });
+          const answers = await python(bench, fromWithin, { ...unconfined, ...mapped(), ...(user && { user }) });
           expect(answers).toMatchObject({ unshared: 'ok', bind: 'ok', again: user === asRoot.user ? 'EPERM' : 'ok' });
           expect(successes(answers).filter((what) => what.startsWith('attack:'))).toEqual([]);
         }
@@ -130,17 +128,19 @@ export const technique: Technique = {
       },
     ),
     // With one of its own it could mount the control groups that the caller's uid owns, and end what runs in them outside.
-    'a user namespace that may be made has no cgroup namespace to give': needing(forIds(), async (bench) => {
-      const mappings = process.getuid?.() === 0 ? { uidMappings: ids, gidMappings: ids } : {};
-      const within = `
+    'a user namespace that may be made has no cgroup namespace to give': needing(
+      beyondDefault(mapped()),
+      async (bench) => {
+        const within = `
 say('user', call(number_of(272, 97), 0x10000000))
 say('cgroup', call(number_of(272, 97), 0x02000000))`;
-      const user = { uid: 1000, gid: 1000 };
-      expect(await python(bench, within, { ...unconfined, ...mappings, user })).toEqual({
-        user: 'ok',
-        cgroup: 'ENOSPC',
-      });
-    }),
+        const user = { uid: 1000, gid: 1000 };
+        expect(await python(bench, within, { ...unconfined, ...mapped(), user })).toEqual({
+          user: 'ok',
+          cgroup: 'ENOSPC',
+        });
+      },
+    ),
     // The files of the host's control groups ask for the uid, and a user namespace is enough to mount them.
     'who is root of the host makes none even then': async (bench) => {
       requires('root');

@@ -2,6 +2,7 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'vitest';
 import { run } from '../../../src/index.ts';
+import type { SandboxSpec } from '../../../src/spec/types.ts';
 import { inNode } from '../in-node.ts';
 import type { Technique } from '../technique.ts';
 
@@ -27,15 +28,15 @@ export const technique: Technique = {
   name: 'poisoned-environment',
   attacks: ['root.host', 'env', 'mount.proc', 'mount.bind'],
   cases: {
-    'nothing of the environment of the caller reaches the command, init or /proc': async () => {
+    'nothing of the environment of the caller reaches the command, init or /proc': async (bench) => {
       const look =
         'env; echo ---; for pid in /proc/[0-9]*; do tr "\\0" "\\n" < $pid/environ; tr "\\0" " " < $pid/cmdline; done 2>/dev/null';
-      for (const user of [
-        '{}',
-        '{ user: { uid: 0, gid: 0 } }',
-        "{ capabilities: ['CAP_SYS_PTRACE', 'CAP_DAC_OVERRIDE'] }",
-      ]) {
-        const script = `console.log(JSON.stringify(await run(['sh', '-c', ${JSON.stringify(look)}], ${user})));`;
+      for (const spec of bench.offered<SandboxSpec>([
+        {},
+        { user: { uid: 0, gid: 0 } },
+        { capabilities: ['CAP_SYS_PTRACE', 'CAP_DAC_OVERRIDE'] },
+      ])) {
+        const script = `console.log(JSON.stringify(await run(['sh', '-c', ${JSON.stringify(look)}], ${JSON.stringify(spec)})));`;
         const { stdout, stderr } = inNode(script, { env: { ...process.env, ...poison } });
         expect(stderr).toBe('');
         const { stdout: seen } = JSON.parse(stdout) as { stdout: string };

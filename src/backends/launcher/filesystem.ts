@@ -1,7 +1,6 @@
 // The file system of a sandbox, as steps: the root, what every sandbox has in it, then the mounts of the spec. Pure.
 import type { NormalizedMount, NormalizedSpec } from '../../spec/types.ts';
 import type { CallerFacts, TopLevelEntry } from '../backend.ts';
-import type { MountFlag, Step } from '../launcher/steps.ts';
 import {
   deviceNames,
   devOptions,
@@ -14,6 +13,7 @@ import {
   TMPFS_BYTES,
   tmpfsOptions,
 } from '../layout.ts';
+import type { MountFlag, Step } from './steps.ts';
 
 export function filesystemSteps(spec: NormalizedSpec, caller: CallerFacts, limitNamespaces: boolean): Step[] {
   const context: Context = { spec, caller, limitNamespaces };

@@ -3,10 +3,11 @@
 import { beforeEach } from 'vitest';
 import { whyUnreachable } from '../helpers/become-user.ts';
 import { describeBackend } from './describe-backend.ts';
+import { ofItsLoader } from './proot-exceptions.ts';
 
 const unreachable = whyUnreachable();
 beforeEach((context) => {
   if (unreachable !== undefined) context.skip(unreachable);
 });
 
-describeBackend('oci');
+describeBackend('proot', { skip: ofItsLoader });
