@@ -4,9 +4,10 @@
 
 import { constants } from 'node:os';
 import { BackendError, FeatureError } from '../../errors/errors.ts';
-import type { Feature } from '../../features/feature.ts';
+import type { Availability, Feature } from '../../features/feature.ts';
 import { callerFacts } from '../../host/facts.ts';
 import { absentCalls } from '../../seccomp/absent-calls.ts';
+import { type Architecture, architectures } from '../../spec/architectures.ts';
 import type { NormalizedSpec } from '../../spec/types.ts';
 import type { Backend, BackendPlan, CallerFacts } from '../backend.ts';
 import { launchPlan } from '../launcher/launch.ts';
@@ -29,12 +30,15 @@ export const proot: Backend<LauncherPlan> = {
 
   async probe() {
     const report = await probeByTrial(proot, mechanisms, { program: 'proot', package: 'proot' });
-    if (!report.usable.available || Object.keys(callerFacts().emulation.interpreters).length > 0) return report;
+    if (!report.usable.available) return report;
+    const answers = foreignArchitectures(callerFacts());
+    const found = [...answers.values()].find(({ available }) => available);
     return {
       ...report,
+      architectures: answers,
       features: new Map([
         ...report.features,
-        ['architecture', { available: false, because: 'there is no static QEMU', remedy: 'install qemu-user-static' }],
+        ['architecture', found ?? noEmulation('programs of any other architecture')],
       ]),
     };
   },
@@ -61,6 +65,21 @@ export const proot: Backend<LauncherPlan> = {
   wrap: (plan, request) => wrapPlan(launcherPath(), plan, request),
 };
 
+function foreignArchitectures({ architecture, emulation }: CallerFacts): Map<Architecture, Availability> {
+  const answer = (name: Architecture): Availability => {
+    const interpreter = emulation.interpreters[name];
+    return interpreter === undefined
+      ? noEmulation(name)
+      : { available: true, mechanism: `${interpreter}, started by proot` };
+  };
+  return new Map(architectures.filter((name) => name !== architecture).map((name) => [name, answer(name)]));
+}
+
+function noEmulation(what: string): Availability & { readonly available: false } {
+  const because = `there is no static QEMU for ${what} in /usr/bin or /usr/local/bin`;
+  return { available: false, because, remedy: 'install qemu-user-static' };
+}
+
 /** No directory is made for it: whoever names none starts at the top. */
 function asSeen(spec: NormalizedSpec): NormalizedSpec {
   return spec.cwdGiven ? spec : { ...spec, cwd: '/' };
@@ -74,8 +93,7 @@ function interpreterFor(
   if (architecture === undefined || !granted.has('architecture')) return undefined;
   const interpreter = emulation.interpreters[architecture];
   if (interpreter !== undefined) return interpreter;
-  const because = `there is no static QEMU for ${architecture} in /usr/bin or /usr/local/bin`;
-  throw new FeatureError('proot', [{ feature: 'architecture', because, remedy: 'install qemu-user-static' }]);
+  throw new FeatureError('proot', [{ feature: 'architecture', ...noEmulation(architecture) }]);
 }
 
 /** So that ls, stat and Node find the files of the root, and not those that the host has at the same paths. */
