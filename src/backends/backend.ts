@@ -53,6 +53,8 @@ export interface CallerFacts {
   readonly procEntries: ReadonlySet<string>;
   /** Which control groups this host has mounted. `hybrid`: v1 trees, and a v2 tree with what they leave. */
   readonly cgroups: CgroupLayout;
+  /** Whether formats of programs can be registered on this host as it is now: its kernel has binfmt_misc, built in or loaded. */
+  readonly hasFormats: boolean;
   /** What could run programs of another architecture. */
   readonly emulation: EmulationFacts;
 }

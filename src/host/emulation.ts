@@ -41,6 +41,11 @@ export function readEmulation(files: HostFiles, architecture: string): Emulation
   };
 }
 
+/** Asking the kernel for the file system itself would load a module that is not there yet. */
+export function hasFormats(files: HostFiles): boolean {
+  return /\tbinfmt_misc$/m.test(files.readFile('/proc/filesystems') ?? '');
+}
+
 /** The entry of the host's table that takes programs of `architecture`. */
 export function registeredFor(architecture: Architecture, facts: EmulationFacts): RegisteredFormat | undefined {
   return facts.registered.find(({ takes }) => takes.includes(architecture));

@@ -4,7 +4,7 @@ import { InternalError } from '../errors/errors.ts';
 import { isInHostView, systemDirectories } from '../spec/host-view.ts';
 import { type Caller, thisProcess } from './caller.ts';
 import { readCgroups } from './cgroups.ts';
-import { type EmulationFacts, readEmulation } from './emulation.ts';
+import { type EmulationFacts, hasFormats, readEmulation } from './emulation.ts';
 import { readEntry, readEtcEntries } from './etc.ts';
 import { type HostFiles, hostFiles } from './files.ts';
 import { findOnPath } from './programs.ts';
@@ -55,6 +55,10 @@ export function readCallerFacts(files: HostFiles, caller: Caller): CallerFacts {
       return cgroups;
     },
     topLevel,
+    // Not remembered: a module may be loaded at any time.
+    get hasFormats() {
+      return hasFormats(files);
+    },
     get emulation() {
       emulation ??= readEmulation(files, caller.architecture);
       return emulation;

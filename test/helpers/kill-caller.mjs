@@ -14,7 +14,6 @@ import { setTimeout as delay } from 'node:timers/promises';
  * @property {number} status of the command
  * @property {number} rounds
  * @property {number} parallel
- * @property {number} momentsUs how long after its start a run is killed at the latest
  */
 const [kind, text = ''] = process.argv.slice(2);
 /** @type {Work} */
@@ -27,6 +26,10 @@ const spec = { mounts: [{ type: 'bind', source: work.programs, destination: work
 /** @type {import('../../src/index.ts').RunOptions} */
 const options = { backend: 'native', stdout: 'ignore', stderr: 'ignore' };
 const PATIENCE_MS = 120_000;
+const CALIBRATION_RUNS = 4;
+const MORE_ROUNDS = 400;
+/** How long after its start a run is killed at the latest. */
+let momentsUs = 0;
 
 if (kind === 'victim') await Promise.all(lanes(runForEver));
 else await kill();
@@ -46,14 +49,15 @@ async function runForEver() {
 async function kill() {
   // What a failure would be explained by, beforehand: it takes sandboxes of its own.
   await probe();
-  await spawn(work.command, spec, options);
+  await calibrate();
   const before = descriptors();
   /** @type {Record<string, number>} */
   const seen = {};
   let round = 0;
   await Promise.all(
     lanes(async () => {
-      while (round < work.rounds) {
+      // A few rounds may by chance never find init, and a tally without it would show nothing.
+      while (round < work.rounds || (!everyVictimIn(seen) && round < work.rounds + MORE_ROUNDS)) {
         const what = await killOne(round++ % 2 === 0 ? 'launcher' : 'init');
         seen[what] = (seen[what] ?? 0) + 1;
       }
@@ -62,6 +66,28 @@ async function kill() {
   // Sockets close a turn later than the run ends.
   for (let turn = 0; turn < 100 && descriptors() > before; turn++) await delay(10);
   process.stdout.write(`${JSON.stringify({ seen, descriptors: descriptors() - before })}\n`);
+}
+
+/** Kills fall into every part of a run, and a little behind it; here runs go beside each other, and take their time. */
+async function calibrate() {
+  /** @type {number[]} */
+  const times = [];
+  await Promise.all(
+    lanes(async () => {
+      for (let run = 0; run < CALIBRATION_RUNS; run++) {
+        const start = performance.now();
+        await spawn(work.command, spec, options);
+        times.push(performance.now() - start);
+      }
+    }),
+  );
+  const median = times.sort((a, b) => a - b)[times.length >> 1] ?? 0;
+  momentsUs = Math.ceil(median * 1.2 * 1000);
+}
+
+/** @param {Record<string, number>} seen */
+function everyVictimIn(seen) {
+  return ['launcher', 'init'].every((victim) => Object.keys(seen).some((what) => what.startsWith(`${victim} killed`)));
 }
 
 function descriptors() {
@@ -87,7 +113,7 @@ async function killOne(victim) {
   const ended = end.then(() => {
     over = true;
   });
-  await Promise.race([sleepUs(randomInt(work.momentsUs)), ended]);
+  await Promise.race([sleepUs(randomInt(momentsUs)), ended]);
   const when = over ? 'after its end' : phase;
   const hit = over ? 'nobody' : strike(victim, run.pid);
   const how = await Promise.race([end, delay(PATIENCE_MS, 'never ended', { ref: false })]);

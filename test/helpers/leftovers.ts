@@ -1,20 +1,27 @@
-// What a test file may not leave behind: processes, mounts, cgroups, descriptors of the test process. Test files run side by side, also with other work
-// on the machine, so a process counts only where its making can be laid at the door of this one.
+// What a test file may not leave behind. Test files run side by side, also with other work on the machine, so a thing counts only where it can be laid at
+// the door of this file: by descent, by a mark in the environment, by the directory or the name that only this file uses, or because nobody
+// else is there to have made it. Where that is impossible the comment of its kind says so; what others make in passing is then gone
+// within the time that `waitForNothingLeft` allows.
 import { randomUUID } from 'node:crypto';
-import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { namespacesInUse, namespacesOfThisProcess, ourProcesses } from './leftover-processes.ts';
+import { markName, readIfThere, targetOf } from './leftover-reading.ts';
 
 export interface Inventory {
-  readonly processes: ReadonlySet<string>;
-  readonly mounts: readonly string[];
-  readonly cgroups: ReadonlySet<string>;
-  readonly descriptors: ReadonlyMap<string, string>;
+  /** What was there, each by what tells it from any other. */
+  readonly things: ReadonlySet<string>;
+  /** Those that any process of the machine lived in. */
+  readonly namespaces: ReadonlySet<string>;
 }
 
-const markName = 'SANDBOXLIB_TEST_MARK';
 const pollMs = 50;
 const patienceMs = 10_000;
+
+/** The system's, whatever this file is given as its own later. */
+const systemTmpdir = tmpdir();
 
 /** Marks the environment of this process, by which children are known as its own even when their parent is gone. */
 export function markProcess(): void {
@@ -22,28 +29,13 @@ export function markProcess(): void {
 }
 
 export function takeInventory(): Inventory {
-  return {
-    processes: new Set(processes().map(identity)),
-    mounts: mounts(),
-    cgroups: new Set(cgroups()),
-    descriptors: descriptors(),
-  };
+  const namespaces = namespacesInUse();
+  return { namespaces, things: new Set(things(namespaces).keys()) };
 }
 
 /** What is there now that was not, one line each. Empty when nothing is left. */
 export function leftoversSince(before: Inventory): string[] {
-  return [
-    ...processes()
-      .filter((entry) => !before.processes.has(identity(entry)))
-      .map((entry) => `process ${entry.pid} (${entry.comm}), state ${entry.state}, parent ${entry.parent}`),
-    ...surplus(mounts(), before.mounts).map((mount) => `mount ${mount}`),
-    ...cgroups()
-      .filter((path) => !before.cgroups.has(path))
-      .map((path) => `cgroup ${path}`),
-    ...[...descriptors()]
-      .filter(([number, target]) => before.descriptors.get(number) !== target)
-      .map(([number, target]) => `descriptor ${number} -> ${target}`),
-  ];
+  return [...things(before.namespaces)].filter(([identity]) => !before.things.has(identity)).map(([, words]) => words);
 }
 
 /** As `leftoversSince`, with time to end for what is ending. */
@@ -56,141 +48,169 @@ export async function waitForNothingLeft(before: Inventory): Promise<string[]> {
   }
 }
 
-interface ProcessEntry {
-  readonly pid: number;
-  readonly parent: number;
-  readonly comm: string;
-  readonly state: string;
-  readonly startTime: string;
+/** From what tells a thing from any other to the words for it. */
+type Things = Map<string, string>;
+
+function things(namespacesBefore: ReadonlySet<string>): Things {
+  return new Map([
+    ...ourProcesses(namespacesBefore).map(
+      (entry) =>
+        [
+          `process ${entry.pid}@${entry.startTime}`,
+          `process ${entry.pid} (${entry.comm}), state ${entry.state}, parent ${entry.parent}`,
+        ] as const,
+    ),
+    ...named('namespace of this process', namespacesOfThisProcess()),
+    ...named('mount', numbered(mounts())),
+    ...named('cgroup', cgroups()),
+    ...descriptors(),
+    ...named('unix socket', boundSockets()),
+    ...named('file', systemFiles()),
+    ...sysvObjects(),
+    ...named('keyring', keyrings()),
+  ]);
 }
 
-/** Descendants of this process, and orphans that carry its mark or live in a pid namespace made since. */
-function processes(): ProcessEntry[] {
-  const all = allProcesses();
-  const byPid = new Map(all.map((entry) => [entry.pid, entry]));
-  return all.filter((entry) => {
-    if (entry.pid === process.pid || isGone(entry)) return false;
-    const ancestors = ancestry(entry, byPid);
-    if (ancestors.includes(process.pid)) return true;
-    return isMarked(entry.pid) || isOrphanedSandbox(entry, ancestors, byPid);
+function named(kind: string, names: readonly string[]): [string, string][] {
+  return names.map((name) => [`${kind} ${name}`, `${kind} ${name}`]);
+}
+
+/** A second line of the same words is another thing. */
+function numbered(lines: readonly string[]): string[] {
+  const seen = new Map<string, number>();
+  return lines.map((line) => {
+    const count = (seen.get(line) ?? 0) + 1;
+    seen.set(line, count);
+    return count === 1 ? line : `${line} (${count})`;
   });
 }
 
-/** Commands in a sandbox carry no mark, for their environment is clean. Sandboxes of other test files hang below those. */
-function isOrphanedSandbox(
-  entry: ProcessEntry,
-  ancestors: readonly number[],
-  byPid: ReadonlyMap<number, ProcessEntry>,
-): boolean {
-  if (ancestors.at(-1) !== 1) return false;
-  const top = byPid.get(ancestors.at(-2) ?? entry.pid);
-  if (top === undefined || top.pid === 1) return false;
-  return top.comm === 'launcher' || !isInOurPidNamespace(top.pid);
-}
-
-function isInOurPidNamespace(pid: number): boolean {
-  const namespace = targetOf(`/proc/${pid}/ns/pid`);
-  return namespace === undefined || namespace === targetOf('/proc/self/ns/pid');
-}
-
-/** A zombie whose parent is pid 1, or not to be seen from here, is gone: reaping is not ours. */
-function isGone(entry: ProcessEntry): boolean {
-  return entry.state === 'Z' && entry.parent <= 1;
-}
-
-function ancestry(entry: ProcessEntry, byPid: ReadonlyMap<number, ProcessEntry>): number[] {
-  const ancestors: number[] = [];
-  for (let at = byPid.get(entry.parent); at !== undefined && !ancestors.includes(at.pid); at = byPid.get(at.parent))
-    ancestors.push(at.pid);
-  return ancestors;
-}
-
-/** Pid numbers are used again; together with the start time they name a process. */
-function identity(entry: ProcessEntry): string {
-  return `${entry.pid}@${entry.startTime}`;
-}
-
-function isMarked(pid: number): boolean {
-  const mark = process.env[markName];
-  if (mark === undefined) return false;
-  return (readIfThere(`/proc/${pid}/environ`) ?? '').includes(`${markName}=${mark}`);
-}
-
-function allProcesses(): ProcessEntry[] {
-  return readdirSync('/proc')
-    .filter((name) => /^\d+$/.test(name))
-    .map((name) => parseStat(readIfThere(`/proc/${name}/stat`)))
-    .filter((entry) => entry !== undefined);
-}
-
-/** proc_pid_stat(5): `pid (comm) state ppid ...`; comm may hold blanks and parentheses. Field 22 is the start time. */
-function parseStat(text: string | undefined): ProcessEntry | undefined {
-  if (text === undefined || text === '') return undefined;
-  const open = text.indexOf('(');
-  const close = text.lastIndexOf(')');
-  const fields = text.slice(close + 2).split(' ');
-  return {
-    pid: Number(text.slice(0, open - 1)),
-    comm: text.slice(open + 1, close),
-    state: fields[0] ?? '',
-    parent: Number(fields[1]),
-    startTime: fields[19] ?? '',
-  };
-}
-
-function mounts(): string[] {
+/**
+ * The table is that of everybody in this mount namespace, and does not say who mounted: tests mount in namespaces of their own, so that one that
+ * appears here is too many, whoever made it. A namespace that is kept by a bind mount shows as one of nsfs.
+ */
+export function mounts(pid: number | 'self' = 'self'): string[] {
   // Without the mount ids: they are used again. Mount point, file system and source say what it is.
-  return (readIfThere('/proc/self/mountinfo') ?? '')
+  return (readIfThere(`/proc/${pid}/mountinfo`) ?? '')
     .split('\n')
     .filter((line) => line !== '')
     .map((line) => line.split(' ').slice(2).join(' '));
 }
 
-/** Directories that this library makes carry its name. */
-function cgroups(root = '/sys/fs/cgroup', depth = 4): string[] {
+/** Directories that this library makes carry its name; where they end in the number of a process, that process made them. */
+export function cgroups(root = '/sys/fs/cgroup', depth = 4): string[] {
   if (depth === 0 || !existsSync(root)) return [];
   const directories = readdirSync(root, { withFileTypes: true }).filter((entry) => entry.isDirectory());
   return directories.flatMap((entry) => {
     const path = join(root, entry.name);
-    return [...(entry.name.startsWith('sandboxlib') ? [path] : []), ...cgroups(path, depth - 1)];
+    const maker = /-(\d+)$/.exec(entry.name)?.[1] ?? '';
+    const counts = entry.name.startsWith('sandboxlib') && !isOfSomebodyElse(maker);
+    return [...(counts ? [path] : []), ...cgroups(path, depth - 1)];
   });
 }
 
-/** Without those that Node makes for itself when it first needs them. */
-function descriptors(): Map<string, string> {
-  const found = new Map<string, string>();
+/** Of this process, without those that Node makes for itself when it first needs them. */
+function descriptors(): [string, string][] {
+  const found: [string, string][] = [];
+  const sockets = new Map<string, string>();
   for (const number of readdirSync('/proc/self/fd')) {
     const target = targetOf(`/proc/self/fd/${number}`);
     if (target === undefined || /^anon_inode:\[(eventpoll|eventfd|io_uring|signalfd|timerfd)\]$/.test(target)) continue;
     if (target === `/proc/${process.pid}/fd`) continue;
-    found.set(number, target);
+    const inode = /^socket:\[(\d+)\]$/.exec(target)?.[1];
+    if (inode !== undefined && sockets.size === 0) for (const socket of socketTable()) sockets.set(...socket);
+    const words = inode === undefined ? undefined : sockets.get(inode);
+    const identity = `descriptor ${number} -> ${target}`;
+    found.push([identity, words === undefined ? identity : `${identity}, ${words}`]);
   }
   return found;
 }
 
-function surplus(now: readonly string[], before: readonly string[]): string[] {
-  const rest = new Map<string, number>();
-  for (const line of before) rest.set(line, (rest.get(line) ?? 0) + 1);
-  return now.filter((line) => {
-    const count = rest.get(line) ?? 0;
-    rest.set(line, count - 1);
-    return count <= 0;
+const TCP_LISTEN = '0A';
+const UNIX_LISTENING = '00010000'; // __SO_ACCEPTCON
+
+/** From the inode to the words. Addresses are as the kernel writes them: hexadecimal, in the byte order of the machine. */
+function socketTable(): [string, string][] {
+  return [
+    ...['tcp', 'tcp6', 'udp', 'udp6'].flatMap((protocol) =>
+      table(`/proc/net/${protocol}`).map(([, local = '', , state, , , , , , inode = '']): [string, string] => [
+        inode,
+        `${state === TCP_LISTEN ? 'listening on ' : ''}${protocol} ${local}`,
+      ]),
+    ),
+    ...table('/proc/net/unix').map(([, , , flags, , , inode = '', path = '']): [string, string] => [
+      inode,
+      `${flags === UNIX_LISTENING ? 'listening on ' : ''}unix ${path}`,
+    ]),
+  ];
+}
+
+/** Fields of every line but the first. */
+function table(file: string): string[][] {
+  return (readIfThere(file) ?? '')
+    .split('\n')
+    .slice(1)
+    .filter((line) => line !== '')
+    .map((line) => line.trim().split(/\s+/));
+}
+
+/**
+ * With a path in this file's own directory, also where the name is removed already. An abstract name, and a socket without any, lasts only as long as
+ * somebody holds it: then that descriptor or process is what is left.
+ */
+function boundSockets(): string[] {
+  const own = process.env['TMPDIR'];
+  if (own === undefined) return [];
+  return table('/proc/net/unix')
+    .filter(([, , , , , , , path]) => path?.startsWith(`${own}/`) === true)
+    .map(([, , , , , , inode, path]) => `${path} [${inode}]`);
+}
+
+/**
+ * What carries the library's name where nobody has business: each test file has a temporary directory of its own, and the sandboxes have private ones.
+ * Who made it, it does not say; those directories themselves are looked after by set-up, each by its own file.
+ */
+function systemFiles(): string[] {
+  return [...new Set([systemTmpdir, '/tmp', '/var/tmp', '/dev/shm', '/dev/mqueue'])].flatMap((directory) =>
+    (existsSync(directory) ? readdirSync(directory) : [])
+      .filter((name) => name.includes('sandboxlib') && !name.startsWith('sandboxlib-test-'))
+      .map((name) => join(directory, name)),
+  );
+}
+
+/**
+ * Shared memory, semaphores and queues of this ipc namespace that belong to the user of this process. Only of shared memory the maker is known, and only
+ * by its number: where that process lives and is none of ours, it is somebody else's.
+ */
+function sysvObjects(): [string, string][] {
+  const uid = String(process.getuid?.());
+  return ['shm', 'sem', 'msg'].flatMap((kind) => {
+    const [head = '', ...lines] = (readIfThere(`/proc/sysvipc/${kind}`) ?? '').split('\n');
+    const columns = head.trim().split(/\s+/);
+    const at = (fields: readonly string[], name: string) => fields[columns.indexOf(name)] ?? '';
+    return lines
+      .map((line) => line.trim().split(/\s+/))
+      .filter((fields) => fields.length > 1 && at(fields, 'cuid') === uid && !isOfSomebodyElse(at(fields, 'cpid')))
+      .map((fields): [string, string] => {
+        const [key = '', id = ''] = fields;
+        return [`sysv ${kind} ${id} ${at(fields, 'ctime')}`, `SysV ${kind} ${id}, key ${key}`];
+      });
   });
 }
 
-/** Undefined when the process or file is gone by now, or belongs to somebody else. */
-function readIfThere(file: string): string | undefined {
-  try {
-    return readFileSync(file, 'utf8');
-  } catch {
-    return undefined;
-  }
+/** Made by a process that is still there: then what it makes is no leftover yet, or the process is one itself. */
+function isOfSomebodyElse(maker: string): boolean {
+  return maker !== '' && maker !== String(process.pid) && existsSync(`/proc/${maker}`);
 }
 
-function targetOf(link: string): string | undefined {
-  try {
-    return readlinkSync(link);
-  } catch {
-    return undefined;
-  }
+/**
+ * By name. The kernel's own words for those without one (`_ses`) do not tell one run's from another's, and they are collected some time after their last
+ * process has ended.
+ */
+function keyrings(): string[] {
+  return (readIfThere('/proc/keys') ?? '')
+    .split('\n')
+    .map((line) => line.trim().split(/\s+/))
+    .filter(([, , , , , , , type, name]) => type === 'keyring' && name?.includes('sandboxlib') === true)
+    .map(([id, , , , , , , , name]) => `${id} ${name}`);
 }

@@ -355,4 +355,5 @@ export const coverage: readonly CoveredAttack[] = [
   },
 
   { id: 'X01', attack: 'a program in the place of the launcher', triedBy: ['false-launcher'] },
+  { id: 'X02', attack: 'root of the host changes its own device nodes from inside', triedBy: ['device-inodes'] },
 ];

@@ -18,9 +18,12 @@ export function inNode(
   return spawnSync(command, args, { encoding: 'utf8', cwd: '/', env, maxBuffer: 64 * 1024 * 1024 });
 }
 
-/** `dist/` of the current sources: for callers that are processes of their own. */
+let built = false;
+
+/** `dist/` of the current sources, which do not change while a file of tests runs: for callers that are processes of their own. */
 export function ensureBuilt(): void {
-  if (mayBuild()) buildCli();
+  if (!built && mayBuild()) buildCli();
+  built = true;
 }
 
 /** A test that became an ordinary user takes what is built. */

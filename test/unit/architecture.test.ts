@@ -195,7 +195,8 @@ describe('a plan', () => {
   });
 
   test('of a command that is uid 0 of the host hides the formats of the host, and uses none of them', () => {
-    const registered = { ...fakeHosts.plain, ...table, [`${TABLE}/qemu`]: entry('arm64') };
+    const loaded = { '/proc/filesystems': 'nodev\tproc\n\text4\nnodev\tbinfmt_misc\nnodev\tmqueue\n' };
+    const registered = { ...fakeHosts.plain, ...loaded, ...table, [`${TABLE}/qemu`]: entry('arm64') };
     const root = readCallerFacts(fakeHost(registered, { uid: 0 }), { uid: 0, gid: 0, architecture: 'x64' });
     const ids = [{ containerID: 0, hostID: 0, size: 4294967295 }];
     const spec = {
@@ -206,6 +207,9 @@ describe('a plan', () => {
     const hidden = { step: 'binfmt', around: false, ifPossible: true, formats: [] };
     expect(planNative(spec, without, root).detail.steps).toContainEqual(hidden);
     expect(() => planNative({ ...spec, architecture: 'arm64' }, recognized, root)).toThrow(/entry qemu .*uid 0/);
+    // What is not loaded holds nothing, and shall not be loaded by us.
+    const bare = readCallerFacts(fakeHost(fakeHosts.plain, { uid: 0 }), { uid: 0, gid: 0, architecture: 'x64' });
+    expect(planNative(spec, without, bare).detail.steps.map(({ step }) => step)).not.toContain('binfmt');
     // Anybody else could not change it anyway.
     const ann = readCallerFacts(fakeHost(registered), { uid: 1000, gid: 1000, architecture: 'x64' });
     const mine = planNative(normalize({ architecture: 'arm64' }, new MemoryHost()), recognized, ann);

@@ -7,11 +7,14 @@ import { InternalError, LaunchError } from '../../errors/errors.ts';
 import type { BackendPlan, LaunchEnd, LaunchedProcess, LaunchRequest } from '../backend.ts';
 import { encodePlan } from './encode.ts';
 import { launchError } from './failure.ts';
+import { remedyForLauncher } from './locate.ts';
 import { type EndedLine, type StatusLine, statusReader } from './status.ts';
 import type { LauncherPlan, Step } from './steps.ts';
 
 const CHANNEL_FD = 3;
 const FIRST_EXTRA_FD = 4;
+/** A launcher that has said its last word, or closed the channel, has only to end. */
+const LINGER_MS = 2000;
 const control = { terminate: 1, kill: 2, resize: 3, signal: 4, forward: 5 } as const;
 
 export function launchPlan(launcher: string, plan: BackendPlan<LauncherPlan>, request: LaunchRequest): LaunchedProcess {
@@ -36,12 +39,23 @@ function spawnLauncher(launcher: string, stdio: SpawnEntry[]): ChildProcess {
   }
 }
 
+const FULL = 'run fewer at once, or raise the number of descriptors: ulimit -n';
+
+const spawnRemedies: Readonly<Record<string, string>> = {
+  EMFILE: FULL,
+  ENFILE: FULL,
+  EACCES:
+    'this user may not execute it: see the modes of the file and of the directories above it, and whether it is on a mount with noexec',
+  // execve(2): of an interpreter, for the file itself was there a moment ago.
+  ENOENT:
+    'it is a script whose interpreter does not exist, or it is gone: reinstall the package, or unset SANDBOXLIB_LAUNCHER',
+};
+
 function spawnError(launcher: string, cause: NodeJS.ErrnoException): LaunchError {
-  const full = cause.code === 'EMFILE' || cause.code === 'ENFILE';
   return new LaunchError(
     `cannot start the launcher ${launcher}: ${cause.code ?? cause.message}`,
     { step: 'spawn', syscall: 'spawn', errno: cause.code, path: launcher },
-    { cause, remedy: full ? 'run fewer at once, or raise the number of descriptors: ulimit -n' : undefined },
+    { cause, remedy: spawnRemedies[cause.code ?? ''] },
   );
 }
 
@@ -195,11 +209,21 @@ function follow(
   const ended = withResolvers<LaunchEnd>();
   let last: StatusLine | undefined;
   let waitingFor = 2; // the launcher's own end, and that of the channel
+  let patience: NodeJS.Timeout | undefined;
   const fail = (error: Error): void => {
     started.reject(error);
     ended.reject(error);
   };
+  // SANDBOXLIB_LAUNCHER may name any program: one that lives on, or whose children hold the channel, would keep the run for ever.
+  const expectEnd = (): void => {
+    patience ??= setTimeout(() => {
+      child.kill('SIGKILL');
+      channel?.destroy();
+    }, LINGER_MS).unref();
+  };
   const settle = (): void => {
+    expectEnd();
+    if (waitingFor === 1) clearTimeout(patience);
     // After its last line the launcher only waits for us to close the channel: everything in the sandbox is gone.
     if (--waitingFor > 0 && last === undefined) return;
     if (last?.event === 'ended') {
@@ -208,12 +232,15 @@ function follow(
     } else if (last?.event === 'failed') {
       fail(launchError(last));
     } else {
-      fail(lostLauncher(child));
+      fail(lostLauncher(child, launcher));
     }
   };
   const read = statusReader((line) => {
     if (line.event === 'started') started.resolve();
-    else last = line;
+    else {
+      last = line;
+      expectEnd();
+    }
   });
   channel?.on('data', (chunk: Buffer) => {
     try {
@@ -234,11 +261,14 @@ function follow(
   return { started: started.promise, ended: ended.promise };
 }
 
-function lostLauncher(child: ChildProcess): LaunchError {
+function lostLauncher(child: ChildProcess, launcher: string): LaunchError {
   const how = child.signalCode === null ? `ended with status ${child.exitCode}` : `was ended by ${child.signalCode}`;
-  return new LaunchError(`the launcher ${how} without a word; everything in the sandbox ended with it`, {
-    step: 'lost',
-  });
+  const remedy = process.env['SANDBOXLIB_LAUNCHER'] === launcher ? remedyForLauncher(launcher) : undefined;
+  return new LaunchError(
+    `the launcher ${launcher} ${how} without a word; everything in the sandbox ended with it`,
+    { step: 'lost' },
+    { remedy },
+  );
 }
 
 function launchEnd(line: EndedLine): LaunchEnd {

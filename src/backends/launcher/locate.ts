@@ -1,5 +1,5 @@
 // Finds the launcher in this package, or explains. Nothing is hashed here: this is on the way of every run.
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, readdirSync, statSync } from 'node:fs';
 import { BackendError } from '../../errors/errors.ts';
 import { packageRoot } from '../../host/package-root.ts';
 
@@ -24,13 +24,33 @@ export function launcherPath(): string {
   );
 }
 
+/** What to do about a launcher that is there and does not work. */
+export function remedyForLauncher(launcher: string): string {
+  return process.env['SANDBOXLIB_LAUNCHER'] === launcher
+    ? 'SANDBOXLIB_LAUNCHER names it: see that it is the launcher of this version, or unset it'
+    : 'reinstall the package, so that launcher and library are of one version';
+}
+
+/** An empty file would even run: as a shell script that does nothing and succeeds, execvp(3). */
 function existing(file: string, found: string, remedy: string): string {
-  if (existsSync(file)) return file;
+  const wrong = whatIsWrong(file);
+  if (wrong === undefined) return file;
   throw new BackendError(
     'cannot start a sandbox',
-    [{ backend: 'native', because: `the launcher ${file} does not exist (${found})` }],
-    remedy,
+    [{ backend: 'native', because: `the launcher ${file} ${wrong} (${found})` }],
+    wrong === NOT_EXECUTABLE ? `make it executable, or ${remedy}` : remedy,
   );
+}
+
+const NOT_EXECUTABLE = 'is not executable';
+
+function whatIsWrong(file: string): string | undefined {
+  const status = statSync(file, { throwIfNoEntry: false });
+  if (status === undefined) return 'does not exist';
+  if (status.isDirectory()) return 'is a directory';
+  if (!status.isFile()) return 'is not a file';
+  if (status.size === 0) return 'is empty';
+  return (status.mode & 0o111) === 0 ? NOT_EXECUTABLE : undefined;
 }
 
 function contents(prebuilds: string): string {

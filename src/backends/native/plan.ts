@@ -84,7 +84,7 @@ function tableOf(emulation: Emulation | undefined, spec: NormalizedSpec, caller:
   const isHostRoot = mapsHostRoot(spec, caller);
   if (emulation !== undefined && isHostRoot) refuseHostTable(emulation);
   const own = emulation === undefined ? undefined : formatStep(emulation, spec, caller);
-  return own ?? (isHostRoot ? hiddenFormats : undefined);
+  return own ?? (isHostRoot && caller.hasFormats ? hiddenFormats : undefined);
 }
 
 /** `around`: the caller's one id is 0 in the user namespace that the sandbox's is made in. */

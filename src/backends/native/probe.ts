@@ -7,6 +7,7 @@ import { readHost } from '../../host/read.ts';
 import type { Facility, Finding, HostFacts, UserFacts } from '../../host/types.ts';
 import { type Architecture, architectures } from '../../spec/architectures.ts';
 import type { BackendReport } from '../backend.ts';
+import { remedyForLauncher } from '../launcher/locate.ts';
 import { mechanismOf } from './applied.ts';
 import { describeEmulation, findEmulation, INSTALL } from './binfmt.ts';
 import { always, type Need, needsOf, needsOfEmulation } from './needs.ts';
@@ -170,10 +171,7 @@ function remedyFor(error: NodeJS.ErrnoException): string {
 function brokenLauncher(launcher: string, code: number | null, signal: string | null, complaint: string): ProbeFailure {
   const how = signal === null ? `exit status ${code}` : `signal ${signal}`;
   const said = complaint.trim() === '' ? '' : `: ${complaint.trim()}`;
-  return new ProbeFailure(
-    `"${launcher} probe" ended with ${how}${said}`,
-    'reinstall the package, so that launcher and library are of one version',
-  );
+  return new ProbeFailure(`"${launcher} probe" ended with ${how}${said}`, remedyForLauncher(launcher));
 }
 
 /** Readers ignore members that they do not know, and lines that are no facility. */

@@ -72,7 +72,7 @@ export const technique: Technique = {
         `${bench.directory}/launcher-absent`,
       ];
       for (const launcher of cases) {
-        // What was found out about a launcher is kept for the life of a process.
+        // In a process of its own: the message is what a person sees.
         const script =
           "console.log(JSON.stringify(await run(['true']).catch(({ code, message }) => ({ code, message }))));";
         const { stdout, stderr } = inNode(script, { env: { ...process.env, SANDBOXLIB_LAUNCHER: launcher } });

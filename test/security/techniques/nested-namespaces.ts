@@ -22,6 +22,7 @@ const ways = `
 NEWUSER = 0x10000000
 for name, flags in (('user', NEWUSER), ('user+mount', NEWUSER | 0x20000), ('mount', 0x20000), ('pid', 0x20000000), ('net', 0x40000000),
                     ('uts', 0x04000000), ('ipc', 0x08000000), ('cgroup', 0x02000000), ('time', 0x80)):
+    if len(sys.argv) > 1 and name not in sys.argv[1:]: continue
     # The low byte of the flags of clone(2) is the signal of the child's end.
     for high in (0, 1 << 32, -1 << 32):
         def apart(act):
@@ -112,7 +113,7 @@ export const technique: Technique = {
       for (const spec of [{}, asRoot]) {
         expect(successes(await python(bench, ways, spec))).toEqual([]);
       }
-      expect(successes(pythonOutside(ways))).toContain('unshare:user:0');
+      expect(successes(pythonOutside(ways, ['user']))).toContain('unshare:user:0');
     },
     'a filter that was asked away leaves user namespaces, and they lead to nothing of the host': needing(
       beyondDefault(mapped()),

@@ -13,8 +13,8 @@ import { inNode } from '../in-node.ts';
 import { python, pythonOutside, successes } from '../python.ts';
 import { lighter, needing, type Technique } from '../technique.ts';
 
-/** Descriptors up to here may be open in an init of ours before it closes all but its socket: a plan, streams, what a tool gets. */
-const FEW = 14;
+/** Of an init of ours its socket and its own program are among these, whoever made the sandbox. */
+const FEW = 6;
 const SAME = 'the command starts from an init of ours, which has closed what it had open';
 
 /** Looks for the file of the arguments by every way that starts at a link of the kernel's. */

@@ -9,18 +9,21 @@ import { run } from '../../../src/index.ts';
 import type { SandboxSpec } from '../../../src/spec/types.ts';
 import type { Bench } from '../../conformance/bench.ts';
 import { PYTHON, python } from '../python.ts';
-import { needing, type Technique } from '../technique.ts';
+import { lighter, needing, type Share, type Technique } from '../technique.ts';
 
 const DEPTH = 4096;
+/** Beyond this a tree is deeper than any path is long (PATH_MAX). */
+const DEEP_ENOUGH = 2100;
+const SAME = 'what stands in a tree, and goes with it, is the business of the kernel';
 
-/** In each directory of the arguments; what stays open and in use belongs to processes that outlive the command as long as they can. */
+/** In each directory of the arguments but the first, which is how deep; what stays open and in use belongs to processes that outlive the command as long as they can. */
 const resist = `
 import mmap
 def chattr(path, flags):
     # FS_IOC_SETFLAGS: immutable, append-only.
     fd = os.open(path, os.O_RDONLY)
     return named('ioctl', fd, ctypes.c_ulong(0x40086602), ctypes.byref(ctypes.c_int(flags)))
-for place in sys.argv[1:]:
+for place in sys.argv[2:]:
     os.chdir(place)
     os.mkdir('denied')
     for name in ('denied/file', '-rf', '\\n', 'busy', 'hole'): open(name, 'w').close()
@@ -33,7 +36,7 @@ for place in sys.argv[1:]:
     say('immutable:' + place, chattr('flagged', 0x10))
     say('append:' + place, chattr('flagged', 0x20))
     os.chmod('denied', 0)
-    for _ in range(${DEPTH}):
+    for _ in range(int(sys.argv[1])):
         os.mkdir('d')
         os.chdir('d')
     open('deepest', 'w').close()
@@ -77,9 +80,9 @@ function mountsOfHost(): string {
   return readFileSync('/proc/self/mountinfo', 'utf8');
 }
 
-async function resistIn(bench: Bench, places: readonly string[], spec: SandboxSpec): Promise<void> {
+async function resistIn(bench: Bench, share: Share, places: readonly string[], spec: SandboxSpec): Promise<void> {
   const before = [mountsOfHost(), readdirSync(tmpdir()).sort().join()];
-  const answers = await python(bench, resist, spec, places);
+  const answers = await python(bench, resist, spec, [Math.max(DEEP_ENOUGH, share(DEPTH)), ...places]);
   expect(answers['done']).toBe('yes');
   // Nobody inside makes a file that its owner outside cannot remove.
   for (const place of places)
@@ -97,23 +100,26 @@ export const technique: Technique = {
   name: 'stubborn-trees',
   attacks: ['root.host', 'mount.bind', 'mount.tmpfs', 'lifecycle.killTree'],
   cases: {
-    'the places of the sandbox go with it, whatever stands in them': async (bench) => {
+    'the places of the sandbox go with it, whatever stands in them': lighter(SAME, async (bench, share) => {
       for (const spec of bench.offered(users))
-        await resistIn(bench, ['/tmp', '/dev/shm', '/mnt/own'], {
+        await resistIn(bench, share, ['/tmp', '/dev/shm', '/mnt/own'], {
           ...spec,
           mounts: [{ type: 'tmpfs', destination: '/mnt/own', mode: 0o777 }],
         });
-    },
-    'what was written to a mounted directory is left, and its owner can remove it': async (bench) => {
-      for (const [number, spec] of bench.offered(users).entries()) {
-        const place = bench.makeDirectory(`stubborn-${number}`);
-        await resistIn(bench, ['/mnt/place'], { ...spec, mounts: [`${place}:/mnt/place:rw`] });
-        expect(readdirSync(place)).toEqual(expect.arrayContaining(['denied', 'fifo', 'loop', 'root', 'd', '-rf']));
-        const removed = spawnSync(PYTHON, ['-c', removeTree, place], { encoding: 'utf8' });
-        expect(removed.stderr).toBe('');
-        expect(readdirSync(place)).toEqual([]);
-      }
-    },
+    }),
+    'what was written to a mounted directory is left, and its owner can remove it': lighter(
+      SAME,
+      async (bench, share) => {
+        for (const [number, spec] of bench.offered(users).entries()) {
+          const place = bench.makeDirectory(`stubborn-${number}`);
+          await resistIn(bench, share, ['/mnt/place'], { ...spec, mounts: [`${place}:/mnt/place:rw`] });
+          expect(readdirSync(place)).toEqual(expect.arrayContaining(['denied', 'fifo', 'loop', 'root', 'd', '-rf']));
+          const removed = spawnSync(PYTHON, ['-c', removeTree, place], { encoding: 'utf8' });
+          expect(removed.stderr).toBe('');
+          expect(readdirSync(place)).toEqual([]);
+        }
+      },
+    ),
     'a root that lacked mount points has none of it afterwards': needing(
       ['root.path', 'root.writablePaths', 'root.missingMountPoints'],
       async (bench) => {
