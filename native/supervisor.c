@@ -358,8 +358,9 @@ static bool read_message(int *socket_fd) {
   return true;
 }
 
-// A tool that makes no pid namespace does not end what the command leaves: it is told when init has gone.
-static void on_init_gone(void) {
+// A tool that makes no pid namespace does not end what the command leaves: it is told when init has nothing more to say. The end of the socket may
+// come later: such a tool has the other end of it too, which it inherited.
+static void end_tool_after_command(void) {
   uint32_t signal = self.run->plan.tool_end_signal;
   if (self.run->plan.has_tool && signal != 0 && signal != SIGKILL) end_tool();
 }
@@ -368,7 +369,7 @@ static void read_messages(void) {
   while (self.room_fd >= 0 && read_message(&self.room_fd)) continue;
   if (self.socket_fd < 0) return;
   while (self.socket_fd >= 0 && read_message(&self.socket_fd)) continue;
-  if (self.socket_fd < 0) on_init_gone();
+  if (self.socket_fd < 0 || self.ending.exited) end_tool_after_command();
 }
 
 static int64_t microseconds_of(struct timeval time) { return (int64_t)time.tv_sec * 1000000 + time.tv_usec; }
