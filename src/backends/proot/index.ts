@@ -17,7 +17,7 @@ import { asCaller, throughTool } from '../launcher/tool.ts';
 import { probeByTrial } from '../launcher/trial.ts';
 import { wrapPlan } from '../launcher/wrap.ts';
 import { prootArgs } from './argv.ts';
-import { mechanisms, recognized } from './recognized.ts';
+import { mechanisms, recognized, views } from './recognized.ts';
 
 /** Calls with paths that proot 5.1 does not know, and so would pass to the host as they are. Programs have older ones to fall back on. */
 const unknownToProot = ['statx', 'openat2', 'faccessat2', 'fchmodat2', 'renameat2', 'execveat', 'name_to_handle_at'];
@@ -47,7 +47,8 @@ export const proot: Backend<LauncherPlan> = {
     const program = caller.program('proot');
     if (program === undefined) throw missingProot();
     const spec = asSeen(asCaller(wanted, caller));
-    const plan = throughTool(spec, granted, caller, {
+    // What is set without a promise is set all the same.
+    const plan = throughTool(spec, new Set([...granted, ...views.keys()]), caller, {
       backend: 'proot',
       mechanisms,
       room: [{ step: 'namespaces', namespaces: [] }],
