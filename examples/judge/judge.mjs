@@ -19,8 +19,9 @@ const atOnce = Number(values['at-once']);
 
 const input = '20 26\n';
 const answer = '46\n';
+/** Wall-clock time is for programs that wait: on a busy machine a second of a processor takes a while. */
 const limits = {
-  wallMs: '4s',
+  wallMs: '60s',
   cpuMs: '1s',
   memoryBytes: '64MiB',
   pids: 16,
@@ -28,6 +29,8 @@ const limits = {
   stackBytes: '8MiB',
   outputBytes: '64KiB',
 };
+
+const limitsOfTheIdle = { ...limits, wallMs: '1s' };
 
 /** By the program's name without its ending. */
 const expected = {
@@ -86,10 +89,9 @@ async function whatIsNotToBeHad() {
 
 async function judgeAll(skipped) {
   const names = readdirSync(submissions).sort();
-  const sandbox = await createSandbox(
-    { limits, mounts: [`${join(work, 'programs')}:/programs:ro`] },
-    { optional: skipped },
-  );
+  const mounts = [`${join(work, 'programs')}:/programs:ro`];
+  const sandbox = await createSandbox({ limits, mounts }, { optional: skipped });
+  const impatient = await createSandbox({ limits: limitsOfTheIdle, mounts }, { optional: skipped });
   let wrong = 0;
   const jobs = [...names, 'missing'].flatMap((name) => Array.from({ length: times }, () => name));
   const seen = new Map();
@@ -97,7 +99,7 @@ async function judgeAll(skipped) {
     for (let name = jobs.shift(); name !== undefined; name = jobs.shift()) {
       const want = expected[name.replace(/\.\w+$/, '')];
       if (skipped.some((feature) => want === `limit ${feature.slice('limits.'.length)}`)) continue;
-      const { verdict, usage } = await judge(sandbox, name);
+      const { verdict, usage } = await judge(want === 'limit wallMs' ? impatient : sandbox, name);
       const line = seen.get(name) ?? { name, want, verdicts: new Map(), usage };
       line.verdicts.set(verdict, (line.verdicts.get(verdict) ?? 0) + 1);
       seen.set(name, line);

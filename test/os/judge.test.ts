@@ -22,7 +22,9 @@ test.each([1, 8])('every verdict is right, %d at once', async (atOnce) => {
 
 test('without control groups it says what it does not judge', ({ skip }) => {
   requires('root');
-  const { stdout, stderr, status } = runAsUser(process.execPath, [judge]);
+  const { stdout, stderr, status } = runAsUser(process.execPath, [judge], {
+    env: { PATH: process.env['PATH'], TMPDIR: '/tmp' },
+  });
   skip(stderr.includes('EACCES'), 'an ordinary user cannot reach the checkout: EACCES');
   expect({ stderr, status }).toEqual({ stderr: '', status: 0 });
   expect(stdout).toContain(
