@@ -11,6 +11,7 @@ export const backendNames = [
   'linux-user-chroot',
   'systemd-nspawn',
   'firejail',
+  'proot',
   'chroot',
   'none',
 ] as const;

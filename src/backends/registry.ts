@@ -7,11 +7,14 @@ import { recognized as firejailFeatures } from './firejail/recognized.ts';
 import { recognized as linuxUserChrootFeatures } from './linux-user-chroot/recognized.ts';
 import { recognized as nativeFeatures } from './native/recognized.ts';
 import { noneFeatures } from './none-recognized.ts';
+import { recognized as prootFeatures, views as prootViews } from './proot/recognized.ts';
 import { recognized as nspawnFeatures } from './systemd-nspawn/recognized.ts';
 
 export interface RegisteredBackend {
   readonly name: BackendName;
   readonly recognized: ReadonlySet<Feature>;
+  /** What it shows where it may be missing, without a promise, and why it is none. */
+  readonly views?: ReadonlyMap<Feature, string>;
   /** Serves only those who ask for it by name. */
   readonly byNameOnly: boolean;
   readonly load: () => Promise<Backend>;
@@ -48,6 +51,13 @@ export const registry: readonly RegisteredBackend[] = [
     recognized: firejailFeatures,
     byNameOnly: true,
     load: async () => (await import('./firejail/index.ts')).firejail as Backend,
+  },
+  {
+    name: 'proot',
+    recognized: prootFeatures,
+    views: prootViews,
+    byNameOnly: true,
+    load: async () => (await import('./proot/index.ts')).proot as Backend,
   },
   {
     name: 'chroot',

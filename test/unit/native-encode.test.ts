@@ -187,14 +187,18 @@ function decodeStep(step: RecordType, r: Reader): Step {
       return { step, uid, gid };
     }
     case 'tool':
-    case 'exec': {
-      const argv = r.list(() => r.string());
-      const env = r
-        .list(() => r.string())
-        .map((entry) => [entry.slice(0, entry.indexOf('=')), entry.slice(entry.indexOf('=') + 1)]);
-      return { step, argv, env: Object.fromEntries(env) as Record<string, string> };
-    }
+      return { step, endSignal: r.u32(), traces: r.u32() === 1, ...vectorsOf(r) };
+    case 'exec':
+      return { step, ...vectorsOf(r) };
   }
+}
+
+function vectorsOf(r: Reader): { argv: string[]; env: Record<string, string> } {
+  const argv = r.list(() => r.string());
+  const env = r
+    .list(() => r.string())
+    .map((entry) => [entry.slice(0, entry.indexOf('=')), entry.slice(entry.indexOf('=') + 1)]);
+  return { argv, env: Object.fromEntries(env) as Record<string, string> };
 }
 
 const u32 = fc.nat({ max: 0xffff_ffff });
@@ -249,7 +253,13 @@ const arbitrarySteps: { readonly [Name in RecordType]: fc.Arbitrary<Step> } = {
   inspect: fc.record({ step: is('inspect'), path: text }),
   tree: fc.record({ step: is('tree'), sourceKind: fc.constantFrom('any', 'directory', 'file'), path: text }),
   'user-namespace': fc.record({ step: is('user-namespace'), uid: u32, gid: u32 }),
-  tool: fc.record({ step: is('tool'), argv: fc.array(text), env: fc.dictionary(name, text) }),
+  tool: fc.record({
+    step: is('tool'),
+    endSignal: u32,
+    traces: fc.boolean(),
+    argv: fc.array(text),
+    env: fc.dictionary(name, text),
+  }),
   loopback: is({ step: 'loopback' }),
   root: fc.record({
     step: is('root'),
