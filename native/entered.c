@@ -1,4 +1,4 @@
-// A root that is only entered, by chroot(2) or by a tool that sets no flags on it, has no mount of its own, and so neither "nodev" nor a proc of the sandbox. What stands in it is what the
+// A root that is only entered, by chroot(2), has no mount of its own, and so neither "nodev" nor a proc of the sandbox. What stands in it is what the
 // command gets. Two things would lead out of it, whatever else the command lacks: a device, which needs no capability but the permission of its file
 // (the disk, the memory of the machine), and a mount of the host, whose proc leads to the roots of other processes of the same user. So the whole tree is
 // looked at before it is entered. The command can make neither in it, for it has no capability to.
@@ -67,11 +67,7 @@ static bool look_at_directory(const char *name, const struct stat *status) {
     errno = EXDEV;
     return false;
   }
-  int parent = walk.directory[walk.depth - 1];
-  int directory = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-  // Closed to whoever runs this, and so to the command, which is nobody else then: what lies in it is out of reach.
-  if (directory < 0 && errno == EACCES && faccessat(parent, name, X_OK, 0) < 0 && errno == EACCES) return true;
-  return descend(directory);
+  return descend(openat(walk.directory[walk.depth - 1], name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
 }
 
 // Directories and devices; the kinds that hold nothing and lead nowhere are known by the list itself.

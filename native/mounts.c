@@ -341,14 +341,6 @@ void mounts_root(struct record *record) {
   (void)close(base);
 }
 
-// What a tool will make the root, which sets no flags on it.
-void mounts_inspect(struct record *record) {
-  struct mount_step at = {.step = record->step, .index = record->index, .path = read_string(&record->payload)};
-  int root = open_source(&at, at.path, PLAN_SOURCE_DIRECTORY, PLAN_MOUNT_SOURCE_WITHOUT_LINKS);
-  if (!entered_is_harmless(root, at.path, &at.path)) fail_mount(&at, "fstatat");
-  (void)close(root);
-}
-
 // A directory or file with all that is mounted below it, as it is now: what is mounted over the host's own later is not in it. Without a fallback:
 // before Linux 5.2 there is no mount that is nowhere.
 void mounts_tree(struct record *record) {

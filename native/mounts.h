@@ -8,7 +8,6 @@
 void mounts_begin(void);
 void mounts_root(struct record *record);
 void mounts_tree(struct record *record);
-void mounts_inspect(struct record *record);
 void mounts_mount(struct record *record);
 void mounts_readonly(struct record *record);
 void mounts_mask(struct record *record);

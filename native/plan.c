@@ -434,11 +434,6 @@ static const char *check_user_namespace(struct plan *plan, struct reader *r) {
   return NULL;
 }
 
-static const char *check_inspect(struct plan *plan, struct reader *r) {
-  plan->inspects = true;
-  return check_path(plan, r);
-}
-
 static const char *check_pivot(struct plan *plan, struct reader *r) {
   (void)r;
   plan->has_pivot = true;
@@ -472,7 +467,6 @@ static const char *check_record(struct plan *plan, struct record *record) {
     case STEP_CONTENT: return check_content(plan, r);
     case STEP_TREE: return check_tree(plan, r);
     case STEP_USER_NAMESPACE: return check_user_namespace(plan, r);
-    case STEP_INSPECT: return check_inspect(plan, r);
     case STEP_TOOL: return check_tool(plan, r);
     case STEP_BINFMT: return check_binfmt(plan, r);
     case STEP_RLIMIT: return check_rlimit(plan, r);
@@ -545,7 +539,7 @@ static const char *check_isolation(const struct plan *plan) {
     bool own_root = plan->has_root && plan->root_kind != PLAN_ROOT_HOST;
     return own_root == plan->has_pivot ? NULL : "a root inside of a tool without its pivot, or a pivot without a root";
   }
-  if (plan->sources > 0 || plan->trees > 0 || plan->inspects) return "sources without a tool";
+  if (plan->sources > 0 || plan->trees > 0) return "sources without a tool";
   if (plan->root_kind == PLAN_ROOT_HOST) return "the host's root without a tool";
   if (plan->root_kind == PLAN_ROOT_CHROOT) return plan->namespaces == 0 ? NULL : "a root that is only entered, and namespaces";
   if (!own_mounts || (plan->namespaces & NEW_PID) == 0) return "a pid and a mount namespace are needed";

@@ -108,7 +108,6 @@ struct plan {
   bool tool_traces;
   uint32_t tool_argument_count, tool_environment_count;
   uint32_t sources, trees;
-  bool inspects;  // a directory that a tool makes the root
 };
 
 struct cursor {

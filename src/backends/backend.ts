@@ -5,16 +5,7 @@ import type { EmulationFacts } from '../host/emulation.ts';
 import type { Architecture } from '../spec/architectures.ts';
 import type { Limits, NormalizedSpec } from '../spec/types.ts';
 
-export const backendNames = [
-  'native',
-  'bubblewrap',
-  'linux-user-chroot',
-  'systemd-nspawn',
-  'firejail',
-  'proot',
-  'chroot',
-  'none',
-] as const;
+export const backendNames = ['native', 'bubblewrap', 'systemd-nspawn', 'firejail', 'proot', 'chroot', 'none'] as const;
 /** `oci` is written, and not served before every attack on it fails: see docs/backends.md. */
 export type BackendName = (typeof backendNames)[number] | 'oci';
 

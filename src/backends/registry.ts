@@ -4,7 +4,6 @@ import type { Backend, BackendName } from './backend.ts';
 import { recognized as bubblewrapFeatures } from './bubblewrap/recognized.ts';
 import { recognized as chrootFeatures } from './chroot/recognized.ts';
 import { recognized as firejailFeatures } from './firejail/recognized.ts';
-import { recognized as linuxUserChrootFeatures } from './linux-user-chroot/recognized.ts';
 import { recognized as nativeFeatures } from './native/recognized.ts';
 import { noneFeatures } from './none-recognized.ts';
 import { recognized as prootFeatures, views as prootViews } from './proot/recognized.ts';
@@ -33,12 +32,6 @@ export const registry: readonly RegisteredBackend[] = [
     recognized: bubblewrapFeatures,
     byNameOnly: false,
     load: async () => (await import('./bubblewrap/index.ts')).bubblewrap as Backend,
-  },
-  {
-    name: 'linux-user-chroot',
-    recognized: linuxUserChrootFeatures,
-    byNameOnly: false,
-    load: async () => (await import('./linux-user-chroot/index.ts')).linuxUserChroot as Backend,
   },
   {
     name: 'systemd-nspawn',

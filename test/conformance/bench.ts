@@ -20,8 +20,6 @@ import { run, spawn } from '../../src/index.ts';
 import type { RunOptions, RunResult, SandboxProcess } from '../../src/run/types.ts';
 import type { SandboxSpec } from '../../src/spec/types.ts';
 import { guestPath } from '../helpers/guest.ts';
-import { standInOnPath } from '../helpers/linux-user-chroot.ts';
-import { allMountPoints } from '../helpers/mount-points.ts';
 
 const GUEST_INSIDE = '/guest';
 
@@ -37,15 +35,13 @@ export class Bench {
 
   /** Preconditions: the test process may write to its temporary directory, and the sandbox's user may read there. */
   open(): void {
-    if (this.backend === 'linux-user-chroot' && process.getuid?.() === 0) standInOnPath();
     this.#directory = mkdtempSync(join(tmpdir(), 'bench-'));
     chmodSync(this.#directory, 0o755);
     copyFileSync(guestPath(), this.guestOutside);
     chmodSync(this.guestOutside, 0o755);
     if (!this.isRoot) return;
-    // A program on PATH, a directory to start in, and what others are mounted on.
-    for (const name of ['usr/bin', 'mnt', ...allMountPoints]) this.makeDirectory(name);
-    this.makeFile('mnt/f', '');
+    // A program on PATH, and a directory to start in.
+    mkdirSync(join(this.directory, 'usr/bin'), { recursive: true });
     copyFileSync(this.guestOutside, join(this.directory, 'usr/bin/true'));
   }
 
@@ -63,14 +59,14 @@ export class Bench {
     return join(this.directory, 'guest');
   }
 
-  /** Whether the command sees files of the host only where a mount puts them, in a root that need not be there before. */
+  /** Whether the command sees files of the host only where a mount puts them. */
   get hasMounts(): boolean {
-    return this.recognized.has('mount.bind') && !this.isRoot;
+    return this.recognized.has('mount.bind');
   }
 
-  /** Whether the directory of the bench is the root, because the backend makes none. */
+  /** Whether the directory of the bench is the root, because there are no mounts to show it by. */
   get isRoot(): boolean {
-    return this.recognized.has('root.path') && !this.recognized.has('root.host');
+    return !this.hasMounts && this.recognized.has('root.path');
   }
 
   /** Where the command finds `path` of the host, given a mount of `mountsFor(path)`. */

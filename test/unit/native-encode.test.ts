@@ -136,7 +136,6 @@ function decodeStep(step: RecordType, r: Reader): Step {
     }
     case 'readonly':
     case 'mask':
-    case 'inspect':
     case 'cwd':
       return { step, path: r.string() };
     case 'mkdir':
@@ -250,7 +249,6 @@ const arbitrarySteps: { readonly [Name in RecordType]: fc.Arbitrary<Step> } = {
     path: text,
   }),
   content: fc.record({ step: is('content'), number: u32, content: bytes.map(base64) }),
-  inspect: fc.record({ step: is('inspect'), path: text }),
   tree: fc.record({ step: is('tree'), sourceKind: fc.constantFrom('any', 'directory', 'file'), path: text }),
   'user-namespace': fc.record({ step: is('user-namespace'), uid: u32, gid: u32 }),
   tool: fc.record({

@@ -119,7 +119,6 @@ function encodeStep(w: Writer, step: Step): void {
       return;
     case 'readonly':
     case 'mask':
-    case 'inspect':
     case 'cwd':
       w.string(step.path);
       return;

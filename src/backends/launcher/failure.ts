@@ -18,7 +18,6 @@ const verbs: Record<string, string> = {
   namespaces: 'cannot make',
   'map-ids': 'cannot map ids for',
   root: 'cannot make a root of',
-  inspect: 'cannot make a root of',
   mount: 'cannot mount',
   readonly: 'cannot make read-only',
   mask: 'cannot mask',
@@ -54,9 +53,9 @@ function remedyFor(line: FailedLine): string | undefined {
   if (line.step === 'namespaces' || line.step === 'map-ids') return 'see "run-sandbox doctor"';
   if (line.step === 'mount' && line.errno === 'ENOENT')
     return 'the source is gone, or the mount point is not in the root';
-  if ((line.step === 'root' || line.step === 'inspect') && line.syscall === 'fstatat' && line.errno === 'EPERM')
+  if (line.step === 'root' && line.syscall === 'fstatat' && line.errno === 'EPERM')
     return 'it is a device, which a root that is only entered would let the command open: remove it, or use a backend that mounts the root';
-  if ((line.step === 'root' || line.step === 'inspect') && line.syscall === 'fstatat' && line.errno === 'EXDEV')
+  if (line.step === 'root' && line.syscall === 'fstatat' && line.errno === 'EXDEV')
     return 'another file system is mounted there, and shows the command more than the root: unmount it, or use a backend that mounts the root';
   if (line.syscall === 'open' && (line.errno === 'ELOOP' || line.errno === 'ENOTDIR'))
     return 'there is a symlink, or a file, in its path that was not there when the spec was checked: see who changes it';

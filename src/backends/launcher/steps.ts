@@ -33,7 +33,6 @@ export const recordTypes = {
   content: 34,
   tree: 35,
   'user-namespace': 36,
-  inspect: 37,
   tool: 39,
   // performed by the command's process, in the order given
   rlimit: 40,
@@ -211,8 +210,6 @@ export type Step =
   | { readonly step: 'tree'; readonly sourceKind: 'any' | 'directory' | 'file'; readonly path: string }
   /** Inside of a tool: a user namespace in which the one id that init has is `uid`, and `gid`. */
   | { readonly step: 'user-namespace'; readonly uid: number; readonly gid: number }
-  /** Refuses a directory that a tool makes the root if there is a device in it, or another mount: the tool would not keep the command from those. */
-  | { readonly step: 'inspect'; readonly path: string }
   /** Another program makes the sandbox, and starts init inside of it as `INIT_INSIDE`; what follows is performed there. */
   | {
       readonly step: 'tool';
