@@ -124,7 +124,8 @@ static _Noreturn void become_tool(const struct run *run, int socket_fd) {
 // CLONE_VFORK: init goes on when the command was executed, or is gone. Memory is not shared.
 static pid_t start_command(const struct run *run, int socket_fd) {
   int terminal = open_terminal(run, socket_fd);
-  if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0) fail(STEP_INIT, NO_INDEX, "prctl(PR_SET_DUMPABLE)", NULL);
+  // A tool that rewrites calls must be able to read them (ptrace(2)).
+  if (!run->plan.tool_traces && prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0) fail(STEP_INIT, NO_INDEX, "prctl(PR_SET_DUMPABLE)", NULL);
   pid_t init = getpid();
   pid_t command = sys_clone(CLONE_VFORK);
   if (command < 0) fail(STEP_FORK, NO_INDEX, "clone", NULL);

@@ -400,6 +400,9 @@ static const char *check_tool(struct plan *plan, struct reader *r) {
   plan->has_root = false;
   plan->root_kind = PLAN_ROOT_TMPFS;
   plan->trees = 0;
+  plan->tool_end_signal = read_u32(r);
+  if (plan->tool_end_signal > 64) return "signal out of range";
+  plan->tool_traces = read_u32(r) == 1;
   return check_vectors(r, &plan->tool_argument_count, &plan->tool_environment_count, true);
 }
 

@@ -104,6 +104,8 @@ struct plan {
   uint32_t argument_count, environment_count;
   // Where another program makes the sandbox, and our init runs inside it.
   bool has_tool;
+  uint32_t tool_end_signal;  // 0: none
+  bool tool_traces;
   uint32_t tool_argument_count, tool_environment_count;
   uint32_t sources, trees;
 };

@@ -31,6 +31,7 @@
 #define EXIT_NOT_EXECUTABLE 126
 #define EXIT_NOT_FOUND 127
 #define CONTROL_BYTES 12
+#define TOOL_PATIENCE_NS 5000000000
 #define END_OF_TRANSMISSION 4  // ^D, the terminal's end of file
 #define CONTROLS_PER_ROUND 64
 #define MILLISECOND_NS INT64_C(1000000)
@@ -57,7 +58,7 @@ static struct {
   int tool_status;
   struct failure failure;
   struct ending ending;
-  int64_t started_ns, ended_ns, wall_deadline_ns, kill_deadline_ns;  // 0: none
+  int64_t started_ns, ended_ns, wall_deadline_ns, kill_deadline_ns, tool_deadline_ns;  // 0: none
   bool killing;  // the next deadline of that kind is the last one
   int64_t processor_time_check_ns, bounds_check_ns, bounds_until_ns;  // 0: none
   uint64_t output_budget;
@@ -192,11 +193,23 @@ static bool write_id_maps(void) {
   return true;
 }
 
+// Some tools would leave something of theirs on the host if they were killed: they get the signal that lets them clear it away, and some time.
+static void end_tool(void) {
+  uint32_t signal = self.run->plan.tool_end_signal;
+  if (self.init_gone || self.tool_ended || self.tool_deadline_ns != 0) return;
+  if (signal != SIGKILL) self.tool_deadline_ns = now_ns() + TOOL_PATIENCE_NS;
+  if (signal != 0) (void)kill(self.init, (int)signal);
+}
+
 static void kill_init(void) {
-  // Our own child, not yet waited for: the pid is still its.
-  if (!self.init_gone && !self.tool_ended) (void)kill(self.init, SIGKILL);
+  if (!self.run->plan.has_tool) {
+    // Our own child, not yet waited for: the pid is still its.
+    if (!self.init_gone) (void)kill(self.init, SIGKILL);
+    return;
+  }
+  end_tool();
   // Init inside of a tool is no child of ours. The end of the socket is its order to end; what it said before is still read.
-  if (self.run->plan.has_tool && self.socket_fd >= 0) (void)shutdown(self.socket_fd, SHUT_WR);
+  if (self.socket_fd >= 0) (void)shutdown(self.socket_fd, SHUT_WR);
 }
 
 // Everything in the sandbox, by init where it can: what init has waited for is counted. It gets a moment, and then its own end.
@@ -371,9 +384,18 @@ static bool read_message(int *socket_fd) {
   return true;
 }
 
+// A tool that makes no pid namespace does not end what the command leaves: it is told when init has nothing more to say. The end of the socket may
+// come later: such a tool has the other end of it too, which it inherited.
+static void end_tool_after_command(void) {
+  uint32_t signal = self.run->plan.tool_end_signal;
+  if (self.run->plan.has_tool && signal != 0 && signal != SIGKILL) end_tool();
+}
+
 static void read_messages(void) {
   while (self.room_fd >= 0 && read_message(&self.room_fd)) continue;
+  if (self.socket_fd < 0) return;
   while (self.socket_fd >= 0 && read_message(&self.socket_fd)) continue;
+  if (self.socket_fd < 0 || self.ending.exited) end_tool_after_command();
 }
 
 static int64_t microseconds_of(struct timeval time) { return (int64_t)time.tv_sec * 1000000 + time.tv_usec; }
@@ -564,6 +586,8 @@ static void check_deadlines(void) {
     if (self.killing) kill_init();
     else kill_all();
   }
+  // For good: the deadline stays, so that nobody gives the tool another.
+  if (self.tool_deadline_ns != 0 && now >= self.tool_deadline_ns && !self.tool_ended) (void)kill(self.init, SIGKILL);
 }
 
 // Nobody says that a stream has ended while somebody outside, who was handed the command's descriptor, holds it open.
@@ -575,7 +599,8 @@ static const struct timespec *next_deadline(struct timespec *wait) {
     return wait;
   }
   if (self.init_gone) return NULL;
-  const int64_t deadlines[] = {self.wall_deadline_ns, self.kill_deadline_ns, self.processor_time_check_ns, self.bounds_check_ns};
+  const int64_t deadlines[] = {self.wall_deadline_ns, self.kill_deadline_ns, self.processor_time_check_ns, self.bounds_check_ns,
+                               self.tool_ended ? 0 : self.tool_deadline_ns};
   int64_t deadline = 0;
   for (size_t i = 0; i < sizeof deadlines / sizeof deadlines[0]; i++) {
     if (deadlines[i] != 0 && (deadline == 0 || deadlines[i] < deadline)) deadline = deadlines[i];

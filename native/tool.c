@@ -156,6 +156,8 @@ _Noreturn void tool_execute(const struct run *run, const struct record *record, 
   arrange(run, record, &socket_fd);
   drop_groups(record);
   pass_no_capabilities_on(record);
+  // Where the supervisor is gone the tool ends as it is ended by it; 0: by itself, after our init, whose socket ends.
+  if (prctl(PR_SET_PDEATHSIG, (unsigned long)run->plan.tool_end_signal, 0, 0, 0) < 0) fail(record->step, record->index, "prctl(PR_SET_PDEATHSIG)", NULL);
   reset_signals(record);
   (void)umask(022);
   name_listener(run->tool_environment);

@@ -28,7 +28,10 @@ bool vectors_prepare(struct run *run) {
   struct record record;
   while (plan_next(&cursor, &record)) {
     if (record.step == STEP_EXEC && !read_vectors(&record, &run->arguments, &run->environment)) return false;
-    if (record.step == STEP_TOOL && !read_vectors(&record, &run->tool_arguments, &run->tool_environment)) return false;
+    if (record.step != STEP_TOOL) continue;
+    (void)read_u32(&record.payload);  // in the plan already, as is the next
+    (void)read_u32(&record.payload);
+    if (!read_vectors(&record, &run->tool_arguments, &run->tool_environment)) return false;
   }
   return true;
 }

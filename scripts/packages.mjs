@@ -12,6 +12,8 @@ export const testPackages = {
   ...compilerPackages,
   make: 'builds the demonstration and runs the checks of native/',
   bubblewrap: 'the peer that measurements and escape tests are compared with',
+  firejail: 'a set-user-ID sandbox that the library can start',
+  proot: 'a view of another root by ptrace that the library can start',
   crun: 'an OCI runtime, for the backend oci',
   runc: 'another, with another idea of user namespaces and control groups',
   podman: 'a container engine, for the backend of that name; it runs crun',

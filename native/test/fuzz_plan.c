@@ -101,6 +101,9 @@ static void use_record(struct record *record) {
       use_bytes(r, count);
       break;
     case STEP_TOOL:
+      if (read_u32(r) > 64) abort();
+      use_numbers(r, 1);
+      // fall through
     case STEP_EXEC:
       for (int vector = 0; vector < 2; vector++) {
         count = read_u32(r);

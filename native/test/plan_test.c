@@ -364,6 +364,7 @@ static void trees_are_checked(void) {
 
 static void put_tool(const char *path) {
   SUPERVISOR(STEP_TOOL);
+  put_u32(&builder, 9), put_u32(&builder, 0);
   put_u32(&builder, path == NULL ? 0 : 1);
   if (path != NULL) put_string(&builder, path);
 }
@@ -378,6 +379,9 @@ static void tools_are_checked(void) {
   put_tool("/usr/bin/bwrap");
   put_u32(&builder, 1), put_string(&builder, "PATH");
   CHECK(close_and_refuse("an environment entry is not NAME=value"));
+  SUPERVISOR(STEP_TOOL);
+  put_u32(&builder, 65), put_u32(&builder, 0);
+  CHECK(close_and_refuse("signal out of range"));
   static const struct {
     uint32_t number, kind;
     const char *path, *reason;

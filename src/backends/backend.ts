@@ -5,7 +5,17 @@ import type { EmulationFacts } from '../host/emulation.ts';
 import type { Architecture } from '../spec/architectures.ts';
 import type { Limits, NormalizedSpec } from '../spec/types.ts';
 
-export const backendNames = ['native', 'bubblewrap', 'oci', 'podman', 'firejail', 'chroot', 'none'] as const;
+export const backendNames = [
+  'native',
+  'bubblewrap',
+  'oci',
+  'systemd-nspawn',
+  'podman',
+  'firejail',
+  'proot',
+  'chroot',
+  'none',
+] as const;
 export type BackendName = (typeof backendNames)[number];
 
 /** What one backend can do on this host, feature by feature, found by doing it. */

@@ -1,5 +1,5 @@
 // What is where in a sandbox, in nobody's words: each backend that is another program says it in that program's. Pure. (The native backend says
-// the same in its own steps, native/filesystem.ts, with what only it can do.)
+// the same in its own steps, launcher/filesystem.ts, with what only it can do.)
 import { components } from '../spec/paths.ts';
 import type { IdMapping, NormalizedMount, NormalizedSpec } from '../spec/types.ts';
 import type { CallerFacts, TopLevelEntry } from './backend.ts';

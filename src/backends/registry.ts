@@ -8,10 +8,14 @@ import { recognized as nativeFeatures } from './native/recognized.ts';
 import { noneFeatures } from './none-recognized.ts';
 import { recognized as ociFeatures } from './oci/recognized.ts';
 import { recognized as podmanFeatures } from './podman/recognized.ts';
+import { recognized as prootFeatures, views as prootViews } from './proot/recognized.ts';
+import { recognized as nspawnFeatures } from './systemd-nspawn/recognized.ts';
 
 export interface RegisteredBackend {
   readonly name: BackendName;
   readonly recognized: ReadonlySet<Feature>;
+  /** What it shows where it may be missing, without a promise, and why it is none. */
+  readonly views?: ReadonlyMap<Feature, string>;
   /** Serves only those who ask for it by name. */
   readonly byNameOnly: boolean;
   readonly load: () => Promise<Backend>;
@@ -38,6 +42,12 @@ export const registry: readonly RegisteredBackend[] = [
     load: async () => (await (await import('./oci/index.ts')).loadOci()) as Backend,
   },
   {
+    name: 'systemd-nspawn',
+    recognized: nspawnFeatures,
+    byNameOnly: false,
+    load: async () => (await import('./systemd-nspawn/index.ts')).systemdNspawn as Backend,
+  },
+  {
     name: 'podman',
     recognized: podmanFeatures,
     byNameOnly: true,
@@ -48,6 +58,13 @@ export const registry: readonly RegisteredBackend[] = [
     recognized: firejailFeatures,
     byNameOnly: true,
     load: async () => (await import('./firejail/index.ts')).firejail as Backend,
+  },
+  {
+    name: 'proot',
+    recognized: prootFeatures,
+    views: prootViews,
+    byNameOnly: true,
+    load: async () => (await import('./proot/index.ts')).proot as Backend,
   },
   {
     name: 'chroot',

@@ -11,6 +11,8 @@ export interface Candidate<Name extends string = string> {
   readonly report?:
     | { readonly usable: Availability; readonly features: ReadonlyMap<Feature, Availability> }
     | undefined;
+  /** What its code shows where it may be missing, without a promise: why it is none. */
+  readonly views?: ReadonlyMap<Feature, string>;
   /** Never taken unless it was asked for by name. */
   readonly byNameOnly?: boolean;
 }
@@ -123,12 +125,15 @@ function shortReasons(missing: readonly MissingFeature[], { recognized }: Candid
   return [...(unknown.length === 0 ? [] : [`it does not serve ${unknown.join(', ')}`]), ...lacking].join(', ');
 }
 
-function offer(feature: Feature, { name, recognized, report }: Candidate, all: readonly Candidate[]): Availability {
+function offer(feature: Feature, candidate: Candidate, all: readonly Candidate[]): Availability {
+  const { name, recognized, report, views } = candidate;
   if (!recognized.has(feature)) {
     const others = all.filter((other) => other.recognized.has(feature)).map((other) => other.name);
+    const view = views?.get(feature);
     if (others.length === 0)
-      return { available: false, because: `not served by backend ${name} yet, nor by any other` };
-    return { available: false, because: `not served by backend ${name}`, remedy: `use backend ${others.join(' or ')}` };
+      return { available: false, because: view ?? `not served by backend ${name} yet, nor by any other` };
+    const because = view ?? `not served by backend ${name}`;
+    return { available: false, because, remedy: `use backend ${others.join(' or ')}` };
   }
   if (report === undefined) return { available: true, mechanism: 'not probed' };
   return (

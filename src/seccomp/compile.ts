@@ -51,8 +51,8 @@ const argument = (index: number): { low: number; high: number } => ({ low: 16 + 
 
 /** Numbers of x32 have this bit, under the audit architecture of x86-64. */
 const X32_BIT = 0x40000000;
-/** What a tracer sets to skip a call. It has bit 30 too, and is nobody's number. */
-const SKIPPED = 0xffffffff;
+/** What tracers set to skip a call: -1, or -2, as proot does. They have bit 30 too, and are nobody's numbers. */
+const SKIPPED = 0xfffffffe;
 
 interface Machine {
   /** AUDIT_ARCH_* of linux/audit.h. */

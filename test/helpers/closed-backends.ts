@@ -3,13 +3,18 @@
 import { readFileSync } from 'node:fs';
 import type { BackendName } from '../../src/backends/backend.ts';
 
-export const rootAlone: readonly BackendName[] = ['chroot'];
+export const rootAlone: readonly BackendName[] = ['systemd-nspawn', 'chroot'];
+
+/** Why a part of a case that root plays for an ordinary user has nobody to play it on. */
+export function whyRootAlone(backend: BackendName): string | undefined {
+  return rootAlone.includes(backend) ? `backend ${backend} is for root alone` : undefined;
+}
 
 /** Why the backend cannot be tried by this process; `undefined` when it can. */
 export function whyClosed(backend: BackendName): string | undefined {
   if (backend === 'firejail') return whyWithoutAccount();
-  if (process.getuid?.() === 0 || !rootAlone.includes(backend)) return undefined;
-  return `backend ${backend} is for root alone`;
+  if (process.getuid?.() === 0) return undefined;
+  return whyRootAlone(backend);
 }
 
 /** firejail(1) looks its caller up, and ends where it does not find it. */

@@ -43,7 +43,7 @@ function abiOf(profile: OciSeccompProfile, architecture: 'x64' | 'arm64', { arch
   if (architecture === 'arm64') return arch === audit.aarch64 ? 'aarch64' : undefined;
   if (arch === audit.i386) return named.has('SCMP_ARCH_X86') ? 'i386' : undefined;
   if (arch !== audit.x86_64) return undefined;
-  if (nr < X32_BIT || nr === 0xffffffff) return 'x86_64';
+  if (nr < X32_BIT || nr >= 0xfffffffe) return 'x86_64';
   return named.has('SCMP_ARCH_X32') ? 'x32' : undefined;
 }
 
@@ -117,7 +117,7 @@ export function* probes(profile: OciSeccompProfile): Generator<SeccompData> {
     ]) {
       yield { arch: arch[abi], nr };
     }
-    for (const nr of [0xbfffffff, 0xc0000000, 0xfffffffe, 0xffffffff]) yield { arch: arch[abi], nr };
+    for (const nr of [0xbfffffff, 0xc0000000, 0xfffffffd, 0xfffffffe, 0xffffffff]) yield { arch: arch[abi], nr };
   }
   for (const foreign of [0, audit.arm, audit.riscv64, 0xffffffff]) yield { arch: foreign, nr: 0 };
 }

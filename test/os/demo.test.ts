@@ -16,6 +16,8 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { registry } from '../../src/backends/registry.ts';
+import { requirements } from '../../src/features/requirements.ts';
 import { requires } from '../helpers/requires.ts';
 
 const project = fileURLToPath(new URL('../..', import.meta.url));
@@ -70,6 +72,21 @@ describe('in the host view', () => {
   });
 });
 
+describe('by every backend that offers what it needs', () => {
+  const needed = [...requirements({ mounts: ['/source:/build:rw'] })];
+  const others = registry.filter(
+    ({ name, recognized }) => name !== 'native' && needed.every((feature) => recognized.has(feature)),
+  );
+
+  test.each(others)('$name: with the same result', async ({ name }) => {
+    requires('linux', 'userns', 'command:gcc', 'command:make', 'apt');
+    const state = join(project, 'build', 'demo');
+    const env = { SANDBOXLIB_BACKEND: name };
+    const { stdout } = await expectDemonstration(['--state', state], {}, env);
+    expect(stdout).toContain(`Enforced by the backend ${name}:`);
+  });
+});
+
 describe('in a Debian root', () => {
   let root: string;
 
@@ -112,8 +129,9 @@ async function expectDemonstrationByOrdinaryUser(args: readonly string[]): Promi
 async function expectDemonstration(
   args: readonly string[],
   caller: Caller,
+  more: Readonly<Record<string, string>> = {},
 ): Promise<{ stdout: string; stderr: string }> {
-  const { stdout, stderr } = await demonstrate(args, caller);
+  const { stdout, stderr } = await demonstrate(args, caller, more);
   expect(stdout).toContain('Hello, world!');
   expect(stdout).toMatch(/make --silent check .* PASS 5/);
   expect(stdout).toMatch(/network\.none +\S/);
@@ -127,8 +145,12 @@ function aptState(): number[] {
   return files.filter((file) => existsSync(file)).map((file) => statSync(file).mtimeMs);
 }
 
-async function demonstrate(args: readonly string[], caller: Caller): Promise<{ stdout: string; stderr: string }> {
-  const env = { PATH: process.env['PATH'] ?? '', HOME: checkout };
+async function demonstrate(
+  args: readonly string[],
+  caller: Caller,
+  more: Readonly<Record<string, string>>,
+): Promise<{ stdout: string; stderr: string }> {
+  const env = { PATH: process.env['PATH'] ?? '', HOME: checkout, ...more };
   const options = { ...caller, cwd: checkout, env, encoding: 'utf8', maxBuffer: 16 * 1024 * 1024 } as const;
   return promisify(execFile)(process.execPath, [join(checkout, 'scripts', 'demo.mjs'), ...args], options);
 }

@@ -2,7 +2,8 @@
 import { spawn } from 'node:child_process';
 import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
-import { closeSync, openSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, closeSync, existsSync, mkdirSync, openSync, symlinkSync, writeFileSync } from 'node:fs';
+import { constants } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -28,12 +29,17 @@ afterAll(() => bench.remove());
 function stepsFor(
   argv: readonly string[],
   command: readonly [string, ...string[]],
-  { env = {}, room = [], uid = 0 }: { env?: Record<string, string>; room?: readonly Step[]; uid?: number } = {},
+  {
+    env = {},
+    room = [],
+    uid = 0,
+    endSignal = constants.signals.SIGKILL,
+  }: { env?: Record<string, string>; room?: readonly Step[]; uid?: number; endSignal?: number } = {},
 ): Step[] {
   const steps: Step[] = [
     { step: 'namespaces', namespaces: [] },
     ...room,
-    { step: 'tool', argv, env },
+    { step: 'tool', endSignal, traces: false, argv, env },
     { step: 'umask', umask: 0o022 },
     { step: 'user', uid, gid: uid, setgroups: false, additionalGids: [] },
     { step: 'capabilities', keep: [] },
@@ -159,6 +165,32 @@ describe.each(callers())('as $name', ({ uid }) => {
     launcher.kill('SIGTERM');
     expect(await ended).toMatch(/"event":"ended","cause":"signalled","by":"SIGTERM"/);
     expect(await waitUntilGone(marker)).toEqual([]);
+  });
+
+  it.each(['SIGTERM', 'SIGKILL'] as const)('a tool that clears something away is let to, on %s too', async (signal) => {
+    const directory = join(bench.directory, `of-the-tool-${uid}-${signal}`);
+    mkdirSync(directory);
+    chmodSync(directory, 0o777);
+    const marker = join(directory, 'marker');
+    const tool = sh(`trap 'rm ${marker}; exit 0' QUIT; echo > ${marker}; while :; do sleep 0.05; done`);
+    const { launcher, ended } = start(stepsFor(tool, ['/bin/true'], { endSignal: constants.signals.SIGQUIT }), uid);
+    while (!existsSync(marker)) await delay(5);
+    launcher.kill(signal);
+    await ended;
+    await expect.poll(() => existsSync(marker), { timeout: PATIENCE_MS }).toBe(false);
+  });
+
+  it('a tool that ends by itself ends after init, and one that does not is killed all the same', async () => {
+    const marker = String(100_000_000 + randomInt(800_000_000));
+    for (const lingers of ['echo done', `sleep ${marker}`]) {
+      const tool = sh(`${starting(unshare)}; ${lingers}`);
+      const command: [string, ...string[]] = ['/bin/sleep', marker];
+      const { launcher, ended } = start(stepsFor(tool, command, { endSignal: 0 }), uid);
+      while (processesWith(marker).length === 0) await delay(5);
+      launcher.kill('SIGTERM');
+      expect(await ended).toMatch(/"event":"ended","cause":"signalled","by":"SIGTERM"/);
+      expect(await waitUntilGone(marker)).toEqual([]);
+    }
   });
 
   it('SIGKILL for the supervisor at any moment leaves nothing', async () => {

@@ -200,7 +200,7 @@ export const coverage: readonly CoveredAttack[] = [
   },
   { id: 'S05', attack: 'shared memory, semaphores and queues of System V', triedBy: ['shared-objects'] },
   { id: 'S06', attack: 'socket families beyond the usual', triedBy: ['socket-families'] },
-  { id: 'S07', attack: 'tracing and reading the launcher', triedBy: ['reach-for-processes'] },
+  { id: 'S07', attack: 'tracing and reading the launcher', triedBy: ['reach-for-processes', 'taking-over'] },
   { id: 'S08', attack: 'overwriting the launcher by /proc', triedBy: ['reach-for-processes'] },
   { id: 'S09', attack: 'stopping and killing whoever watches', triedBy: ['reach-for-processes'] },
   {

@@ -186,14 +186,18 @@ function decodeStep(step: RecordType, r: Reader): Step {
       return { step, uid, gid };
     }
     case 'tool':
-    case 'exec': {
-      const argv = r.list(() => r.string());
-      const env = r
-        .list(() => r.string())
-        .map((entry) => [entry.slice(0, entry.indexOf('=')), entry.slice(entry.indexOf('=') + 1)]);
-      return { step, argv, env: Object.fromEntries(env) as Record<string, string> };
-    }
+      return { step, endSignal: r.u32(), traces: r.u32() === 1, ...vectorsOf(r) };
+    case 'exec':
+      return { step, ...vectorsOf(r) };
   }
+}
+
+function vectorsOf(r: Reader): { argv: string[]; env: Record<string, string> } {
+  const argv = r.list(() => r.string());
+  const env = r
+    .list(() => r.string())
+    .map((entry) => [entry.slice(0, entry.indexOf('=')), entry.slice(entry.indexOf('=') + 1)]);
+  return { argv, env: Object.fromEntries(env) as Record<string, string> };
 }
 
 const u32 = fc.nat({ max: 0xffff_ffff });
@@ -247,7 +251,13 @@ const arbitrarySteps: { readonly [Name in RecordType]: fc.Arbitrary<Step> } = {
   content: fc.record({ step: is('content'), number: u32, content: bytes.map(base64) }),
   tree: fc.record({ step: is('tree'), sourceKind: fc.constantFrom('any', 'directory', 'file'), path: text }),
   'user-namespace': fc.record({ step: is('user-namespace'), uid: u32, gid: u32 }),
-  tool: fc.record({ step: is('tool'), argv: fc.array(text), env: fc.dictionary(name, text) }),
+  tool: fc.record({
+    step: is('tool'),
+    endSignal: u32,
+    traces: fc.boolean(),
+    argv: fc.array(text),
+    env: fc.dictionary(name, text),
+  }),
   loopback: is({ step: 'loopback' }),
   root: fc.record({
     step: is('root'),

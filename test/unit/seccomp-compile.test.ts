@@ -171,11 +171,12 @@ test('only the ABIs that a profile names may be used beside the machine’s own'
   expect(verdict(['SCMP_ARCH_X86', 'SCMP_ARCH_X32', 'SCMP_ARCH_AARCH64'], audit.aarch64, 0)).toBe(KILL_PROCESS);
 });
 
-test('a call that a tracer skips by number -1 gets the default action, not the end of x32 programs', () => {
+test('a call that a tracer skips by number -1 or -2 gets the default action, not the end of x32 programs', () => {
   const program = decode(
     compileSeccomp({ defaultAction: 'SCMP_ACT_ERRNO', defaultErrnoRet: 38 }, { architecture: 'x64' }),
   );
   expect(runFilter(program, { arch: audit.x86_64, nr: 0xffffffff }).verdict).toBe(errno(38));
+  expect(runFilter(program, { arch: audit.x86_64, nr: 0xfffffffe }).verdict).toBe(errno(38));
 });
 
 test('jumps that are too far for one instruction still arrive', () => {

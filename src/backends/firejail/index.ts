@@ -15,7 +15,15 @@ export const firejail: Backend<LauncherPlan> = {
   name: 'firejail',
   recognized,
 
-  probe: () => probeByTrial(firejail, mechanisms, { program: 'firejail', package: 'firejail' }),
+  async probe() {
+    const report = await probeByTrial(firejail, mechanisms, { program: 'firejail', package: 'firejail' });
+    const { usable } = report;
+    if (usable.available || !usable.because.includes('getpwuid')) return report;
+    return {
+      ...report,
+      usable: { ...usable, remedy: 'firejail serves only users who have an account in /etc/passwd' },
+    };
+  },
 
   plan(wanted, granted, caller) {
     const program = caller.program('firejail');
@@ -25,6 +33,8 @@ export const firejail: Backend<LauncherPlan> = {
       backend: 'firejail',
       mechanisms,
       room: [{ step: 'namespaces', namespaces: [] }],
+      // Killed, it would leave its notes on the sandbox in /run/firejail. It removes them when init has ended.
+      endSignal: 0,
       argv: [
         program,
         ...firejailArgs(spec, granted, caller),

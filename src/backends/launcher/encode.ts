@@ -192,15 +192,22 @@ function encodeStep(w: Writer, step: Step): void {
       w.u32(step.gid);
       return;
     case 'tool':
-    case 'exec': {
-      w.u32(step.argv.length);
-      for (const argument of step.argv) w.string(argument);
-      const env = Object.entries(step.env);
-      w.u32(env.length);
-      for (const [name, value] of env) w.string(`${name}=${value}`);
+      w.u32(step.endSignal);
+      w.u32(step.traces ? 1 : 0);
+      encodeVectors(w, step);
       return;
-    }
+    case 'exec':
+      encodeVectors(w, step);
+      return;
   }
+}
+
+function encodeVectors(w: Writer, { argv, env }: Pick<Step & { step: 'exec' }, 'argv' | 'env'>): void {
+  w.u32(argv.length);
+  for (const argument of argv) w.string(argument);
+  const entries = Object.entries(env);
+  w.u32(entries.length);
+  for (const [name, value] of entries) w.string(`${name}=${value}`);
 }
 
 /** Bit n is capability n of capabilities(7). */

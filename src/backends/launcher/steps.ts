@@ -211,7 +211,15 @@ export type Step =
   /** Inside of a tool: a user namespace in which the one id that init has is `uid`, and `gid`. */
   | { readonly step: 'user-namespace'; readonly uid: number; readonly gid: number }
   /** Another program makes the sandbox, and starts init inside of it as `INIT_INSIDE`; what follows is performed there. */
-  | { readonly step: 'tool'; readonly argv: readonly string[]; readonly env: Readonly<Record<string, string>> }
+  | {
+      readonly step: 'tool';
+      /** The signal by which it is ended at once; 0: none, it ends by itself when init does. After some seconds SIGKILL all the same. */
+      readonly endSignal: number;
+      /** By ptrace(2), so that it must be able to read the memory of init too. */
+      readonly traces: boolean;
+      readonly argv: readonly string[];
+      readonly env: Readonly<Record<string, string>>;
+    }
   /**
    * A table of formats of programs for the sandbox alone. `around`: in a user namespace around the sandbox's, in which the caller is uid 0 and
    * gid 0, so that the `outside` of `map-ids` is 0; else in that of the sandbox, which must map both.

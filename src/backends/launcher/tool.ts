@@ -1,4 +1,5 @@
 // A sandbox that another program makes, as a plan of the launcher. Pure.
+import { constants } from 'node:os';
 import type { Feature } from '../../features/feature.ts';
 import { features } from '../../features/feature.ts';
 import type { NormalizedSpec } from '../../spec/types.ts';
@@ -18,6 +19,14 @@ export interface ToolPlan {
   readonly room: readonly [Step, ...Step[]];
   /** The tool's own command line, its first word an absolute path, its last ones `INIT_INSIDE` in the words of the tool. */
   readonly argv: readonly string[];
+  /**
+   * The signal by which the tool is ended at once, where it leaves something on the host when it is killed; 0: none, it ends by itself when init does.
+   *
+   * @defaultValue SIGKILL
+   */
+  readonly endSignal?: number;
+  /** Whether the tool traces what runs in it, by ptrace(2). */
+  readonly traces?: boolean;
   /** All that the tool gets to see of an environment. */
   readonly env?: Readonly<Record<string, string>>;
   /** Whether init inside may call setgroups(2). */
@@ -51,7 +60,13 @@ export function throughTool(
         ...supervisorSteps(spec, granted),
         ...(tool.ownProcesses === undefined ? [] : cgroupSteps(tool.backend, spec, granted, caller, tool.ownProcesses)),
         ...room.filter(({ step }) => step !== 'map-ids'),
-        { step: 'tool', argv: tool.argv, env: tool.env ?? {} },
+        {
+          step: 'tool',
+          endSignal: tool.endSignal ?? constants.signals.SIGKILL,
+          traces: tool.traces ?? false,
+          argv: tool.argv,
+          env: tool.env ?? {},
+        },
         ...(tool.inside ?? []),
         ...commandSteps(spec, granted, caller, tool.setGroups ?? false),
       ],

@@ -5,7 +5,7 @@ import type { Diagnosable, Rule } from './rule.ts';
 
 export const limitRules: readonly Rule[] = [notDelegated, notUnified];
 
-const cgroupLimits: readonly Feature[] = ['limits.memoryBytes', 'limits.pids', 'limits.cpus'];
+const cgroupLimits: readonly Feature[] = ['limits.memoryBytes', 'limits.pids', 'limits.cpus', 'limits.cpuMs'];
 
 function notDelegated({ host }: Diagnosable): Finding[] {
   const { cgroups, user } = host;

@@ -20,7 +20,7 @@ import type { Bench } from '../../conformance/bench.ts';
 import { requires } from '../../helpers/requires.ts';
 import { inNode } from '../in-node.ts';
 import { PYTHON } from '../python.ts';
-import { skip } from '../skip.ts';
+import { skip, skipWhereRootAlone } from '../skip.ts';
 import type { Technique } from '../technique.ts';
 
 const USER = 12345;
@@ -197,6 +197,7 @@ function words(said: string, first: string): string[] {
 async function attack(bench: Bench, uid: number, wanted: readonly SandboxSpec[]): Promise<void> {
   requires('root', `file:${PYTHON}`);
   if (trees().length === 0) skip('there is no control group tree here');
+  if (uid !== 0) skipWhereRootAlone(bench.backend);
   const specs = bench.offered(wanted);
   const { groups, neighbour, remove } = await delegate();
   try {

@@ -9,6 +9,7 @@ import type { Bench } from '../../conformance/bench.ts';
 import { requires } from '../../helpers/requires.ts';
 import { inNode } from '../in-node.ts';
 import { PYTHON, python, pythonOutside } from '../python.ts';
+import { skipWhereRootAlone } from '../skip.ts';
 import type { Technique } from '../technique.ts';
 
 const GROUP = 4242;
@@ -80,6 +81,7 @@ export const technique: Technique = {
   cases: {
     'a group that is denied a file cannot be dropped by an ordinary user, and gives no more than outside': (bench) => {
       requires('root', `file:${PYTHON}`);
+      skipWhereRootAlone(bench.backend);
       const outside = pythonOutside(
         `
 import subprocess

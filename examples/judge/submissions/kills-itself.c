@@ -1,0 +1,4 @@
+// What a judge that guesses takes for a limit.
+#include <signal.h>
+
+int main(void) { raise(SIGKILL); }

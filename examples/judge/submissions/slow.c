@@ -1,0 +1,3 @@
+int main(void) {
+  for (volatile unsigned long turn = 0;; turn = turn + 1) continue;
+}

@@ -1,0 +1,13 @@
+// As an ordinary user, whoever runs the tests. The first import makes this process one.
+
+import { beforeEach } from 'vitest';
+import { whyUnreachable } from '../helpers/become-user.ts';
+import { describeBackend } from './describe-backend.ts';
+import { ofItsLoader } from './proot-exceptions.ts';
+
+const unreachable = whyUnreachable();
+beforeEach((context) => {
+  if (unreachable !== undefined) context.skip(unreachable);
+});
+
+describeBackend('proot', { skip: ofItsLoader });

@@ -1,0 +1,34 @@
+// The judge of examples/: every verdict right, alone and in a crowd.
+import { execFile } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { beforeAll, expect, test } from 'vitest';
+import { runAsUser } from '../helpers/as-user.ts';
+import { buildCli } from '../helpers/cli.ts';
+import { requires } from '../helpers/requires.ts';
+
+requires('linux', 'userns', 'command:gcc', 'file:/usr/bin/python3');
+
+const judge = fileURLToPath(new URL('../../examples/judge/judge.mjs', import.meta.url));
+
+beforeAll(() => buildCli());
+
+test.each([1, 8])('every verdict is right, %d at once', async (atOnce) => {
+  requires('root');
+  const args = [judge, '--times', '2', '--at-once', String(atOnce)];
+  const { stdout } = await promisify(execFile)(process.execPath, args);
+  expect(stdout).toMatch(/^42 runs, \d at once, 0 wrong$/m);
+});
+
+test('without control groups it says what it does not judge', ({ skip }) => {
+  requires('root');
+  const { stdout, stderr, status } = runAsUser(process.execPath, [judge], {
+    env: { PATH: process.env['PATH'], TMPDIR: '/tmp' },
+  });
+  skip(stderr.includes('EACCES'), 'an ordinary user cannot reach the checkout: EACCES');
+  expect({ stderr, status }).toEqual({ stderr: '', status: 0 });
+  expect(stdout).toContain(
+    'not judged here, for want of control groups: limits.cpuMs, limits.memoryBytes, limits.pids',
+  );
+  expect(stdout).toMatch(/^\d+ runs, \d+ at once, 0 wrong$/m);
+});

@@ -1,0 +1,4 @@
+// As whoever runs the tests.
+import { prootCases } from './proot-cases.ts';
+
+prootCases();
