@@ -43,7 +43,7 @@ print(libc.shmget(key, 0, 0), libc.semget(key, 0, 0), libc.msgget(key, 0), libc.
 print([open(f'/proc/sysvipc/{kind}').read().count('\\n') for kind in ['shm', 'sem', 'msg']])
 print(signal.getsignal(signal.SIGTERM) == signal.SIG_DFL, signal.pthread_sigmask(signal.SIG_BLOCK, []))
 s = socket.socket(socket.AF_UNIX); print(attempt(lambda: s.connect('\\0left')))
-print(len([pid for pid in os.listdir('/proc') if pid.isdigit()]), os.getpid())
+print(len([pid for pid in os.listdir('/proc') if pid.isdigit()]))
 `;
 
 export const technique: Technique = {

@@ -30,7 +30,7 @@ interface Answer {
   readonly message?: string;
 }
 
-const asOutside = { outcome: { kind: 'exited', code: 0 }, stdout: expect.stringMatching(/^inner 2 inner .*\busr\b/) };
+const asOutside = { outcome: { kind: 'exited', code: 0 }, stdout: expect.stringMatching(/^inner \d+ inner .*\busr\b/) };
 
 /** Who may make user namespaces: root of the host only with other ids. */
 function mapped(): SandboxSpec {
@@ -60,7 +60,7 @@ async function nest(bench: Bench, outer: SandboxSpec): Promise<void> {
   expect(answer.code).toMatch(/^SBX_(BACKEND|FEATURE)_UNAVAILABLE$/);
   expect(answer.message).toMatch(/\bnamespace\.user: |\bproc\.fresh: /);
   // What the inner command says is not in the refusal: nothing ran.
-  expect(String(stdout)).not.toContain('inner 2');
+  expect(String(stdout)).not.toMatch(/inner \d/);
 }
 
 export const technique: Technique = {
