@@ -10,7 +10,6 @@ export const backendNames = [
   'bubblewrap',
   'oci',
   'systemd-nspawn',
-  'podman',
   'firejail',
   'proot',
   'chroot',

@@ -6,7 +6,6 @@ import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import type { Backend, LaunchedProcess } from '../../src/backends/backend.ts';
 import { loadOci } from '../../src/backends/oci/index.ts';
-import { podman } from '../../src/backends/podman/index.ts';
 import { callerFacts } from '../../src/host/facts.ts';
 import { nodeSpecHost } from '../../src/spec/host.ts';
 import { normalize } from '../../src/spec/normalize.ts';
@@ -29,7 +28,6 @@ const places = [
 const tools: readonly { name: string; commands: readonly string[]; load: () => Promise<Backend> }[] = [
   { name: 'oci, by crun', commands: ['crun'], load: async () => (await loadOci('crun')) as Backend },
   { name: 'oci, by runc', commands: ['runc'], load: async () => (await loadOci('runc')) as Backend },
-  { name: 'podman', commands: ['podman', 'crun'], load: async () => podman as Backend },
 ];
 
 describe.each(tools)('$name', ({ commands, load }) => {

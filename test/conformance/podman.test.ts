@@ -1,4 +1,0 @@
-// As whoever runs the tests: root, where that can be.
-import { describeBackend } from './describe-backend.ts';
-
-describeBackend('podman');
