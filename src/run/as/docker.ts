@@ -2,7 +2,7 @@
 import type { CallerFacts } from '../../backends/backend.ts';
 import { TMPFS_BYTES } from '../../backends/layout.ts';
 import type { NormalizedSpec } from '../../spec/types.ts';
-import { commonArgs, commonLacks, mountArgs, tmpfsArg } from './engine.ts';
+import { commonArgs, commonLacks, mountArgs, ofTheEtc, tmpfsArg } from './engine.ts';
 import {
   ambientBeyond,
   architectureBeyond,
@@ -48,10 +48,10 @@ export function asDocker(spec: NormalizedSpec, caller: CallerFacts): Translation
       ...commonLacks(spec, layout),
       ...modesBeyond(layout),
       ...ambientBeyond(spec),
-      'an /etc without mtab: it makes that link',
+      ofTheEtc,
       '/run, /sys and /var that are not there: it makes its own',
       ofTheProc,
-      'an environment without HOSTNAME, and files in /etc that the engine does not write: hostname, hosts, resolv.conf',
+      'an environment without HOSTNAME',
       ofTheOutcome,
     ],
   };

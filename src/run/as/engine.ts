@@ -3,6 +3,8 @@ import type { BindEntry, Layout, LayoutEntry, TmpfsEntry } from '../../backends/
 import type { NormalizedSpec } from '../../spec/types.ts';
 import { coveredLater, elsewhere, rlimitsOf } from './shared.ts';
 
+export const ofTheEtc = 'an /etc that is not written to: hostname, hosts, resolv.conf and mtab are those of the engine';
+
 export function commonArgs(spec: NormalizedSpec, layout: Layout): string[] {
   const { network, hostname, capabilities, seccomp, terminal, cwd, env, user } = spec;
   return [

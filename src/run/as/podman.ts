@@ -3,7 +3,7 @@ import { posix } from 'node:path';
 import type { CallerFacts } from '../../backends/backend.ts';
 import { TMPFS_BYTES } from '../../backends/layout.ts';
 import type { NormalizedSpec } from '../../spec/types.ts';
-import { commonArgs, commonLacks, mountArgs, tmpfsArg } from './engine.ts';
+import { commonArgs, commonLacks, mountArgs, ofTheEtc, tmpfsArg } from './engine.ts';
 import {
   ambientBeyond,
   architectureBeyond,
@@ -50,7 +50,7 @@ export function asPodman(spec: NormalizedSpec, caller: CallerFacts, directory: s
       ofTheProc,
       ...modesBeyond(layout),
       ...ambientBeyond(spec),
-      'an /etc without mtab: it makes that link',
+      ofTheEtc,
       '/run, /sys and /var that are not there: it makes its own',
       'an environment without container, HOSTNAME and TERM',
       ofTheOutcome,
