@@ -28,7 +28,7 @@ function as(tool: ToolName, spec: SandboxSpec, uid = 1000): Equivalent {
 const rich: SandboxSpec = {
   env: { ADDED: "it's" },
   mounts: ['src:/mnt/rw:rw', { type: 'tmpfs', destination: '/scratch', sizeBytes: 4096, mode: 0o750 }],
-  limits: { openFiles: 9, cpuMs: 1500, wallMs: 90_000 },
+  limits: { openFiles: 9, processCpuMs: 1500, wallMs: 90_000, memoryBytes: '64MiB', pids: 9, cpus: 0.5 },
   hostname: 'box',
   cwd: '/usr',
 };
@@ -60,7 +60,7 @@ test('linux-user-chroot has binds, and nothing of its own', () => {
   ]);
   expect([...lacks].sort()).toEqual(
     [
-      'limits: wallMs 90000, cpuMs 1500, openFiles 9, coreBytes 0',
+      'limits: wallMs 90000, processCpuMs 1500, cpus 0.5, memoryBytes 67108864, pids 9, openFiles 9, coreBytes 0',
       'the seccomp filter: it has profiles of its own',
       'umask 0022: it is inherited',
       'a tmpfs at /tmp: it is what the root has there',
@@ -81,7 +81,16 @@ test('docker runs an image that is made from the root', () => {
   expect(argv).toEqual([
     ...['docker', 'run', '--rm', '--interactive', '--network=none', '--hostname=box', '--ipc=private'],
     ...['--cgroupns=private', '--cap-drop=ALL', '--security-opt=no-new-privileges', '--ulimit=cpu=2:3'],
-    ...['--ulimit=core=0:0', '--ulimit=nofile=9:9', '--user=1000:1000', '--read-only'],
+    ...[
+      '--ulimit=core=0:0',
+      '--ulimit=nofile=9:9',
+      '--memory=67108864',
+      '--memory-swap=67108864',
+      '--pids-limit=9',
+      '--cpus=0.5',
+      '--user=1000:1000',
+      '--read-only',
+    ],
     ...variables.map((variable) => `--env=${variable}`),
     ...['--workdir=/usr', '--shm-size=67108864'],
     ...['--mount=type=bind,source=/usr,destination=/usr,readonly'],

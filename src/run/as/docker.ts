@@ -6,6 +6,7 @@ import { commonArgs, commonLacks, mountArgs, ofTheEtc, tmpfsArg } from './engine
 import {
   ambientBeyond,
   architectureBeyond,
+  groupNames,
   limitsBeyond,
   modesBeyond,
   ofTheOutcome,
@@ -39,7 +40,7 @@ export function asDocker(spec: NormalizedSpec, caller: CallerFacts): Translation
       IMAGE,
     ],
     lacks: [
-      ...limitsBeyond(spec, rlimitNames),
+      ...limitsBeyond(spec, [...rlimitNames, ...groupNames]),
       ...umaskBeyond(spec, UMASK),
       'a user namespace: uids inside are those of the host of the engine',
       ...(root.kind === 'directory' ? [`${path} itself: the root is a copy of it`] : []),

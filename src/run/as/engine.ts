@@ -17,6 +17,7 @@ export function commonArgs(spec: NormalizedSpec, layout: Layout): string[] {
     '--security-opt=no-new-privileges',
     ...(seccomp === 'unconfined' ? ['--security-opt=seccomp=unconfined'] : []),
     ...rlimitsOf(spec).map(({ name, soft, hard }) => `--ulimit=${name.toLowerCase()}=${soft}:${hard}`),
+    ...groupArgs(spec),
     `--user=${user.uid}:${user.gid}`,
     ...user.additionalGids.map((gid) => `--group-add=${gid}`),
     ...(layout.readonly ? ['--read-only'] : []),
@@ -57,5 +58,14 @@ export function commonLacks(spec: NormalizedSpec, layout: Layout): string[] {
     ...coveredLater(layout),
     ...pathsBeyond(layout),
     'a /dev that is read-only, and a bound on the number of files in tmpfs',
+  ];
+}
+
+/** Of memory and swap together as much as of memory: no swap. */
+function groupArgs({ limits: { memoryBytes, pids, cpus } }: NormalizedSpec): string[] {
+  return [
+    ...(memoryBytes === undefined ? [] : [`--memory=${memoryBytes}`, `--memory-swap=${memoryBytes}`]),
+    ...(pids === undefined ? [] : [`--pids-limit=${pids}`]),
+    ...(cpus === undefined ? [] : [`--cpus=${cpus}`]),
   ];
 }

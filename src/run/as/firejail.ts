@@ -60,9 +60,9 @@ function shortName(capability: string): string {
 }
 
 /** It counts whole seconds. */
-function limitArgs({ limits: { cpuMs, openFiles, fileBytes, wallMs } }: NormalizedSpec): string[] {
+function limitArgs({ limits: { processCpuMs, openFiles, fileBytes, wallMs } }: NormalizedSpec): string[] {
   return [
-    ...(cpuMs === undefined ? [] : [`--rlimit-cpu=${Math.ceil(cpuMs / 1000)}`]),
+    ...(processCpuMs === undefined ? [] : [`--rlimit-cpu=${Math.ceil(processCpuMs / 1000)}`]),
     ...(openFiles === undefined ? [] : [`--rlimit-nofile=${openFiles}`]),
     ...(fileBytes === undefined ? [] : [`--rlimit-fsize=${fileBytes}`]),
     ...(hasTimeout(wallMs) ? [`--timeout=${clock(wallMs / 1000)}`] : []),
@@ -80,7 +80,7 @@ function clock(seconds: number): string {
 
 function lacking(spec: NormalizedSpec, caller: CallerFacts): string[] {
   const { user, mounts, limits } = spec;
-  const given = ['cpuMs', 'openFiles', 'fileBytes', ...(hasTimeout(limits.wallMs) ? ['wallMs'] : [])] as const;
+  const given = ['processCpuMs', 'openFiles', 'fileBytes', ...(hasTimeout(limits.wallMs) ? ['wallMs'] : [])] as const;
   const other = user.uid !== caller.uid || user.gid !== caller.gid || user.additionalGids.length > 0;
   return [
     'a root that has only what it is to have: all else of this host is there but for what is blacklisted, and all of /etc and /run',

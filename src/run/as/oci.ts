@@ -18,6 +18,7 @@ import type { IdMapping, NormalizedSpec } from '../../spec/types.ts';
 import {
   architectureBeyond,
   elsewhere,
+  groupNames,
   limitsBeyond,
   modesBeyond,
   ofTheOutcome,
@@ -78,6 +79,7 @@ function configOf(spec: NormalizedSpec, layout: Layout, root: string, ids: Ids):
       ),
       uidMappings: ids.uidMappings,
       gidMappings: ids.gidMappings,
+      ...resourcesOf(spec),
       maskedPaths: inEach(maskedInProc),
       readonlyPaths: [...inEach(readonlyInProc), ...deviceNames.map((name) => `/dev/${name}`)],
       ...(seccomp === 'default' ? { seccomp: forLibseccomp(defaultProfile({ capabilities }), ['ioctl']) } : {}),
@@ -96,6 +98,8 @@ function idsOf({ user, idMappings }: NormalizedSpec): Ids {
     ? { uid: user.uid, gid: user.gid, uidMappings: idMappings.uid, gidMappings: idMappings.gid }
     : { uid: 0, gid: 0, uidMappings: asRoot(idMappings.uid), gidMappings: asRoot(idMappings.gid) };
 }
+
+const CPU_PERIOD_US = 100_000;
 
 function mountsFor(entry: LayoutEntry, ids: Ids): Mount[] {
   switch (entry.kind) {
@@ -137,11 +141,21 @@ function fresh(type: string, destination: string, options: readonly string[]): M
   return { destination, type, source: type, options };
 }
 
+/** config-linux.md, "Control groups"; a bound on memory and swap together as large as that on memory leaves no swap. */
+function resourcesOf({ limits: { memoryBytes, pids, cpus } }: NormalizedSpec): { readonly resources?: object } {
+  const resources = {
+    ...(memoryBytes === undefined ? {} : { memory: { limit: memoryBytes, swap: memoryBytes } }),
+    ...(pids === undefined ? {} : { pids: { limit: pids } }),
+    ...(cpus === undefined ? {} : { cpu: { quota: Math.ceil(cpus * CPU_PERIOD_US), period: CPU_PERIOD_US } }),
+  };
+  return Object.keys(resources).length === 0 ? {} : { resources };
+}
+
 function lacking(spec: NormalizedSpec, caller: CallerFacts, layout: Layout, ids: Ids): string[] {
   const { user } = spec;
   const renamed = ids.uid !== user.uid || ids.gid !== user.gid;
   return [
-    ...limitsBeyond(spec, rlimitNames),
+    ...limitsBeyond(spec, [...rlimitNames, ...groupNames]),
     ...(spec.seccomp === 'default' ? [ofTheFilter] : []),
     ...(renamed
       ? [`uid ${user.uid} and gid ${user.gid}: the command is 0 and 0, which runtimes cannot do without`]

@@ -7,6 +7,7 @@ import { commonArgs, commonLacks, mountArgs, ofTheEtc, tmpfsArg } from './engine
 import {
   ambientBeyond,
   architectureBeyond,
+  groupNames,
   idRangesBeyond,
   limitsBeyond,
   modesBeyond,
@@ -40,7 +41,11 @@ export function asPodman(spec: NormalizedSpec, caller: CallerFacts, directory: s
       ...['--rootfs', posix.resolve(directory, path)],
     ],
     lacks: [
-      ...limitsBeyond(spec, [...rlimitNames, ...(wallArgs(spec).length > 0 ? (['wallMs'] as const) : [])]),
+      ...limitsBeyond(spec, [
+        ...rlimitNames,
+        ...groupNames,
+        ...(wallArgs(spec).length > 0 ? (['wallMs'] as const) : []),
+      ]),
       ...(caller.uid === 0 ? ['a user namespace: uid 0 inside is that of this host'] : idRangesBeyond(spec)),
       ...(spec.user.uid === 0
         ? []

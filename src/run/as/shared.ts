@@ -98,13 +98,13 @@ export function limitsBeyond(spec: NormalizedSpec, given: readonly LimitName[]):
 
 /** Rlimits: the name in setrlimit(2) without its RLIMIT_, soft and hard. */
 export function rlimitsOf({ limits }: NormalizedSpec): { name: string; soft: number; hard: number }[] {
-  const { cpuMs, fileBytes, stackBytes, coreBytes, openFiles } = limits;
+  const { processCpuMs, fileBytes, stackBytes, coreBytes, openFiles } = limits;
   const found: { name: string; soft: number; hard: number }[] = [];
   const bound = (name: string, soft: number | undefined, more = 0): void => {
     if (soft !== undefined) found.push({ name, soft, hard: soft + more });
   };
   // The kernel counts whole seconds: SIGXCPU at the first, SIGKILL at the other.
-  bound('CPU', cpuMs === undefined ? undefined : Math.ceil(cpuMs / 1000), 1);
+  bound('CPU', processCpuMs === undefined ? undefined : Math.ceil(processCpuMs / 1000), 1);
   bound('FSIZE', fileBytes);
   bound('STACK', stackBytes);
   bound('CORE', coreBytes);
@@ -112,7 +112,10 @@ export function rlimitsOf({ limits }: NormalizedSpec): { name: string; soft: num
   return found;
 }
 
-export const rlimitNames: readonly LimitName[] = ['cpuMs', 'fileBytes', 'stackBytes', 'coreBytes', 'openFiles'];
+/** Of a container as a whole, by its control group. */
+export const groupNames: readonly LimitName[] = ['memoryBytes', 'pids', 'cpus'];
+
+export const rlimitNames: readonly LimitName[] = ['processCpuMs', 'fileBytes', 'stackBytes', 'coreBytes', 'openFiles'];
 
 export function umaskBeyond({ umask }: NormalizedSpec, own: number | undefined): string[] {
   if (umask === own) return [];
