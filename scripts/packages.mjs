@@ -16,6 +16,7 @@ export const testPackages = {
   proot: 'a view of another root by ptrace that the library can start',
   crun: 'an OCI runtime, for the backend oci',
   runc: 'another, with another idea of user namespaces and control groups',
+  'systemd-container': 'systemd-nspawn, a container that the library can start as root',
   strace: 'injects faults into system calls of the launcher',
   'busybox-static': 'a root file system of one file',
   debootstrap: 'a whole Debian as root file system',
