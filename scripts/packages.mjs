@@ -16,7 +16,9 @@ export const testPackages = {
   proot: 'a view of another root by ptrace that the library can start',
   crun: 'an OCI runtime, for the backend oci',
   runc: 'another, with another idea of user namespaces and control groups',
-  podman: 'a container engine, for the backend of that name; it runs crun',
+  'systemd-container':
+    'systemd-nspawn, a container that the library can start as root; also runs what `explain --as nspawn` prints',
+  podman: 'runs what `explain --as podman` prints',
   strace: 'injects faults into system calls of the launcher',
   'busybox-static': 'a root file system of one file',
   debootstrap: 'a whole Debian as root file system',

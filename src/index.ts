@@ -19,12 +19,13 @@ export {
 export { type Availability, type Feature, features } from './features/feature.ts';
 export type { BackendSummary, Facility, Finding, HostReport } from './host/types.ts';
 export { run, spawn } from './run/api.ts';
+export { type ToolName, toolNames } from './run/as/tools.ts';
 export { explain } from './run/explain.ts';
 export { probe } from './run/probe.ts';
 export { createSandbox } from './run/sandbox.ts';
 export type {
-  BwrapEquivalent,
   Enforcement,
+  Equivalent,
   Explanation,
   InputData,
   InputSource,

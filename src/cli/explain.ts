@@ -1,6 +1,6 @@
 // `run-sandbox explain`: what a run would do.
 
-import type { Explanation } from '../index.ts';
+import type { Equivalent } from '../index.ts';
 import { explain } from '../index.ts';
 import { exitStatusOfError } from './exit.ts';
 import { sayError, sayUsage } from './failure.ts';
@@ -13,18 +13,19 @@ import { specOf } from './spec.ts';
 
 export async function explainCommand(parsed: Parsed): Promise<number> {
   const { draft } = parsed;
-  const { backend, optional, json, bwrap } = draft.settings;
+  const { backend, optional, json, as } = draft.settings;
   const problems = [...parsed.problems];
   const command = commandOf(parsed);
   const profile = draft.profile === undefined ? undefined : loadProfile(draft.profile, problems);
-  if (json && bwrap) problems.push('--json and --bwrap: only one of them can count');
+  if (json && as !== undefined) problems.push('--json and --as: only one of them can count');
   if (problems.length > 0) return sayUsage(problems);
   try {
     const explanation = await explain(specOf(draft, profile), {
       optional,
+      ...(as === undefined ? {} : { as }),
       ...(backend === undefined ? {} : { backend }),
     });
-    if (bwrap) return printBwrap(explanation, command);
+    if (explanation.equivalent !== undefined) return printEquivalent(explanation.equivalent, command);
     writeAll(1, json ? explanationJson(explanation, command) : explanationText(explanation, command));
     return 0;
   } catch (error) {
@@ -33,12 +34,24 @@ export async function explainCommand(parsed: Parsed): Promise<number> {
   }
 }
 
-function printBwrap({ bwrap }: Explanation, command: readonly string[]): number {
-  for (const lack of bwrap.lacks) say(`bwrap leaves out: ${lack}`, 'yellow');
-  if (bwrap.argv === undefined) {
-    say('there is no such command line of bwrap', 'red');
+function printEquivalent({ tool, before, argv, config, lacks }: Equivalent, command: readonly string[]): number {
+  for (const lack of lacks) say(`${tool} leaves out: ${lack}`, 'yellow');
+  if (argv === undefined) {
+    say(`there is no such sandbox of ${tool}`, 'red');
     return 1;
   }
-  writeAll(1, `${shellLine([...bwrap.argv, ...command])}\n`);
+  if (config === undefined) {
+    writeAll(1, `${[...before, shellLine([...argv, ...command])].join(' &&\n')}\n`);
+    return 0;
+  }
+  writeAll(1, `${JSON.stringify(withCommand(config, command), undefined, 2)}\n`);
+  say(`with that as config.json, run beside it: ${[...before, shellLine(argv)].join(' && ')}`);
   return 0;
+}
+
+function withCommand(config: Readonly<Record<string, unknown>>, command: readonly string[]): unknown {
+  return {
+    ...config,
+    process: { ...(config['process'] as object), args: command.length === 0 ? ['/bin/sh'] : command },
+  };
 }

@@ -1,6 +1,8 @@
 // The shape of the option table, and what its entries write into. The table itself is in options.ts.
+
 import type { BackendName } from '../backends/backend.ts';
 import type { Feature } from '../features/feature.ts';
+import type { ToolName } from '../run/as/tools.ts';
 import type { IdMapping, Limits, MountSpec, RootSpec, SandboxSpec, WorkspaceSpec } from '../spec/types.ts';
 
 /** Where options count: a run, or a word that is the very first argument. */
@@ -79,7 +81,7 @@ export interface Settings {
   verbose: boolean;
   help: boolean;
   version: boolean;
-  bwrap: boolean;
+  as?: ToolName;
 }
 
 export function newDraft(): Draft {
@@ -93,7 +95,7 @@ export function newDraft(): Draft {
     limits: {},
     capabilities: [],
     rest: {},
-    settings: { optional: [], json: false, quiet: false, verbose: false, help: false, version: false, bwrap: false },
+    settings: { optional: [], json: false, quiet: false, verbose: false, help: false, version: false },
   };
 }
 

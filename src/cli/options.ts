@@ -3,6 +3,7 @@
 import { constants } from 'node:os';
 import { backendNames } from '../backends/backend.ts';
 import { features } from '../features/feature.ts';
+import { toolNames } from '../run/as/tools.ts';
 import { architectures } from '../spec/architectures.ts';
 import { capabilityNames, checkCapability } from '../spec/capabilities.ts';
 import { nearest } from '../spec/nearest.ts';
@@ -373,11 +374,20 @@ export const options: readonly Option[] = [
     apply: (draft) => use(() => (draft.settings.json = true)),
   },
   {
-    name: 'bwrap',
+    name: 'as',
+    value: toolNames.join('|'),
     group: 'Output',
     modes: ['explain'],
-    help: 'explain: the nearest command line of bubblewrap',
-    apply: (draft) => use(() => (draft.settings.bwrap = true)),
+    help: 'explain: the same sandbox as that tool has it, ready to paste; on stderr what it leaves out',
+    details:
+      'For bwrap, nspawn (systemd-nspawn), podman, docker, firejail and linux-user-chroot a command line; for oci (crun) and runc a config.json, and on stderr the ' +
+      'command that runs it.',
+    completes: toolNames,
+    apply: (draft, value) =>
+      read.attempt(
+        () => read.readWord(value, toolNames, 'tool'),
+        (tool) => (draft.settings.as = tool),
+      ),
   },
   {
     name: 'verbose',

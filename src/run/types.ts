@@ -4,6 +4,7 @@ import type { ReadableStream } from 'node:stream/web';
 import type { AppliedFeature, BackendName, BackendPlan, Usage } from '../backends/backend.ts';
 import type { Feature } from '../features/feature.ts';
 import type { Limits, Milliseconds } from '../spec/types.ts';
+import type { ToolName } from './as/tools.ts';
 
 /** Where an output goes: Node's vocabulary. `'pipe'`: collected, and a stream on the handle. An array tees. */
 export type OutputTarget = 'pipe' | 'ignore' | 'inherit' | number | URL | Writable;
@@ -69,13 +70,20 @@ export interface Explanation {
   readonly sentences: readonly string[];
   readonly plan: BackendPlan;
   readonly enforcement: Enforcement;
-  readonly bwrap: BwrapEquivalent;
+  /** Where `as` named a tool. */
+  readonly equivalent?: Equivalent;
 }
 
 /** The nearest thing that bubblewrap can do. */
-export interface BwrapEquivalent {
+/** The same sandbox in the words of another tool. */
+export interface Equivalent {
+  readonly tool: ToolName;
+  /** Lines for a shell that make, in the current directory, the root that `argv` or `config` names; empty where there is one. */
+  readonly before: readonly string[];
   /** A whole command line up to the command itself; `undefined` where there is no near thing. */
   readonly argv: readonly string[] | undefined;
+  /** For an OCI runtime: its config.json, in which `process.args` is for the command. */
+  readonly config?: Readonly<Record<string, unknown>>;
   /** What it leaves out, in words. */
   readonly lacks: readonly string[];
 }

@@ -41,11 +41,29 @@ describe('explain', () => {
     expect((explanation['plan'] as { detail: { steps: unknown[] } }).detail.steps.length).toBeGreaterThan(5);
   });
 
-  test('with --bwrap is a line for a shell, and it runs', () => {
+  test('with --as bwrap is a line for a shell, and it runs', () => {
     requires('command:bwrap', 'userns');
-    const { stdout } = runCli(['explain', '--bwrap', 'printf', '%s', "it's"]);
+    const { stdout } = runCli(['explain', '--as', 'bwrap', 'printf', '%s', "it's"]);
     expect(stdout).toMatch(/^bwrap .* -- printf %s 'it'\\''s'\n$/);
     expect(execFileSync('sh', ['-c', stdout], { encoding: 'utf8', cwd: '/' })).toBe("it's");
+  });
+
+  test('with --as oci is a config.json with the command in it', () => {
+    const { stdout, stderr } = runCli(['explain', '--as', 'oci', 'printf', '%s', "it's"]);
+    expect(JSON.parse(stdout)).toMatchObject({ ociVersion: '1.0.2', process: { args: ['printf', '%s', "it's"] } });
+    expect(stderr).toMatch(/with that as config\.json, run beside it: .* && crun run sandbox\n$/);
+  });
+
+  test('with --as says what is left out, and that there is nothing near', () => {
+    const { status, stdout, stderr } = runCli(['explain', '--as', 'firejail', '--root', '/usr', 'true']);
+    expect({ status, stdout }).toEqual({ status: 1, stdout: '' });
+    expect(stderr).toMatch(/firejail leaves out: a root of its own: .*\n.*there is no such sandbox of firejail\n$/);
+  });
+
+  test('with --as and another word lists the tools', () => {
+    const { status, stderr } = runCli(['explain', '--as', 'lxc', 'true']);
+    expect(status).toBe(125);
+    expect(stderr).toContain(`'lxc' is no tool: known are bwrap, oci, nspawn, runc, podman, docker, firejail and `);
   });
 
   test('refuses what a run refuses', () => {
@@ -53,7 +71,7 @@ describe('explain', () => {
       status: 125,
       stderr: expect.stringContaining('limits.memoryBytes'),
     });
-    expect(runCli(['explain', '--json', '--bwrap'])).toMatchObject({ status: 125 });
+    expect(runCli(['explain', '--json', '--as', 'bwrap'])).toMatchObject({ status: 125 });
   });
 });
 

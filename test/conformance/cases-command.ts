@@ -1,9 +1,13 @@
 // The command itself: how it is started, what it finds, how it ends.
+import { execFileSync } from 'node:child_process';
 import { closeSync, copyFileSync, openSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'vitest';
 import type { ExecReason } from '../../src/errors/errors.ts';
 import { run } from '../../src/index.ts';
+import type { SandboxSpec } from '../../src/spec/types.ts';
+import { requires } from '../helpers/requires.ts';
+import type { Bench } from './bench.ts';
 import type { Suite } from './describe-backend.ts';
 
 const signals = [
@@ -110,6 +114,7 @@ export function commandCases({ bench, always, promise }: Suite): void {
   });
 
   execFailures({ bench, always, promise });
+  architectureCases({ bench, always, promise });
 }
 
 function execFailures({ bench, always }: Suite): void {
@@ -175,4 +180,44 @@ function execFailures({ bench, always }: Suite): void {
     const words = Array.from({ length: 80 }, () => 'x'.repeat(100_000));
     await refused(['true', ...words], 'too-long', undefined);
   });
+}
+
+const QEMU = '/usr/bin/qemu-aarch64-static';
+
+/** One more of the host's architectures than its own. More of it: test/os/architecture-cases.ts. */
+function architectureCases({ bench, promise }: Suite): void {
+  promise(
+    ['architecture'],
+    'a program for another architecture runs where that is asked for, and only there',
+    async () => {
+      requires('command:aarch64-linux-gnu-gcc', `file:${QEMU}`);
+      const path = compileForArm(bench);
+      const command = [bench.inside(path)];
+      const spec: SandboxSpec = { mounts: bench.mountsFor(path) };
+      const { outcome, stdout } = await run(command, { ...spec, architecture: 'arm64' }, bench.options({}));
+      expect({ outcome, stdout }).toEqual({ outcome: { kind: 'exited', code: 7 }, stdout: 'aarch64\n' });
+      await expect(run(command, spec, bench.options({}))).rejects.toMatchObject({
+        code: 'SBX_LAUNCH_FAILED',
+        step: 'exec',
+        reason: 'wrong-architecture',
+      });
+    },
+  );
+}
+
+function compileForArm(bench: Bench): string {
+  const source = bench.makeFile(
+    'machine.c',
+    `#include <stdio.h>
+#include <sys/utsname.h>
+int main(void) {
+  struct utsname name;
+  if (uname(&name) < 0 || puts(name.machine) < 0) return 1;
+  return 7;
+}
+`,
+  );
+  const program = join(bench.directory, 'machine');
+  execFileSync('aarch64-linux-gnu-gcc', ['-O1', '-static', '-o', program, source]);
+  return program;
 }

@@ -43,7 +43,8 @@ function namespaceCases({ bench, promise }: Suite): void {
     ['network', 'net'],
     ['user', 'user'],
   ] as const) {
-    promise([`namespace.${namespace}`, 'mount.proc'], `the ${namespace} namespace is not the host's`, async () => {
+    // Whoever mounted /proc: it has a `self` only for processes that it was mounted for, and tells the truth of those.
+    promise([`namespace.${namespace}`], `the ${namespace} namespace is not the host's`, async () => {
       const link = `/proc/self/ns/${file}`;
       expect(await bench.answer(['readlink', link])).not.toBe(readlinkSync(link));
     });

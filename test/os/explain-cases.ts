@@ -14,7 +14,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { explain, run, type SandboxSpec } from '../../src/index.ts';
+import { explain, run, type SandboxSpec, toolNames } from '../../src/index.ts';
 import { requires } from '../helpers/requires.ts';
 
 /** What a command can tell of its sandbox, one thing on each line, each with the place it stands for first. */
@@ -97,9 +97,10 @@ export function explainCases(): void {
 
     test('a command sees under the equivalent bwrap command line what it sees under ours', async () => {
       const spec = specOf();
-      const { bwrap, backend } = await explain(spec);
+      const { equivalent, backend } = await explain(spec, { as: 'bwrap' });
       expect(backend).toBe('native');
-      const [file = '', ...args] = bwrap.argv ?? [];
+      const { argv = [], lacks = [] } = equivalent ?? {};
+      const [file = '', ...args] = argv;
       const theirs = spawnSync(file, [...args, ...command], { encoding: 'utf8', cwd: '/' });
       expect({ status: theirs.status, stderr: theirs.stderr }).toEqual({ status: 0, stderr: '' });
       const ours = await run(command, spec);
@@ -107,7 +108,7 @@ export function explainCases(): void {
         outcome: { kind: 'exited', code: 0 },
         stderr: '',
       });
-      expect(comparable(theirs.stdout, bwrap.lacks)).toEqual(comparable(String(ours.stdout), bwrap.lacks));
+      expect(comparable(theirs.stdout, lacks)).toEqual(comparable(String(ours.stdout), lacks));
     });
 
     test('what is said to be enforced is what a run says it enforced', async () => {
@@ -119,17 +120,22 @@ export function explainCases(): void {
     });
 
     test('an explanation is plain data', async () => {
-      const explanation = await explain(specOf());
-      expect(JSON.parse(JSON.stringify(explanation))).toEqual(explanation);
+      for (const as of toolNames) {
+        const explanation = await explain(specOf(), { as });
+        expect(JSON.parse(JSON.stringify(explanation))).toEqual(explanation);
+      }
     });
   });
 
   test('a root that lacks mount points has no equivalent, and the reason names them', async () => {
     const bare = join(directory, 'bare');
     mkdirSync(bare);
-    const { bwrap } = await explain({ root: bare });
-    expect(bwrap.argv).toBeUndefined();
-    expect(bwrap.lacks.join()).toMatch(/lacks mount points \(\/proc, \/dev, \/tmp, /);
+    for (const as of toolNames) {
+      const { equivalent } = await explain({ root: bare }, { as });
+      expect(equivalent?.argv, as).toBeUndefined();
+      const because = as === 'firejail' ? /lets nobody choose one/ : /lacks mount points \(\/proc, \/dev, \/tmp, /;
+      expect(equivalent?.lacks.join(), as).toMatch(because);
+    }
   });
 
   test('nothing is started by an explanation', async () => {
@@ -179,6 +185,7 @@ export function explainCases(): void {
     await expect(explain({ limits: { pids: 3 } })).rejects.toMatchObject({ code: 'SBX_FEATURE_UNAVAILABLE' });
     await expect(explain({ hostname: '' })).rejects.toMatchObject({ code: 'SBX_SPEC_INVALID' });
     await expect(explain({}, { stdin: 'pipe' } as never)).rejects.toMatchObject({ code: 'SBX_SPEC_INVALID' });
+    await expect(explain({}, { as: 'other' as never })).rejects.toThrow(/known are bwrap, oci, /);
     await expect(explain({}, { backend: 'other' as never })).rejects.toMatchObject({ code: 'SBX_SPEC_INVALID' });
   });
 }

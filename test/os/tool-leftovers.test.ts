@@ -1,37 +1,45 @@
-// What an OCI runtime or a container engine could leave: its container, which does not end with it; a process that watches it; state, locks, control
-// groups. Whoever is killed, nothing of it stays.
+// What a program that makes the sandbox could leave: its container, which does not end with it; its state, locks and sockets; its control groups. Whoever
+// is killed, nothing of it stays. The mounts of this machine are looked at around each test file.
 import { randomUUID } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import type { Backend, LaunchedProcess } from '../../src/backends/backend.ts';
 import { loadOci } from '../../src/backends/oci/index.ts';
+import { systemdNspawn } from '../../src/backends/systemd-nspawn/index.ts';
 import { callerFacts } from '../../src/host/facts.ts';
 import { nodeSpecHost } from '../../src/spec/host.ts';
 import { normalize } from '../../src/spec/normalize.ts';
 import { processesWith } from '../helpers/processes.ts';
-import { requires } from '../helpers/requires.ts';
+import { type Need, requires } from '../helpers/requires.ts';
 
-/** Where runtimes keep state, and where they make control groups. */
+/** Where tools keep state, and where they make control groups. */
 const places = [
   '/run',
   '/run/crun',
   '/run/runc',
-  '/run/containers',
-  '/run/libpod',
+  '/run/systemd',
+  '/run/systemd/machines',
+  '/run/systemd/nspawn',
+  '/run/systemd/nspawn/locks',
   '/tmp',
-  '/var/tmp',
-  '/dev/shm',
   ...controlGroups(),
 ];
 
-const tools: readonly { name: string; commands: readonly string[]; load: () => Promise<Backend> }[] = [
-  { name: 'oci, by crun', commands: ['crun'], load: async () => (await loadOci('crun')) as Backend },
-  { name: 'oci, by runc', commands: ['runc'], load: async () => (await loadOci('runc')) as Backend },
+interface Tool {
+  readonly name: string;
+  readonly needs: readonly Need[];
+  readonly load: () => Promise<Backend>;
+}
+
+const tools: readonly Tool[] = [
+  { name: 'oci, by crun', needs: ['command:crun'], load: async () => (await loadOci('crun')) as Backend },
+  { name: 'oci, by runc', needs: ['command:runc'], load: async () => (await loadOci('runc')) as Backend },
+  { name: 'systemd-nspawn', needs: ['root', 'command:systemd-nspawn'], load: async () => systemdNspawn as Backend },
 ];
 
-describe.each(tools)('$name', ({ commands, load }) => {
-  requires('linux', 'userns', ...commands.map((command) => `command:${command}` as const));
+describe.each(tools)('$name', ({ needs, load }) => {
+  requires('linux', 'userns', ...needs);
   let backend: Backend;
   beforeAll(async () => {
     backend = await load();
@@ -51,16 +59,14 @@ describe.each(tools)('$name', ({ commands, load }) => {
     return launched;
   }
 
-  /** Below the launcher: the runtime, or podman and conmon; then init; then the command. */
+  /** Below the launcher: the tool, then init, then the command. */
   const victims: Readonly<Record<string, (launcher: number) => readonly number[]>> = {
     'the launcher': (launcher) => [launcher],
-    'the first of the tool': (launcher) => childrenOf(launcher).slice(0, 1),
-    'the last of the tool': (launcher) => childrenOf(launcher).slice(-1),
-    'all of the tool': (launcher) => childrenOf(launcher),
+    'the tool': (launcher) => childrenOf(launcher),
     'init in the sandbox': (launcher) => childrenOf(launcher).flatMap(childrenOf),
     'all of them': (launcher) => {
-      const runtimes = childrenOf(launcher);
-      return [launcher, ...runtimes, ...runtimes.flatMap(childrenOf)];
+      const found = childrenOf(launcher);
+      return [launcher, ...found, ...found.flatMap(childrenOf)];
     },
   };
 
@@ -94,12 +100,16 @@ describe.each(tools)('$name', ({ commands, load }) => {
   });
 });
 
-/** Names that a runtime or this backend gives; others on this machine may make others meanwhile. */
+const ofTools = /crun|runc|sandbox|nspawn|payload|supervisor/;
+/** Directories of test runs beside this one, and of measurements, which come and go. */
+const ofTests = /^sandboxlib-(test|bench)-/;
+
+/** Names that a tool or this backend gives; others on this machine may make others meanwhile. */
 function contents(): string[] {
   return places.flatMap((place) =>
     existsSync(place)
       ? namesIn(place)
-          .filter((name) => /crun|runc|sandbox|pod|conmon|containers/.test(name))
+          .filter((name) => ofTools.test(name) && !ofTests.test(name))
           .map((name) => join(place, name))
       : [],
   );
@@ -116,7 +126,7 @@ function namesIn(directory: string): string[] {
   }
 }
 
-/** Of every tree that this process is in: its own group, where a runtime makes that of a container. */
+/** Of every tree that this process is in: its own group, where a tool makes that of a container. */
 function controlGroups(): string[] {
   const trees = readFileSync('/proc/self/mountinfo', 'utf8')
     .split('\n')

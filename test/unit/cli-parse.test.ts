@@ -318,7 +318,7 @@ describe('unknown words', () => {
   });
 
   test('of another command are told from those of none', () => {
-    expect(problemsOf('--bwrap')).toEqual(['--bwrap means nothing to a run']);
+    expect(problemsOf('--as', 'bwrap')).toEqual(['--as means nothing to a run']);
     expect(parse(['--memory', '1GiB'], 'doctor').problems).toEqual(['--memory means nothing to doctor']);
   });
 });

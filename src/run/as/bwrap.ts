@@ -1,20 +1,24 @@
 // The same sandbox in the words of bubblewrap(1): for people who know that tool, and to show what it leaves out.
-import type { CallerFacts, TopLevelEntry } from '../backends/backend.ts';
-import { HOST_FILES_OF_NETWORK, SCRATCH_BYTES, TMPFS_BYTES } from '../backends/layout.ts';
-import { directoriesAbove } from '../spec/paths.ts';
-import type { NormalizedMount, NormalizedSpec } from '../spec/types.ts';
-import type { BwrapEquivalent } from './types.ts';
+import type { CallerFacts, TopLevelEntry } from '../../backends/backend.ts';
+import { HOST_FILES_OF_NETWORK, SCRATCH_BYTES, TMPFS_BYTES } from '../../backends/layout.ts';
+import { directoriesAbove } from '../../spec/paths.ts';
+import type { NormalizedMount, NormalizedSpec } from '../../spec/types.ts';
+import {
+  architectureBeyond,
+  idRangesBeyond,
+  limitsBeyond,
+  ofTheOutcome,
+  type Translation,
+  umaskBeyond,
+  withoutMountPoints,
+} from './shared.ts';
 
-/** Pure. The command itself follows `argv`. */
-export function bwrapEquivalent(spec: NormalizedSpec, caller: CallerFacts): BwrapEquivalent {
-  if (spec.root.kind === 'directory' && spec.root.readonly && spec.root.missingMountPoints.length > 0) {
-    const paths = spec.root.missingMountPoints.map(({ path }) => path).join(', ');
-    return {
-      argv: undefined,
-      lacks: [`a read-only root that lacks mount points (${paths}): bwrap would have to make them in it`],
-    };
-  }
+/** Pure. The command itself follows `argv`. bwrap could make what a root lacks, but not in one that is read-only. */
+export function asBwrap(spec: NormalizedSpec, caller: CallerFacts): Translation {
+  const impossible = spec.root.readonly ? withoutMountPoints('bwrap', spec) : undefined;
+  if (impossible !== undefined) return impossible;
   return {
+    before: [],
     argv: [
       'bwrap',
       ...namespaceArgs(spec),
@@ -133,31 +137,23 @@ function environmentArgs({ env }: NormalizedSpec): string[] {
 }
 
 function lacking(spec: NormalizedSpec, caller: CallerFacts): string[] {
-  const { limits, user, idMappings, root } = spec;
-  const lacks: string[] = [];
-  const bounds = Object.entries(limits).filter(([, bound]) => bound !== undefined);
-  if (bounds.length > 0) lacks.push(`limits: ${bounds.map(([name, bound]) => `${name} ${bound}`).join(', ')}`);
+  const { user, root } = spec;
+  const lacks = limitsBeyond(spec, []);
   if (spec.seccomp !== 'unconfined') lacks.push('the seccomp filter: --seccomp takes one that is compiled already');
   if (root.kind === 'host') {
     const names = spec.network === 'host' ? '/etc/hostname' : '/etc/hostname and /etc/hosts';
     lacks.push(`${names} of its own: --ro-bind-data takes them from a descriptor`);
   }
-  lacks.push(`umask ${spec.umask.toString(8).padStart(4, '0')}: it is inherited`);
-  const ids = [...idMappings.uid, ...idMappings.gid];
-  if (idMappings.needsHelper || ids.some(({ size }) => size > 1)) {
-    lacks.push('id mappings of more than one id: files of other ids belong to 65534 there');
-  }
+  lacks.push(...umaskBeyond(spec, undefined), ...idRangesBeyond(spec));
   if (user.additionalGids.length > 0) lacks.push(`additional groups ${user.additionalGids.join(', ')}`);
   if (caller.uid === 0) lacks.push("giving up the caller's supplementary groups");
   if (spec.terminal !== undefined) lacks.push('a pseudo-terminal of its own');
-  if (spec.architecture !== undefined && spec.architecture !== caller.architecture) {
-    lacks.push(`programs for ${spec.architecture}: only the host could register their format`);
-  }
-  lacks.push('an environment without PWD');
-  lacks.push(
+  return [
+    ...lacks,
+    ...architectureBeyond(spec, caller),
+    'an environment without PWD',
     "what is masked and read-only in /proc, and a bound on the number of files in the sandbox's own directories",
-  );
-  lacks.push('a session keyring of its own, and descriptors closed beyond 2');
-  lacks.push('the outcome: which limit was met, what was used');
-  return lacks;
+    'a session keyring of its own, and descriptors closed beyond 2',
+    ofTheOutcome,
+  ];
 }

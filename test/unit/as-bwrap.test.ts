@@ -1,8 +1,8 @@
 // The equivalent command line of bubblewrap, word by word; test/os/explain-cases.ts runs it.
 import { expect, test } from 'vitest';
 import { readCallerFacts } from '../../src/host/facts.ts';
-import { bwrapEquivalent } from '../../src/run/bwrap.ts';
-import type { BwrapEquivalent } from '../../src/run/types.ts';
+import { asBwrap } from '../../src/run/as/bwrap.ts';
+import type { Translation } from '../../src/run/as/shared.ts';
 import { normalize } from '../../src/spec/normalize.ts';
 import type { SandboxSpec } from '../../src/spec/types.ts';
 import { fakeHost } from '../helpers/fake-host.ts';
@@ -15,9 +15,9 @@ const tree = {
   '/etc/ssl/certs/ca.pem': '',
 };
 
-function equivalent(spec: SandboxSpec, uid = 1000): BwrapEquivalent {
+function equivalent(spec: SandboxSpec, uid = 1000): Translation {
   const caller = readCallerFacts(fakeHost(tree), { uid, gid: uid, architecture: 'x64' });
-  return bwrapEquivalent(normalize(spec, new MemoryHost()), caller);
+  return asBwrap(normalize(spec, new MemoryHost()), caller);
 }
 
 const lineOf = (spec: SandboxSpec): string => equivalent(spec).argv?.join(' ') ?? 'none';
