@@ -375,7 +375,7 @@ static void remount_tmpfs(const struct mount_step *at, int target, uint32_t flag
   if (mount(NULL, path, NULL, MS_REMOUNT | legacy_flags_of(flags), options) < 0) fail_mount(at, "mount");
 }
 
-static const char *const filesystem_types[PLAN_MOUNT_KINDS] = {NULL, "tmpfs", "proc", "devpts", "mqueue", "sysfs", NULL, "overlay"};
+static const char *const filesystem_types[PLAN_MOUNT_KINDS] = {NULL, "tmpfs", "proc", "devpts", "mqueue", "sysfs", NULL};
 
 void mounts_mount(struct record *record) {
   struct reader *r = &record->payload;

@@ -36,6 +36,12 @@ function planOf(spec: SandboxSpec, { uid = 1000, runtime = 'crun', without = [],
 
 const stepsOf = (plan: BackendPlan<LauncherPlan>): readonly Step[] => plan.detail.steps;
 
+/** What is performed inside of what the runtime made. */
+function insideOf(plan: BackendPlan<LauncherPlan>): readonly Step[] {
+  const steps = stepsOf(plan);
+  return steps.slice(steps.findIndex(({ step }) => step === 'tool') + 1);
+}
+
 function configOf(plan: BackendPlan<LauncherPlan>): OciConfig {
   const file = stepsOf(plan).find((step) => step.step === 'file' && step.path.endsWith('/config.json'));
   return JSON.parse(Buffer.from(file?.step === 'file' ? file.content : '', 'base64').toString()) as OciConfig;
@@ -46,6 +52,7 @@ describe('the default', () => {
     const room = stepsOf(planOf({}));
     const tool = room.findIndex(({ step }) => step === 'tool');
     const text = room.slice(0, tool).filter((step) => step.step !== 'file' || !step.path.endsWith('config.json'));
+    const devices = ['full', 'null', 'random', 'tty', 'urandom', 'zero'];
     expect(text).toEqual([
       { step: 'namespaces', namespaces: ['user', 'mount', 'cgroup'] },
       ...(['uid', 'gid'] as const).map((kind) => ({
@@ -57,29 +64,55 @@ describe('the default', () => {
       })),
       { step: 'tree', sourceKind: 'directory', path: '/usr' },
       { step: 'tree', sourceKind: 'directory', path: '/etc/ssl/certs' },
+      ...devices.map((name) => ({ step: 'tree', sourceKind: 'file', path: `/dev/${name}` })),
       { step: 'root', kind: 'host', readonly: false, source: '/', options: '', skeleton: [] },
       mount('tmpfs', '/run', ['nosuid', 'nodev'], '', 'size=16m,mode=0755'),
       ...['/tmp', '/dev/shm'].map((path) =>
         mount('tmpfs', path, ['nosuid', 'nodev', 'ifExists'], '', 'size=1m,mode=1777'),
       ),
-      { step: 'sysctl', name: 'user/max_user_namespaces', value: '1' },
-      mount('tmpfs', '/run/sandboxlib/root', ['create', 'nosuid', 'nodev'], '', 'size=1m,nr_inodes=2048,mode=0755'),
-      ...[0, 1].map((number) =>
-        mount(
-          'tree',
-          `/run/sandboxlib/sources/${number}`,
-          ['create', 'recursive', 'nosuid', 'nodev', 'readonly'],
-          String(number),
-        ),
+      mount('tmpfs', '/run/sandboxlib/root', ['create', 'nosuid', 'nodev'], '', 'size=1m,nr_inodes=264,mode=0755'),
+      ...Array.from({ length: 2 + devices.length }, (_, number) =>
+        mount('tree', `/run/sandboxlib/root/sources/${number}`, ['create', 'recursive'], String(number)),
       ),
-      { step: 'symlink', target: 'usr/bin', path: '/run/sandboxlib/root/bin' },
-      file('/run/sandboxlib/root/etc/hostname', 'sandbox\n'),
-      file('/run/sandboxlib/root/etc/hosts', '127.0.0.1 localhost sandbox\n::1 localhost\n'),
       { step: 'mkdir', mode: 0o700, path: '/run/sandboxlib/state' },
     ]);
   });
 
-  test('config.json', () => {
+  test('inside init makes the root as it does without a runtime, from sources that the room shows it', () => {
+    const inside = insideOf(planOf({}));
+    expect(inside.slice(0, 5)).toEqual([
+      { step: 'hostname', hostname: 'sandbox' },
+      { step: 'loopback' },
+      {
+        step: 'root',
+        kind: 'tmpfs',
+        readonly: false,
+        source: '',
+        options: 'size=1m,nr_inodes=2048,mode=0755',
+        skeleton: [],
+      },
+      {
+        ...mount('bind', '/usr', ['recursive', 'nosuid', 'nodev', 'create', 'readonly'], '/sources/0'),
+        sourceKind: 'directory',
+      },
+      { step: 'symlink', target: 'usr/bin', path: '/bin' },
+    ]);
+    expect(inside).toContainEqual({ step: 'mask', path: '/proc/kcore' });
+    expect(inside).toContainEqual({ step: 'sysctl', name: 'user/max_user_namespaces', value: '1' });
+    expect(inside.filter(({ step }) => step === 'readonly')).toEqual([
+      { step: 'readonly', path: '/dev' },
+      { step: 'readonly', path: '/' },
+    ]);
+  });
+
+  test('config.json has namespaces, and of mounts only the proc by which init is found', () => {
+    const capabilities = expect.arrayContaining([
+      'CAP_SYS_ADMIN',
+      'CAP_SETPCAP',
+      'CAP_SETUID',
+      'CAP_SETGID',
+      'CAP_KILL',
+    ]);
     expect(configOf(planOf({}))).toEqual({
       ociVersion: '1.0.2',
       process: {
@@ -89,36 +122,22 @@ describe('the default', () => {
         env: [],
         cwd: '/',
         capabilities: {
-          bounding: ['CAP_SETFCAP'],
-          effective: ['CAP_SETFCAP'],
-          permitted: ['CAP_SETFCAP'],
+          bounding: capabilities,
+          effective: capabilities,
+          permitted: capabilities,
           inheritable: [],
           ambient: [],
         },
         noNewPrivileges: true,
       },
-      root: { path: '/run/sandboxlib/root', readonly: true },
-      hostname: 'sandbox',
-      mounts: [
-        ociMount('/usr', 'bind', '/run/sandboxlib/sources/0', 'rbind,ro,nosuid,nodev'),
-        ociMount('/etc/ssl/certs', 'bind', '/run/sandboxlib/sources/1', 'rbind,ro,nosuid,nodev'),
-        ociMount('/proc', 'proc', 'proc', 'nosuid,nodev,noexec'),
-        ociMount('/dev', 'tmpfs', 'tmpfs', 'nosuid,noexec,ro,size=64k,nr_inodes=64,mode=0755'),
-        ociMount('/dev/pts', 'devpts', 'devpts', 'nosuid,noexec,newinstance,ptmxmode=0666,mode=0620'),
-        ociMount('/dev/shm', 'tmpfs', 'tmpfs', 'nosuid,nodev,noexec,size=67108864,nr_inodes=16384,mode=01777'),
-        ociMount('/dev/mqueue', 'mqueue', 'mqueue', 'nosuid,nodev,noexec'),
-        ociMount('/tmp', 'tmpfs', 'tmpfs', 'nosuid,nodev,size=536870912,nr_inodes=131072,mode=01777,uid=0,gid=0'),
-        ociMount('/home/alice', 'tmpfs', 'tmpfs', 'nosuid,nodev,size=536870912,nr_inodes=131072,mode=0700,uid=0,gid=0'),
-      ],
-      linux: {
-        namespaces: ['pid', 'mount', 'ipc', 'uts', 'network'].map((type) => ({ type })),
-        maskedPaths: expect.arrayContaining(['/proc/kcore', '/proc/keys', '/proc/sysrq-trigger', '/proc/timer_list']),
-        readonlyPaths: [
-          ...['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys'],
-          ...['/dev/full', '/dev/null', '/dev/random', '/dev/tty', '/dev/urandom', '/dev/zero'],
-        ],
-      },
+      root: { path: '/run/sandboxlib/root', readonly: false },
+      mounts: [{ destination: '/proc', type: 'proc', source: 'proc', options: ['nosuid', 'nodev', 'noexec'] }],
+      linux: { namespaces: ['pid', 'mount', 'ipc', 'uts', 'network'].map((type) => ({ type })) },
     });
+  });
+
+  test('none of what init has is left to the command', () => {
+    expect(insideOf(planOf({}))).toContainEqual({ step: 'capabilities', keep: [] });
   });
 
   test('the command line of each runtime', () => {
@@ -134,9 +153,10 @@ describe('the default', () => {
 });
 
 describe('who is who', () => {
+  /** What comes after the new root is entered. */
   const inside = (plan: BackendPlan<LauncherPlan>): Step | undefined => {
     const steps = stepsOf(plan);
-    return steps[steps.findIndex(({ step }) => step === 'tool') + 1];
+    return steps[steps.findIndex(({ step }) => step === 'pivot') + 1];
   };
 
   test("an ordinary user's one id is 0 for the runtime, and gets its number back inside", () => {
@@ -154,21 +174,16 @@ describe('who is who', () => {
       ],
     });
     expect(stepsOf(plan)).toContainEqual({ step: 'user', uid: 7, gid: 8, setgroups: true, additionalGids: [9] });
-    expect(configOf(plan).process.capabilities.bounding).toEqual([
-      'CAP_KILL',
-      'CAP_SETGID',
-      'CAP_SETUID',
-      'CAP_SETPCAP',
-    ]);
-    const home = configOf(plan).mounts.find(({ destination }) => destination === '/tmp');
-    expect(home?.options).toContain('uid=7');
+    const home = insideOf(plan).find((step) => step.step === 'mount' && step.options.includes('mode=0700'));
+    expect(home?.step === 'mount' ? home.options : '').toMatch(/,uid=7,gid=8$/);
   });
 
   test('ids of another range are mapped as they were asked for', () => {
     const ids = [{ containerID: 0, hostID: 100_000, size: 65_536 }];
     const plan = planOf({ uidMappings: ids, gidMappings: ids }, { uid: 0 });
     expect(stepsOf(plan)[1]).toMatchObject({ mappings: [{ inside: 0, outside: 100_000, size: 65_536 }] });
-    expect(configOf(plan).mounts.find(({ type }) => type === 'devpts')?.options).toContain('gid=5');
+    const terminals = insideOf(plan).find((step) => step.step === 'mount' && step.kind === 'devpts');
+    expect(terminals?.step === 'mount' ? terminals.options : '').toContain('gid=5');
   });
 });
 
@@ -190,58 +205,36 @@ describe('what is refused, and why', () => {
       { feature: 'idMappings', because: 'backend oci works only where uid 0 and gid 0 are mapped' },
     ]);
   });
-
-  test('devices elsewhere than in /dev, and anything else there', () => {
-    expect(refusal({ mounts: [{ type: 'dev', destination: '/mnt' }] })).toMatchObject([{ feature: 'mount.dev' }]);
-    expect(refusal({ mounts: [{ type: 'tmpfs', destination: '/dev' }] })).toMatchObject([{ feature: 'mount.tmpfs' }]);
-    expect(refusal({ mounts: ['src:/dev/src'] })).toBeUndefined();
-  });
 });
 
 describe('a directory as root', () => {
-  test('is mounted by the room, and made read-only by both', () => {
+  test('is handed in by the room, and mounted by init', () => {
     const plan = planOf({ root: { path: '/usr', readonly: false } });
     expect(stepsOf(plan)).toContainEqual({ step: 'tree', sourceKind: 'directory', path: '/usr' });
-    expect(stepsOf(plan)).toContainEqual(
-      mount('tree', '/run/sandboxlib/root', ['create', 'recursive', 'nosuid', 'nodev'], '0'),
+    expect(insideOf(plan)).toContainEqual(
+      expect.objectContaining({ step: 'root', kind: 'bind', readonly: false, source: '/sources/0' }),
     );
-    expect(configOf(plan).root).toEqual({ path: '/run/sandboxlib/root', readonly: false });
   });
 
   test('that lacks mount points lies below an empty one that has them', () => {
-    const steps = stepsOf(planOf({ root: { path: '/usr' } }));
-    expect(steps).toContainEqual({ step: 'mkdir', mode: 0o755, path: '/run/sandboxlib/skeleton/proc' });
-    expect(steps).toContainEqual(
-      mount(
-        'overlay',
-        '/run/sandboxlib/root',
-        ['create', 'readonly', 'nosuid', 'nodev'],
-        '',
-        'lowerdir=/run/sandboxlib/skeleton:/run/sandboxlib/lower,userxattr',
-      ),
-    );
+    const root = insideOf(planOf({ root: { path: '/usr' } })).find(({ step }) => step === 'root');
+    expect(root).toMatchObject({ kind: 'overlay', readonly: true, source: '/sources/0' });
+    expect(root?.step === 'root' ? root.skeleton : []).toContainEqual({ path: '/proc', kind: 'directory' });
   });
 });
 
 test('a granted device keeps its node as it is, and may be used', () => {
   const plan = planOf({ mounts: [{ type: 'bind', source: '/dev/fuse', destination: '/dev/fuse' }] });
-  expect(configOf(plan).mounts.at(-1)).toEqual(
-    ociMount('/dev/fuse', 'bind', '/run/sandboxlib/sources/2', 'rbind,ro,nosuid,noexec'),
-  );
+  const granted = insideOf(plan).find((step) => step.step === 'mount' && step.destination === '/dev/fuse');
+  expect(granted).toMatchObject({ kind: 'bind', flags: expect.not.arrayContaining(['nodev']) });
 });
 
 test('without the filter the command may make user namespaces, but no cgroup namespace', () => {
-  expect(stepsOf(planOf({ seccomp: 'unconfined' }))).toContainEqual({
-    step: 'sysctl',
-    name: 'user/max_cgroup_namespaces',
-    value: '0',
-  });
+  const bound = (uid: number) =>
+    insideOf(planOf({ seccomp: 'unconfined' }, { uid })).filter(({ step }) => step === 'sysctl');
   // Who is root of the host makes none.
-  expect(stepsOf(planOf({ seccomp: 'unconfined' }, { uid: 0 }))).toContainEqual({
-    step: 'sysctl',
-    name: 'user/max_user_namespaces',
-    value: '0',
-  });
+  expect(bound(0)).toContainEqual({ step: 'sysctl', name: 'user/max_user_namespaces', value: '0' });
+  expect(bound(1000)).toEqual([{ step: 'sysctl', name: 'user/max_cgroup_namespaces', value: '0' }]);
 });
 
 test("the host's network is no namespace, and a note says what comes along", () => {
@@ -270,12 +263,4 @@ test('control groups are read-only, and on a hybrid host those of the second ver
 
 function mount(kind: string, destination: string, flags: readonly string[], source: string, options = '') {
   return { step: 'mount', kind, flags, sourceKind: 'any', source, destination, options };
-}
-
-function file(path: string, text: string) {
-  return { step: 'file', mode: 0o644, path, content: Buffer.from(text).toString('base64') };
-}
-
-function ociMount(destination: string, type: string, source: string, options: string) {
-  return { destination, type, source, options: options.split(',') };
 }

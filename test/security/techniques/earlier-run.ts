@@ -43,7 +43,8 @@ print(libc.shmget(key, 0, 0), libc.semget(key, 0, 0), libc.msgget(key, 0), libc.
 print([open(f'/proc/sysvipc/{kind}').read().count('\\n') for kind in ['shm', 'sem', 'msg']])
 print(signal.getsignal(signal.SIGTERM) == signal.SIG_DFL, signal.pthread_sigmask(signal.SIG_BLOCK, []))
 s = socket.socket(socket.AF_UNIX); print(attempt(lambda: s.connect('\\0left')))
-print(len([pid for pid in os.listdir('/proc') if pid.isdigit()]))
+# Numbers begin anew in a new namespace; a tool may have taken the first few.
+print(len([pid for pid in os.listdir('/proc') if pid.isdigit()]), os.getpid() < 32)
 `;
 
 export const technique: Technique = {
@@ -74,7 +75,7 @@ export const technique: Technique = {
       expect(await seen()).toBe(fresh);
       other.kill();
       expect(fresh).toContain('[]\n[]\nNone 0o22 ');
-      expect(fresh).toContain('-1 -1 -1 -1\n[1, 1, 1]\nTrue set()\nECONNREFUSED\n2 2\n');
+      expect(fresh).toContain('-1 -1 -1 -1\n[1, 1, 1]\nTrue set()\nECONNREFUSED\n2 True\n');
       expect(readdirSync('/dev/shm')).toHaveLength(queues);
     },
   },
