@@ -1,6 +1,7 @@
 // As an ordinary user, whoever runs the tests. The first import makes this process one.
 
 import { beforeEach } from 'vitest';
+import { RUNTIME_VARIABLE } from '../../src/backends/oci/index.ts';
 import { whyUnreachable } from '../helpers/become-user.ts';
 import { describeBackend } from './describe-backend.ts';
 
@@ -9,4 +10,5 @@ beforeEach((context) => {
   if (unreachable !== undefined) context.skip(unreachable);
 });
 
+process.env[RUNTIME_VARIABLE] = 'crun';
 describeBackend('oci');

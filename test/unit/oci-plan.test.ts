@@ -71,6 +71,7 @@ describe('the default', () => {
         mount('tmpfs', path, ['nosuid', 'nodev', 'ifExists'], '', 'size=1m,mode=1777'),
       ),
       mount('tmpfs', '/run/sandboxlib/root', ['create', 'nosuid', 'nodev'], '', 'size=1m,nr_inodes=264,mode=0755'),
+      { step: 'mkdir', mode: 0o755, path: '/run/sandboxlib/root/dev' },
       ...Array.from({ length: 2 + devices.length }, (_, number) =>
         mount('tree', `/run/sandboxlib/root/sources/${number}`, ['create', 'recursive'], String(number)),
       ),

@@ -87,7 +87,12 @@ function rootInside(spec: NormalizedSpec, caller: CallerFacts, ids: RoomIds, lim
   });
   return {
     trees,
-    mounts: [mount('tmpfs', TOOL_ROOT, ['create', 'nosuid', 'nodev'], '', toolRootOptions(trees.length)), ...mounts],
+    mounts: [
+      mount('tmpfs', TOOL_ROOT, ['create', 'nosuid', 'nodev'], '', toolRootOptions(trees.length)),
+      // Where crun makes devices, and fails without.
+      { step: 'mkdir', mode: 0o755, path: `${TOOL_ROOT}/dev` },
+      ...mounts,
+    ],
     steps: [
       { step: 'hostname', hostname: spec.hostname },
       ...(spec.network === 'none' ? [{ step: 'loopback' } as const] : []),
