@@ -197,7 +197,7 @@ describe('more ids', () => {
 describe('cgroups', () => {
   test('without delegation the way to get one from systemd is named', () => {
     const finding = pick(find(fakeHosts.notDelegated), 'cgroup-not-delegated');
-    expect(finding.features).toEqual(['limits.memoryBytes', 'limits.pids', 'limits.cpus']);
+    expect(finding.features).toEqual(['limits.memoryBytes', 'limits.pids', 'limits.cpus', 'limits.cpuMs']);
     expect(finding.remedy).toContain('systemd-run --user --scope -p Delegate=yes');
     expect(finding.remedy).toContain('loginctl enable-linger ann');
   });
