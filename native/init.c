@@ -168,8 +168,8 @@ static void pass_on(const struct message *message, pid_t command) {
 // The end of this process would end them too, but nobody would wait for them, and their processor time would count nowhere.
 static void end_the_rest(void) {
   if (getpid() != 1 || kill(-1, SIGKILL) < 0) return;
-  int status;
-  while (waitpid(-1, &status, 0) >= 0 || errno == EINTR) continue;
+  siginfo_t ended;
+  while (waitid(P_ALL, 0, &ended, WEXITED) == 0 || errno == EINTR) continue;
 }
 
 static void reap(int socket_fd, pid_t command) {

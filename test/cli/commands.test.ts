@@ -67,9 +67,9 @@ describe('explain', () => {
   });
 
   test('refuses what a run refuses', () => {
-    expect(runCli(['explain', '--memory', '1GiB'])).toMatchObject({
+    expect(runCli(['explain', '--disk', '1GiB'])).toMatchObject({
       status: 125,
-      stderr: expect.stringContaining('limits.memoryBytes'),
+      stderr: expect.stringContaining('limits.diskBytes'),
     });
     expect(runCli(['explain', '--json', '--as', 'bwrap'])).toMatchObject({ status: 125 });
   });

@@ -196,11 +196,10 @@ function architectureCases({ bench, promise }: Suite): void {
       const spec: SandboxSpec = { mounts: bench.mountsFor(path) };
       const { outcome, stdout } = await run(command, { ...spec, architecture: 'arm64' }, bench.options({}));
       expect({ outcome, stdout }).toEqual({ outcome: { kind: 'exited', code: 7 }, stdout: 'aarch64\n' });
-      await expect(run(command, spec, bench.options({}))).rejects.toMatchObject({
-        code: 'SBX_LAUNCH_FAILED',
-        step: 'exec',
-        reason: 'wrong-architecture',
-      });
+      const without = await run(command, spec, bench.options({})).catch((error: unknown) => error);
+      // proot loads programs itself, and starts what is not one of this machine, which then crashes.
+      if (bench.backend === 'proot') expect(without).toMatchObject({ outcome: { kind: 'signalled' }, stdout: '' });
+      else expect(without).toMatchObject({ code: 'SBX_LAUNCH_FAILED', step: 'exec', reason: 'wrong-architecture' });
     },
   );
 }

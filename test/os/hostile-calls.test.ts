@@ -276,7 +276,7 @@ describe('many', () => {
         run(['no-such-program']),
         run(['true'], { cwd: '/nowhere' }),
         run(['true'], { hostname: '' }),
-        run(['true'], { limits: { pids: 1 } }),
+        run(['true'], { landlock: {} }),
         run(['cat'], {}, { input: Readable.from(['x']) }),
         call(['cat'], {}, { input: Readable.from([{}]) }),
         run(['sleep', '9'], {}, { signal: AbortSignal.timeout(5), gracePeriodMs: 0 }),

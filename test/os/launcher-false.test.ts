@@ -64,8 +64,8 @@ describe('a launcher that lives on is ended', () => {
   it('after it has said that it failed', async () => {
     expect(await endOf(`echo '${FAILED}' >&3; exec sleep 1000`)).toMatchObject({
       code: 'SBX_BACKEND_UNAVAILABLE',
-      message: expect.stringMatching(/probe" ended with exit status 9; SANDBOXLIB_LAUNCHER names it/),
-      cause: { message: 'cannot mount root the sandbox: EPERM from mount(2), step root' },
+      message: expect.stringMatching(/probe" ended with exit status 9;.* SANDBOXLIB_LAUNCHER names it/),
+      cause: { message: 'cannot make a root of the sandbox: EPERM from mount(2), step root' },
     });
   });
 

@@ -41,6 +41,9 @@ const harmless: Record<string, string> = {
   'supervisor write': 'the same, where the status goes into no socket',
   'init fsconfig create':
     'of the table that hides formats of the host: a kernel before 6.7, or a filter around, has none',
+  'init kill':
+    'of what is left when the command has ended: it ends with init, and only its processor time does not count',
+  'init waitid': 'of the same',
   'init read': 'of a signal, which is asked for again',
   'init recvfrom': 'a look at an order before the command starts; it stays, and is read once the command runs',
 };

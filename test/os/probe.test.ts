@@ -8,6 +8,7 @@ import {
   mkdirSync,
   mkdtempSync,
   openSync,
+  readdirSync,
   readFileSync,
   rmSync,
   writeFileSync,
@@ -61,7 +62,10 @@ function failures(facilities: Facilities): string[] {
 const dependsOnMachine = new Set([
   ...['idmap.ranges', 'binfmt_misc', 'clone3.cgroup', 'seccomp.i386', 'tiocsti', 'io_uring', 'landlock'],
   ...['root.idmapped-mount', 'namespace.time', 'keyring'],
+  // Only where the caller says which groups may be divided.
+  ...['cgroup.memory', 'cgroup.pids', 'cgroup.cpu', 'cgroup.cpuacct'],
 ]);
+const ofGroups: ReadonlySet<string> = new Set(['limits.cpuMs', 'limits.cpus', 'limits.memoryBytes', 'limits.pids']);
 
 describe('on this host', () => {
   test('an ordinary user with user namespaces has all that a sandbox needs', () => {
@@ -71,6 +75,20 @@ describe('on this host', () => {
 
   test('an ordinary user is not told what root could do', () => {
     expect([...probeAsUser().keys()].filter((name) => name.startsWith('root.'))).toEqual([]);
+  });
+
+  test('a control group is made, bounded, joined and removed where the caller says, and nowhere else', () => {
+    requires('root');
+    const parents = Object.entries(readHost().cgroups.parents);
+    const before = parents.map(([, { directory }]) => readdirSync(directory).sort());
+    const words = parents.flatMap(([controller, { directory }]) => [`--cgroup-${controller}`, directory]);
+    const facilities = byName(spawnSync(launcher, ['probe', ...words], { encoding: 'utf8' }));
+    for (const [controller, { directory }] of parents)
+      expect(facilities.get(`cgroup.${controller}`)).toMatchObject({ ok: true, detail: `below ${directory}` });
+    expect(parents.map(([, { directory }]) => readdirSync(directory).sort())).toEqual(before);
+    const elsewhere = byName(spawnSync(launcher, ['probe', '--cgroup-pids', '/tmp'], { encoding: 'utf8' }));
+    expect(elsewhere.get('cgroup.pids')).toMatchObject({ ok: false, errno: 'ENODEV' });
+    expect(elsewhere.get('cgroup.memory')).toMatchObject({ ok: false });
   });
 
   test('root has it too, and can map ids that are not its own', () => {
@@ -198,7 +216,8 @@ describe('on a lesser host', () => {
     const facilities = probeUnderFilter(numbers.seccomp, undefined, 'EPERM');
     const report = judge([...facilities.values()], readHost(), launcher);
     const missing = [...report.features].filter(([, { available }]) => !available).map(([feature]) => feature);
-    expect(missing.filter((feature) => feature !== 'idMappings.ranges')).toEqual(['seccomp.default']);
+    const others = missing.filter((feature) => feature !== 'idMappings.ranges' && !ofGroups.has(feature));
+    expect(others).toEqual(['seccomp.default']);
   });
 });
 

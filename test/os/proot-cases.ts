@@ -82,13 +82,13 @@ export function prootCases(): void {
     });
 
     test('filter and limits are set all the same, and no promise either', async () => {
-      const limits = { openFiles: 33, cpuMs: 7000 };
+      const limits = { openFiles: 33, processCpuMs: 7000 };
       const script = 'ulimit -n; ulimit -t; grep -E "^(Seccomp|NoNewPrivs):" /proc/self/status';
       const { stdout, enforcement } = await run(['/bin/sh', '-c', script], { limits }, byProot);
       expect(String(stdout).replaceAll('\t', ' ')).toBe('33\n7\nNoNewPrivs: 1\nSeccomp: 2\n');
       const unpromised = enforcement.skipped.filter(({ because }) => because.startsWith('set, not enforced: '));
       expect(unpromised.map(({ feature }) => feature).sort()).toEqual([
-        ...['limits.coreBytes', 'limits.cpuMs', 'limits.openFiles', 'noNewPrivileges', 'seccomp.default'],
+        ...['limits.coreBytes', 'limits.openFiles', 'limits.processCpuMs', 'noNewPrivileges', 'seccomp.default'],
       ]);
     });
 

@@ -53,11 +53,13 @@ export function cgroupSteps(
   backend: BackendName,
   { limits, capabilities }: NormalizedSpec,
   granted: ReadonlySet<Feature>,
-  { cgroups }: Pick<CallerFacts, 'cgroups'>,
+  caller: Pick<CallerFacts, 'cgroups'>,
   own: number,
 ): Step[] {
   const bounds = boundsOf(limits, own).filter(({ feature }) => granted.has(feature));
   if (bounds.length === 0) return [];
+  // Read only here: most sandboxes have no such bound.
+  const { cgroups } = caller;
   const missing = bounds.filter(({ controller }) => cgroups.parents[controller] === undefined);
   if (missing.length > 0) throw new FeatureError(backend, missing.map(noTree));
   const unified = bounds.filter(({ controller }) => cgroups.parents[controller]?.unified === true);

@@ -17,7 +17,7 @@ export const views: ReadonlyMap<Feature, string> = new Map<Feature, string>([
   ['workspace', seen],
   ['mount.proc', "shown, not enforced: it is the host's own /proc"],
   ['mount.dev', "shown, not enforced: it is the host's own /dev"],
-  ['limits.cpuMs', set],
+  ['limits.processCpuMs', set],
   ['limits.openFiles', set],
   ['limits.fileBytes', set],
   ['limits.stackBytes', set],
