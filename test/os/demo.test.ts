@@ -133,7 +133,8 @@ async function expectDemonstration(
 ): Promise<{ stdout: string; stderr: string }> {
   const { stdout, stderr } = await demonstrate(args, caller, more);
   expect(stdout).toContain('Hello, world!');
-  expect(stdout).toMatch(/make --silent check .* PASS 5/);
+  // One of its five is tried at full moon only (tests/greeting-2).
+  expect(stdout).toMatch(/make --silent check .* PASS [45]$/m);
   expect(stdout).toMatch(/network\.none +\S/);
   expect(stdout).toContain('On the host nothing changed');
   expect(stdout).not.toContain('HARM');
