@@ -14,12 +14,16 @@ export interface ProcessEntry {
 export function ourProcesses(namespacesBefore: ReadonlySet<string>): ProcessEntry[] {
   const all = allProcesses();
   const byPid = new Map(all.map((entry) => [entry.pid, entry]));
+  const self = byPid.get(process.pid);
+  const above = new Set(self === undefined ? [] : ancestry(self, byPid).filter((pid) => pid !== 1));
   return all.filter((entry) => {
     if (entry.pid === process.pid || isGone(entry)) return false;
     const ancestors = ancestry(entry, byPid);
     if (ancestors.includes(process.pid)) return true;
-    const mark = markOf(entry.pid);
+    const mark = [entry.pid, ...ancestors].map(markOf).find((found) => found !== undefined);
     if (mark !== undefined) return mark === process.env[markName];
+    // Below the runner of the tests, and not below this process: another file's.
+    if (ancestors.some((pid) => above.has(pid))) return false;
     return isOrphanedSandbox(entry, ancestors, byPid, namespacesBefore);
   });
 }
