@@ -2,7 +2,7 @@
 import { FeatureError, SpecError } from '../../errors/errors.ts';
 import type { Feature } from '../../features/feature.ts';
 import type { NormalizedSpec } from '../../spec/types.ts';
-import type { BackendName } from '../backend.ts';
+import type { BackendName, CallerFacts } from '../backend.ts';
 import { hasFilter } from './command.ts';
 
 /**
@@ -40,4 +40,20 @@ export function refuseGroups(spec: NormalizedSpec, maySetGroups: boolean): void 
         "an ordinary user can set groups only with a range of ids; add uidMappings: 'subordinate' and gidMappings: 'subordinate'",
     },
   ]);
+}
+
+/** For an ordinary user who can do without: what it can map by itself. */
+export function withoutRanges(spec: NormalizedSpec, caller: CallerFacts): NormalizedSpec {
+  if (!spec.idMappings.needsHelper) return spec;
+  const { user } = spec;
+  return {
+    ...spec,
+    user: { ...user, additionalGids: [] },
+    idMappings: {
+      uid: [{ containerID: user.uid, hostID: caller.uid, size: 1 }],
+      gid: [{ containerID: user.gid, hostID: caller.gid, size: 1 }],
+      privileged: false,
+      needsHelper: false,
+    },
+  };
 }

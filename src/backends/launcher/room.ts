@@ -47,22 +47,6 @@ function apart(mapping: IdMapping): IdMapping[] {
   ];
 }
 
-/** For an ordinary user who can do without: what it can map by itself. */
-export function withoutRanges(spec: NormalizedSpec, caller: CallerFacts): NormalizedSpec {
-  if (!spec.idMappings.needsHelper) return spec;
-  const { user } = spec;
-  return {
-    ...spec,
-    user: { ...user, additionalGids: [] },
-    idMappings: {
-      uid: [{ containerID: user.uid, hostID: caller.uid, size: 1 }],
-      gid: [{ containerID: user.gid, hostID: caller.gid, size: 1 }],
-      privileged: false,
-      needsHelper: false,
-    },
-  };
-}
-
 /** What no room has. */
 export function missingInRoom(backend: BackendName, spec: NormalizedSpec, ids: RoomIds): MissingFeature[] {
   const missing: MissingFeature[] = [];

@@ -5,7 +5,7 @@ import type { Feature } from '../../features/feature.ts';
 import type { NormalizedSpec } from '../../spec/types.ts';
 import type { BackendPlan, CallerFacts } from '../backend.ts';
 import { filesystemSteps } from './filesystem.ts';
-import { forbidsNesting, refuseGroups, refuseHostPrivilege } from './privilege.ts';
+import { forbidsNesting, refuseGroups, refuseHostPrivilege, withoutRanges } from './privilege.ts';
 import {
   BASE,
   coverSteps,
@@ -17,7 +17,6 @@ import {
   renamingSteps,
   roomIds,
   roomNotes,
-  withoutRanges,
 } from './room.ts';
 import type { LauncherPlan, Step } from './steps.ts';
 import { type ToolPlan, throughTool } from './tool.ts';

@@ -5,7 +5,7 @@ import type { BackendPlan, CallerFacts } from '../backend.ts';
 import { cgroupSteps } from '../launcher/cgroups.ts';
 import { commandSteps, supervisorSteps } from '../launcher/command.ts';
 import { filesystemSteps } from '../launcher/filesystem.ts';
-import { forbidsNesting, refuseGroups, refuseHostPrivilege } from '../launcher/privilege.ts';
+import { forbidsNesting, refuseGroups, refuseHostPrivilege, withoutRanges } from '../launcher/privilege.ts';
 import type { LauncherPlan, NamespaceName, PlanIdMapping, Step } from '../launcher/steps.ts';
 import { appliedFeatures } from './applied.ts';
 import {
@@ -26,7 +26,7 @@ export function planNative(
   granted: ReadonlySet<Feature>,
   caller: CallerFacts,
 ): BackendPlan<LauncherPlan> {
-  const spec = granted.has('idMappings.ranges') ? wanted : withoutRanges(wanted, caller);
+  const spec = granted.has('idMappings.ranges') ? wanted : withoutRangesNoted(wanted, caller);
   const hostRoot = mapsHostRoot(spec, caller);
   refuseHostPrivilege('native', spec, hostRoot);
   refuseGroups(spec, maySetGroups(spec));
@@ -57,20 +57,13 @@ export function planNative(
   };
 }
 
-/** What an ordinary user can map by itself: one id, its own. */
-function withoutRanges(spec: NormalizedSpec, caller: CallerFacts): NormalizedSpec {
-  if (!spec.idMappings.needsHelper) return spec;
-  const { user } = spec;
+function withoutRangesNoted(wanted: NormalizedSpec, caller: CallerFacts): NormalizedSpec {
+  const spec = withoutRanges(wanted, caller);
+  if (spec === wanted) return spec;
+  const { uid, gid } = spec.user;
   return {
     ...spec,
-    user: { ...user, additionalGids: [] },
-    idMappings: {
-      uid: [{ containerID: user.uid, hostID: caller.uid, size: 1 }],
-      gid: [{ containerID: user.gid, hostID: caller.gid, size: 1 }],
-      privileged: false,
-      needsHelper: false,
-    },
-    notes: [...spec.notes, `only uid ${user.uid} and gid ${user.gid} are mapped, because ranges are not available`],
+    notes: [...spec.notes, `only uid ${uid} and gid ${gid} are mapped, because ranges are not available`],
   };
 }
 

@@ -1,5 +1,6 @@
 // What the launcher prepares for systemd-nspawn: a mount namespace in which nothing that it writes is on a disk of the host, or in its control groups, and
 // in which the sources of the binds lie ready in one place. Pure.
+import { mount } from '../launcher/room.ts';
 import type { MountFlag, Step } from '../launcher/steps.ts';
 
 /** Covered by a tmpfs: locks, sockets and what it mounts over are there, and end with it. */
@@ -64,13 +65,3 @@ const cgroupSteps: readonly Step[] = [
     (name): Step => ({ step: 'file', mode: 0o644, path: `${CGROUPS}/systemd/${name}/cgroup.procs`, content: '' }),
   ),
 ];
-
-function mount(
-  kind: 'tmpfs' | 'tree',
-  destination: string,
-  flags: readonly MountFlag[],
-  source: string,
-  options = '',
-): Step {
-  return { step: 'mount', kind, flags, sourceKind: 'any', source, destination, options };
-}
