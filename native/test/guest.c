@@ -78,7 +78,7 @@ static void write_all(int fd, const void *bytes, size_t size) {
     if (written < 0) {
       if (errno == EINTR) continue;
       // stdout may be what failed: the status alone has to tell.
-      exit(errno == EPIPE ? 32 : 1);
+      exit(errno == EPIPE || errno == ECONNRESET ? 32 : 1);
     }
     at += written;
     size -= (size_t)written;
