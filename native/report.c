@@ -9,6 +9,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "sys.h"
+
 static int report_socket = -1;
 
 void report_use(int socket_fd) { report_socket = socket_fd; }
@@ -35,9 +37,9 @@ _Noreturn void fail_with(const struct failure *failure) {
                            {.iov_base = (void *)(uintptr_t)failure, .iov_len = sizeof *failure}};
   struct msghdr header = {.msg_iov = parts, .msg_iovlen = 2};
   ssize_t sent;
-  do sent = sendmsg(report_socket, &header, MSG_NOSIGNAL);
+  do sent = sys_sendmsg(report_socket, &header, MSG_NOSIGNAL);
   while (sent < 0 && errno == EINTR);
-  _exit(125);
+  sys_exit(125);
 }
 
 _Noreturn void fail(enum step step, uint32_t index, const char *syscall, const char *path) {
