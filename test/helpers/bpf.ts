@@ -38,7 +38,7 @@ export function decode(filter: Uint8Array): readonly Instruction[] {
       if (at + 1 + far >= program.length) throw new Error(`instruction ${at} jumps out of the program`);
     } else if (code === 0x20) {
       if (k % 4 !== 0 || k >= 64) throw new Error(`instruction ${at} loads from ${k}`);
-    } else if (code !== 0x06 && code !== 0x54) {
+    } else if (![0x06, 0x54, 0xa4, 0x4c, 0x07].includes(code)) {
       throw new Error(`instruction ${at} has code ${code}`);
     }
   }
@@ -59,6 +59,7 @@ export function runFilter(program: readonly Instruction[], data: SeccompData): R
   memory.setUint32(4, data.arch, true);
   for (const [i, value] of (data.args ?? []).entries()) memory.setBigUint64(16 + i * 8, value, true);
   let accumulator = 0;
+  let index = 0;
   let readsArguments = false;
   for (let at = 0, steps = 1; ; at += 1, steps += 1) {
     const instruction = program[at];
@@ -74,6 +75,15 @@ export function runFilter(program: readonly Instruction[], data: SeccompData): R
         break;
       case 0x54:
         accumulator = (accumulator & k) >>> 0;
+        break;
+      case 0xa4:
+        accumulator = (accumulator ^ k) >>> 0;
+        break;
+      case 0x4c:
+        accumulator = (accumulator | index) >>> 0;
+        break;
+      case 0x07:
+        index = accumulator;
         break;
       case 0x05:
         at += k;
