@@ -18,7 +18,7 @@ const actions: Readonly<Record<string, number>> = {
   SCMP_ACT_ALLOW: ALLOW,
 };
 
-function verdictOf(action: string, errnoRet: number | undefined): number {
+export function verdictOf(action: string, errnoRet: number | undefined): number {
   const base = actions[action];
   if (base === undefined) throw new Error(action);
   return action === 'SCMP_ACT_ERRNO' ? base + (errnoRet ?? 1) : base;
