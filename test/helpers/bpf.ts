@@ -51,6 +51,8 @@ export interface Run {
   readonly steps: number;
   /** Whether the kernel could find out beforehand that this call is always allowed: no arguments were read. */
   readonly readsArguments: boolean;
+  /** Whether it looked at the number of the call. */
+  readonly readsNumber: boolean;
 }
 
 export function runFilter(program: readonly Instruction[], data: SeccompData): Run {
@@ -61,6 +63,7 @@ export function runFilter(program: readonly Instruction[], data: SeccompData): R
   let accumulator = 0;
   let index = 0;
   let readsArguments = false;
+  let readsNumber = false;
   for (let at = 0, steps = 1; ; at += 1, steps += 1) {
     const instruction = program[at];
     if (instruction === undefined) throw new Error('ran out of the program');
@@ -72,6 +75,7 @@ export function runFilter(program: readonly Instruction[], data: SeccompData): R
       case 0x20:
         accumulator = memory.getUint32(k, true);
         readsArguments ||= k >= 16;
+        readsNumber ||= k === 0;
         break;
       case 0x54:
         accumulator = (accumulator & k) >>> 0;
@@ -101,7 +105,7 @@ export function runFilter(program: readonly Instruction[], data: SeccompData): R
         branch((accumulator & k) !== 0);
         break;
       case 0x06:
-        return { verdict: k, steps, readsArguments };
+        return { verdict: k, steps, readsArguments, readsNumber };
       default:
         throw new Error(`code ${code}`);
     }
