@@ -9,6 +9,7 @@ export const backendNames = [
   'native',
   'bubblewrap',
   'oci',
+  'linux-user-chroot',
   'systemd-nspawn',
   'firejail',
   'proot',

@@ -23,7 +23,7 @@ export const bubblewrap: Backend<LauncherPlan> = {
   recognized,
 
   probe: async () => {
-    const report = await probeByTrial(bubblewrap, mechanisms, { program: 'bwrap', package: 'bubblewrap' });
+    const report = await probeByTrial(bubblewrap, mechanisms, { program: 'bwrap', remedy: 'install bubblewrap' });
     return report.usable.available ? withTriedGroups(report) : report;
   },
 

@@ -80,7 +80,7 @@ function ociThrough(runtime: Runtime): Backend<LauncherPlan> {
 }
 
 async function probeRuntime(backend: Backend<LauncherPlan>, { name }: Runtime): Promise<BackendReport> {
-  const usable = await tryOnce(backend, { program: name, package: name });
+  const usable = await tryOnce(backend, { program: name, remedy: `install ${name}` });
   const report = reportOf(backend, wornInRoom(name), usable);
   if (!usable.available || callerFacts().uid === 0) return report;
   const { feature, because, remedy } = rangesOfOrdinaryUser('oci');
