@@ -8,6 +8,7 @@ import { nodeSpecHost } from '../../spec/host.ts';
 import { normalize } from '../../spec/normalize.ts';
 import type { SandboxSpec } from '../../spec/types.ts';
 import type { Backend, BackendReport } from '../backend.ts';
+import { withTriedGroups } from './facilities.ts';
 import type { LauncherPlan } from './steps.ts';
 import type { Mechanisms } from './tool.ts';
 
@@ -31,7 +32,8 @@ export async function probeByTrial(
   mechanisms: Mechanisms,
   tool: TrialTool,
 ): Promise<BackendReport> {
-  return reportOf(backend, mechanisms, await tryOnce(backend, tool));
+  const report = reportOf(backend, mechanisms, await tryOnce(backend, tool));
+  return report.usable.available ? withTriedGroups(report) : report;
 }
 
 /** What a tool gives where a trial went well: all that its backend knows; else none of it, for one and the same reason. */

@@ -33,6 +33,7 @@ export function planNspawn(
     argv: [file, ...options, ...(spec.network === 'none' ? ['--private-network'] : []), '--', ...INIT_INSIDE],
     env: environment,
     setGroups: true,
+    groups: true,
     inside: [{ step: 'hostname', hostname: spec.hostname }, ...inside, { step: 'pivot' }],
     notes: notesOf(spec),
   });
