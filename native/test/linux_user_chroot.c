@@ -106,7 +106,7 @@ static _Noreturn void inside(const char *root, char **command) {
   enter_root(root);
   if (setgid(getgid()) < 0 || setuid(getuid()) < 0) die("become", "the caller");
   if (chdir(directory) < 0) die("chdir", directory);
-  execv(command[0], command);
+  execvp(command[0], command);
   die("execute", command[0]);
 }
 
