@@ -432,9 +432,17 @@ static void read_messages(void) {
 
 static int64_t microseconds_of(struct timeval time) { return (int64_t)time.tv_sec * 1000000 + time.tv_usec; }
 
+// getrusage(2): blocks are of 512 bytes on Linux, and what is resident is in KiB.
 static void add_usage(const struct rusage *usage) {
-  self.ending.user_us += microseconds_of(usage->ru_utime);
-  self.ending.system_us += microseconds_of(usage->ru_stime);
+  struct ending *ending = &self.ending;
+  ending->user_us += microseconds_of(usage->ru_utime);
+  ending->system_us += microseconds_of(usage->ru_stime);
+  int64_t resident = (int64_t)usage->ru_maxrss * 1024;
+  if (resident > ending->resident_bytes) ending->resident_bytes = resident;
+  ending->read_bytes += (int64_t)usage->ru_inblock * 512;
+  ending->written_bytes += (int64_t)usage->ru_oublock * 512;
+  ending->voluntary_switches += usage->ru_nvcsw;
+  ending->involuntary_switches += usage->ru_nivcsw;
 }
 
 static void on_all_gone(void) {
