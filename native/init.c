@@ -221,15 +221,18 @@ static _Noreturn void start_and_watch(const struct run *run, int socket_fd) {
   watch(socket_fd, command);
 }
 
+// The root of a cgroup namespace is the group that its maker is in (cgroup_namespaces(7)): this process was put into the sandbox's own after its birth.
+static void root_groups_here(void) {
+  if (unshare(CLONE_NEWCGROUP) < 0) fail(STEP_CGROUP, NO_INDEX, "unshare(CLONE_NEWCGROUP)", NULL);
+}
+
 _Noreturn void init_main(const struct run *run, int socket_fd) {
   report_use(socket_fd);
   die_with_supervisor();
   wait_for_go(socket_fd);
   if (setsid() < 0) fail(STEP_SESSION, NO_INDEX, "setsid", NULL);
   become_mapped(&run->plan);
-  // Its root is the group that this process is in when it is made, and it was put into the sandbox's own only after it was born.
-  bool later = run->plan.cgroups > 0 && (run->plan.namespaces & CLONE_NEWCGROUP) != 0;
-  if (later && unshare(CLONE_NEWCGROUP) < 0) fail(STEP_NAMESPACES, 0, "unshare(CLONE_NEWCGROUP)", NULL);
+  if (run->plan.cgroups > 0 && !run->plan.has_tool && (run->plan.namespaces & CLONE_NEWCGROUP) != 0) root_groups_here();
   if ((run->plan.namespaces & CLONE_NEWNS) != 0) mounts_begin();
   if (run->plan.has_tool) become_tool(run, socket_fd);
   struct cursor cursor = plan_start(&run->plan);
@@ -241,6 +244,7 @@ _Noreturn void init_main(const struct run *run, int socket_fd) {
 _Noreturn void init_inside(const struct run *run, int socket_fd) {
   // Not every tool makes it the leader of a session; it is the one of its group already where that fails, and the command gets its own.
   if (setsid() < 0 && errno != EPERM) fail(STEP_SESSION, NO_INDEX, "setsid", NULL);
+  if (run->plan.cgroups > 0) root_groups_here();
   // A root of its own takes nothing of what the host mounts later, wherever the tool's mounts come from.
   if (run->plan.has_pivot) mounts_begin();
   struct cursor cursor = plan_start(&run->plan);

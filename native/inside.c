@@ -14,6 +14,7 @@
 
 static struct run run;
 static int given[PLAN_DESCRIPTORS_MAX];
+static int gate = -1;
 
 // One message; `*descriptor` is -1 where none came with it. False at the end of the socket.
 static bool receive(int socket_fd, struct message *message, int *descriptor) {
@@ -63,11 +64,25 @@ static void receive_all(int socket_fd) {
     errno = EBADF;
     if (descriptor < 0 || count == PLAN_DESCRIPTORS_MAX + 4) fail_plan("recvmsg");
     if (message.kind == MESSAGE_PLAN) read_plan(descriptor);
+    else if (message.kind == MESSAGE_GATE) gate = descriptor;
     else if (count < 3) run.standard[count++] = descriptor;
     else given[count++ - 3] = descriptor;
   }
   // The supervisor is gone, or thought better of it.
   _exit(EXIT_FAILED);
+}
+
+// The control groups bound the command, and nothing of the tool: so it is this process that is put there, as the last that happens outside.
+static void wait_at_gate(int socket_fd) {
+  if (gate < 0) return;
+  if (!message_send(socket_fd, MESSAGE_HERE, 0)) fail(STEP_CGROUP, NO_INDEX, "send", NULL);
+  char byte;
+  ssize_t got;
+  do got = read(gate, &byte, 1);
+  while (got < 0 && errno == EINTR);
+  // The supervisor is gone, or could not.
+  if (got != 1) _exit(EXIT_FAILED);
+  (void)close(gate);
 }
 
 int inside_main(int socket_fd) {
@@ -78,5 +93,6 @@ int inside_main(int socket_fd) {
   receive_all(socket_fd);
   if (run.plan.bytes == NULL) return EXIT_FAILED;
   run.given = given;
+  wait_at_gate(socket_fd);
   init_inside(&run, socket_fd);
 }

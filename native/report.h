@@ -44,11 +44,13 @@ enum message_kind {
   MESSAGE_TERMINAL,  // carries the terminal's master descriptor
   MESSAGE_STARTED,
   MESSAGE_EXITED,  // value: the command's wait status
+  MESSAGE_HERE,    // of init inside of a tool, by the number that the kernel puts with it: it is to be put into the control groups
   // beside the supervisor, see binfmt.c
   MESSAGE_TABLE,  // value: descriptor
   // supervisor to init
   MESSAGE_PLAN,        // to init inside of a tool: carries the plan
   MESSAGE_DESCRIPTOR,  // the same: carries one of the command's
+  MESSAGE_GATE,        // the same: carries a pipe, on which a byte comes when it has been put there
   MESSAGE_GO,          // value, inside of a tool: columns << 16 | rows of a terminal
   MESSAGE_SIGNAL_ALL,      // value: signal
   MESSAGE_SIGNAL_COMMAND,  // value: signal

@@ -50,8 +50,9 @@ int inside_main(int socket_fd);
 void tool_open_source(struct record *record);
 void tool_open_content(struct record *record);
 _Noreturn void tool_execute(const struct run *run, const struct record *record, int socket_fd);
-// In the supervisor: the plan and the command's descriptors for init inside; NULL, or the call that failed.
-const char *tool_send_plan(const struct run *run, int socket_fd);
+// In the supervisor: the plan and the command's descriptors for init inside, and where it waits to be put into control groups (-1: nowhere); NULL, or
+// the call that failed.
+const char *tool_send_plan(const struct run *run, int socket_fd, int gate);
 
 // command.c: from the clone to the exec. `init` is the parent, by its pid where that is; `terminal` is the slave side, or -1.
 _Noreturn void command_main(const struct run *run, int socket_fd, pid_t init, int terminal);

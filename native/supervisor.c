@@ -51,6 +51,7 @@ static struct {
   pid_t init;
   int socket_fd;  // to init; -1 after its end
   int room_fd;    // to the process that becomes the tool, until it does; -1 else
+  int gate_fd;    // lets an init go on that waits for its control groups; -1: none does
   int signals_fd;
   bool started, failed, init_gone, caller_gone, end_of_input_sent;
   bool sweeps;  // there is no pid namespace of ours that ends with init
@@ -164,6 +165,7 @@ static _Noreturn void become_init(struct run *run, int socket_fd, int supervisor
   cgroups_forget();
   if (run->plan.has_tool) {
     close_if_open(&self.socket_fd);
+    close_if_open(&self.gate_fd);
     close_if_open(&complaints.from);
   }
   init_main(run, socket_fd);
@@ -334,19 +336,47 @@ struct incoming {
   struct failure failure;
 };
 
-static int received_descriptor(struct msghdr *header) {
-  struct cmsghdr *rights = CMSG_FIRSTHDR(header);
-  if (rights == NULL || rights->cmsg_type != SCM_RIGHTS || rights->cmsg_len != CMSG_LEN(sizeof(int))) return -1;
+// cmsg(3) by hand: musl's CMSG_NXTHDR does not compile without a warning.
+static bool received_with(const struct msghdr *header, int type, void *value, size_t size) {
+  const uint8_t *at = header->msg_control;
+  for (size_t left = header->msg_controllen; left >= sizeof(struct cmsghdr);) {
+    struct cmsghdr part;
+    memcpy(&part, at, sizeof part);
+    if (part.cmsg_level == SOL_SOCKET && part.cmsg_type == type && part.cmsg_len == CMSG_LEN(size) && left >= CMSG_LEN(size)) {
+      memcpy(value, at + CMSG_LEN(0), size);
+      return true;
+    }
+    size_t step = CMSG_ALIGN((size_t)part.cmsg_len);
+    if (step < sizeof part || step >= left) return false;
+    at += step;
+    left -= step;
+  }
+  return false;
+}
+
+static int received_descriptor(const struct msghdr *header) {
   int descriptor;
-  memcpy(&descriptor, CMSG_DATA(rights), sizeof descriptor);
-  return descriptor;
+  return received_with(header, SCM_RIGHTS, &descriptor, sizeof descriptor) ? descriptor : -1;
+}
+
+// Init inside of a tool waits until it is in the control groups, with all that it will start; it is known here by the number that the kernel sees it by.
+static void put_into_groups(const struct msghdr *header) {
+  struct ucred sender;
+  if (!received_with(header, SCM_CREDENTIALS, &sender, sizeof sender) || self.gate_fd < 0 || self.failed) return;
+  if (!cgroups_join(sender.pid, &self.failure)) {
+    self.failed = true;
+    kill_init();
+  } else if (write(self.gate_fd, "", 1) != 1) {
+    give_up(STEP_CGROUP, errno, "write");
+  }
+  close_if_open(&self.gate_fd);
 }
 
 // One message of init, of the command's process, or of the one that is to become the tool; false at the end.
 static bool read_message(int *socket_fd) {
   static struct incoming incoming;
   union {
-    char bytes[CMSG_SPACE(sizeof(int))];
+    char bytes[CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(struct ucred))];
     struct cmsghdr align;
   } control;
   struct iovec part = {.iov_base = &incoming, .iov_len = sizeof incoming};
@@ -368,6 +398,7 @@ static bool read_message(int *socket_fd) {
       break;
     case MESSAGE_TERMINAL: start_terminal(received_descriptor(&header)); break;
     case MESSAGE_STARTED: on_started(); break;
+    case MESSAGE_HERE: put_into_groups(&header); break;
     case MESSAGE_EXITED:
       self.ending.exited = true;
       self.ending.wait_status = incoming.message.value;
@@ -375,6 +406,7 @@ static bool read_message(int *socket_fd) {
       break;
     case MESSAGE_PLAN:
     case MESSAGE_DESCRIPTOR:
+    case MESSAGE_GATE:
     case MESSAGE_TABLE:
     case MESSAGE_GO:
     case MESSAGE_SIGNAL_ALL:
@@ -400,9 +432,17 @@ static void read_messages(void) {
 
 static int64_t microseconds_of(struct timeval time) { return (int64_t)time.tv_sec * 1000000 + time.tv_usec; }
 
+// getrusage(2): blocks are of 512 bytes on Linux, and what is resident is in KiB.
 static void add_usage(const struct rusage *usage) {
-  self.ending.user_us += microseconds_of(usage->ru_utime);
-  self.ending.system_us += microseconds_of(usage->ru_stime);
+  struct ending *ending = &self.ending;
+  ending->user_us += microseconds_of(usage->ru_utime);
+  ending->system_us += microseconds_of(usage->ru_stime);
+  int64_t resident = (int64_t)usage->ru_maxrss * 1024;
+  if (resident > ending->resident_bytes) ending->resident_bytes = resident;
+  ending->read_bytes += (int64_t)usage->ru_inblock * 512;
+  ending->written_bytes += (int64_t)usage->ru_oublock * 512;
+  ending->voluntary_switches += usage->ru_nvcsw;
+  ending->involuntary_switches += usage->ru_nivcsw;
 }
 
 static void on_all_gone(void) {
@@ -753,7 +793,8 @@ static int abandon(enum step step, const char *syscall) {
 
 // Init waits for its id maps; until it gets the word it is only a process that waits.
 static void release_init(void) {
-  if (!cgroups_join(self.init, &self.failure) || !write_id_maps()) {
+  bool joined = self.run->plan.has_tool || cgroups_join(self.init, &self.failure);
+  if (!joined || !write_id_maps()) {
     self.failed = true;
     kill_init();
     return;
@@ -774,12 +815,19 @@ static const char *prepare_tool(struct run *run) {
   if (pipe2(ends, O_CLOEXEC) < 0) return "pipe2";
   run->complaints_fd = ends[1];
   if (!complaints_open(&complaints, ends[0])) return "fcntl";
-  return tool_send_plan(run, self.socket_fd);
+  if (run->plan.cgroups == 0) return tool_send_plan(run, self.socket_fd, -1);
+  if (pipe2(ends, O_CLOEXEC) < 0) return "pipe2";
+  self.gate_fd = ends[1];
+  const char *failed = tool_send_plan(run, self.socket_fd, ends[0]);
+  (void)close(ends[0]);
+  int on = 1;
+  if (failed == NULL && setsockopt(self.socket_fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof on) < 0) return "setsockopt(SO_PASSCRED)";
+  return failed;
 }
 
 int supervise(struct run *run) {
   self.run = run;
-  self.master = self.socket_fd = self.room_fd = complaints.from = -1;
+  self.master = self.socket_fd = self.room_fd = self.gate_fd = complaints.from = -1;
   self.sweeps = run->plan.has_tool || (run->plan.namespaces & CLONE_NEWPID) == 0;
   const char *failed = reset_scheduling();
   if (failed == NULL) failed = reset_oom_score();
@@ -802,7 +850,9 @@ int supervise(struct run *run) {
     status_failed(&self.failure);
     return EXIT_SANDBOX_FAILED;
   }
-  self.init = sys_clone(run->plan.cgroups == 0 ? run->plan.namespaces : run->plan.namespaces & ~(uint32_t)CLONE_NEWCGROUP);
+  // Init makes that one itself, in the groups of the sandbox.
+  bool later = run->plan.cgroups > 0 && !run->plan.has_tool;
+  self.init = sys_clone(later ? run->plan.namespaces & ~(uint32_t)CLONE_NEWCGROUP : run->plan.namespaces);
   if (self.init < 0) return refuse(STEP_NAMESPACES, 0, "clone", NULL);
   if (self.init == 0) become_init(run, ends[1], ends[0]);
   if (run->plan.has_tool) self.room_fd = ends[0];

@@ -189,10 +189,11 @@ static bool send_descriptors(const struct run *run, int socket_fd) {
 }
 
 // All of it waits in the socket for an init that is still to come.
-const char *tool_send_plan(const struct run *run, int socket_fd) {
+const char *tool_send_plan(const struct run *run, int socket_fd, int gate) {
   int plan = seal_plan(run);
   if (plan < 0) return "memfd_create";
   bool sent = message_send_descriptor(socket_fd, MESSAGE_PLAN, plan) && send_descriptors(run, socket_fd);
+  if (sent && gate >= 0) sent = message_send_descriptor(socket_fd, MESSAGE_GATE, gate);
   (void)close(plan);
   int size = run->columns << 16 | run->rows;
   return sent && message_send(socket_fd, MESSAGE_GO, size) ? NULL : "sendmsg";

@@ -2,7 +2,7 @@
 // `npm run tables`: runs the attacks and the conformance suite, and writes what held and what was refused into docs/.
 import { withLock } from './lib/lock.mjs';
 import { main } from './lib/main.mjs';
-import { ensureGuest, ensureLauncher } from './lib/native.mjs';
+import { ensureLauncher, ensureTestPrograms } from './lib/native.mjs';
 import { ensureNodeModules } from './lib/npm.mjs';
 import { inProject, projectRoot } from './lib/paths.mjs';
 import { passThrough, SetupError } from './lib/steps.mjs';
@@ -14,7 +14,7 @@ await main(async () => {
     await ensureNodeModules();
     await ensureTypeScript();
     await ensureLauncher();
-    await ensureGuest();
+    await ensureTestPrograms();
   });
   forgetTrials();
   const vitest = [

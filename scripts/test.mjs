@@ -9,8 +9,8 @@ import { withLock } from './lib/lock.mjs';
 import { main } from './lib/main.mjs';
 import {
   ensureCrossLauncher,
-  ensureGuest,
   ensureLauncher,
+  ensureTestPrograms,
   languageFlags,
   launcherSources,
   warningFlags,
@@ -45,7 +45,7 @@ async function setUp() {
   if (canInstall()) await installPackages(Object.keys(testPackages)).catch(reportAndContinue);
   await ensureLauncher();
   await ensureCrossLauncher();
-  await ensureGuest();
+  await ensureTestPrograms();
 }
 
 /** @param {Error} error */

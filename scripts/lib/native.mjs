@@ -59,17 +59,29 @@ export async function ensureCrossLauncher() {
   return true;
 }
 
-/** The guest of the tests: a static program with small verbs, so that a test needs no shell inside. */
-export async function ensureGuest() {
-  const source = inProject('native', 'test', 'guest.c');
+/**
+ * Static programs of the tests: the guest with its small verbs, so that a test needs no shell inside, and what plays linux-user-chroot(8), which cannot be
+ * had.
+ */
+export async function ensureTestPrograms() {
+  await ensureTestProgram('guest', 'guest.c');
+  await ensureTestProgram('linux-user-chroot', 'linux_user_chroot.c');
+}
+
+/**
+ * @param {string} name
+ * @param {string} file
+ */
+async function ensureTestProgram(name, file) {
+  const source = inProject('native', 'test', file);
   if (!existsSync(source)) return;
-  const output = inProject('build', 'test', 'guest');
+  const output = inProject('build', 'test', name);
   const hash = hashInputs([source, ...nativeFiles('.h', 'native', 'test'), ...nativeFiles('.h', 'native')]);
-  if (isCurrent('guest', hash, [output])) return;
+  if (isCurrent(name, hash, [output])) return;
   const { ensureCompiler } = await import('./compiler.mjs');
   const compiler = await ensureCompiler();
-  await step(`compiling the test guest (${compiler.description})`, () => compile(compiler, [source], output));
-  writeStamp('guest', hash);
+  await step(`compiling the test program ${name} (${compiler.description})`, () => compile(compiler, [source], output));
+  writeStamp(name, hash);
 }
 
 function launcherInputs() {

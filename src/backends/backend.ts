@@ -9,6 +9,7 @@ export const backendNames = [
   'native',
   'bubblewrap',
   'oci',
+  'linux-user-chroot',
   'systemd-nspawn',
   'firejail',
   'proot',
@@ -100,6 +101,17 @@ export interface Usage {
   readonly memoryBytes?: number;
   /** Most processes and threads that the command had at one time; where `limits.pids` was set, and the kernel counts it (pids.peak). */
   readonly pids?: number;
+  /**
+   * Most memory that one process of the sandbox had resident, in bytes (`ru_maxrss` of getrusage(2)): how much the sandbox had is `memoryBytes`. This and what
+   * follows is of all processes of the sandbox together, set-up included, as far as they were waited for; absent without a launcher.
+   */
+  readonly maxResidentBytes?: number;
+  /** Bytes that storage was read for, and that it will be written for sooner or later; not what caches and tmpfs answered (getrusage(2)). */
+  readonly readBytes?: number;
+  readonly writtenBytes?: number;
+  /** How often a process waited for something, and how often one had to give way to another. */
+  readonly voluntaryContextSwitches?: number;
+  readonly involuntaryContextSwitches?: number;
 }
 
 export interface TopLevelEntry {

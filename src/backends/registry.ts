@@ -4,6 +4,7 @@ import type { Backend, BackendName } from './backend.ts';
 import { recognized as bubblewrapFeatures } from './bubblewrap/recognized.ts';
 import { recognized as chrootFeatures } from './chroot/recognized.ts';
 import { recognized as firejailFeatures } from './firejail/recognized.ts';
+import { recognized as helperFeatures, views as helperViews } from './linux-user-chroot/recognized.ts';
 import { recognized as nativeFeatures } from './native/recognized.ts';
 import { noneFeatures } from './none-recognized.ts';
 import { recognized as ociFeatures } from './oci/recognized.ts';
@@ -39,6 +40,13 @@ export const registry: readonly RegisteredBackend[] = [
     recognized: ociFeatures,
     byNameOnly: false,
     load: async () => (await (await import('./oci/index.ts')).loadOci()) as Backend,
+  },
+  {
+    name: 'linux-user-chroot',
+    recognized: helperFeatures,
+    views: helperViews,
+    byNameOnly: false,
+    load: async () => (await import('./linux-user-chroot/index.ts')).linuxUserChroot as Backend,
   },
   {
     name: 'systemd-nspawn',

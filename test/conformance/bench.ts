@@ -40,8 +40,9 @@ export class Bench {
     copyFileSync(guestPath(), this.guestOutside);
     chmodSync(this.guestOutside, 0o755);
     if (!this.isRoot) return;
-    // A program on PATH, and a directory to start in.
+    // A program on PATH, a directory to start in, and one for proc.
     mkdirSync(join(this.directory, 'usr/bin'), { recursive: true });
+    mkdirSync(join(this.directory, 'proc'));
     copyFileSync(this.guestOutside, join(this.directory, 'usr/bin/true'));
   }
 
@@ -93,6 +94,12 @@ export class Bench {
   /** `spec` with a root, where the backend has none of its own. */
   withRoot(spec: SandboxSpec): SandboxSpec {
     return this.isRoot ? { root: { path: this.directory, readonly: false }, ...spec } : spec;
+  }
+
+  /** `spec` with the programs of the host in it: where the backend has no view of it, and needs a root, all of it. */
+  withHost(spec: SandboxSpec): SandboxSpec {
+    const alreadyThere = this.recognized.has('root.host') || !this.recognized.has('root.path');
+    return alreadyThere ? spec : { root: { path: '/', readonly: false }, ...spec };
   }
 
   options(options: RunOptions): RunOptions {

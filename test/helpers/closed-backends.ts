@@ -1,7 +1,8 @@
 // Backends that are not for everybody. What who may not use one is told is the business of test/os/root-alone.test.ts and test/os/firejail.test.ts; there
 // is nothing to try on them then.
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import type { BackendName } from '../../src/backends/backend.ts';
+import { callerFacts } from '../../src/host/facts.ts';
 
 export const rootAlone: readonly BackendName[] = ['systemd-nspawn', 'chroot'];
 
@@ -13,6 +14,7 @@ export function whyRootAlone(backend: BackendName): string | undefined {
 /** Why the backend cannot be tried by this process; `undefined` when it can. */
 export function whyClosed(backend: BackendName): string | undefined {
   if (backend === 'firejail') return whyWithoutAccount();
+  if (backend === 'linux-user-chroot') return whyWithoutHelper();
   if (process.getuid?.() === 0) return undefined;
   return whyRootAlone(backend);
 }
@@ -24,4 +26,12 @@ export function whyWithoutAccount(): string | undefined {
     .split('\n')
     .some((line) => line.split(':')[2] === uid);
   return known ? undefined : 'backend firejail is for users with an account';
+}
+
+/** linux-user-chroot(8) can do for an ordinary user only what root lets it. */
+function whyWithoutHelper(): string | undefined {
+  if (process.getuid?.() === 0) return undefined;
+  const file = callerFacts().program('linux-user-chroot');
+  const { uid, mode } = file === undefined ? { uid: undefined, mode: 0 } : statSync(file);
+  return uid === 0 && (mode & 0o4000) !== 0 ? undefined : 'there is no linux-user-chroot that is set-user-ID root';
 }

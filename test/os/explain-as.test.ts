@@ -41,7 +41,7 @@ for place in / /etc /usr /dev /dev/shm /mnt/ro /mnt/rw /scratch /frozen /home /s
   (: > "$place/written") 2>/dev/null && { echo "write $place"; rm "$place/written"; }
 done
 for place in /tmp "$HOME" /dev/shm /scratch; do
-  [ -d "$place" ] && echo "size $place $(df -Pk "$place" | tail -1 | { read -r _ size _; echo "$size"; })"
+  [ -d "$place" ] && echo "size $place $(df -Pk "$place" 2>/dev/null | tail -1 | { read -r _ size _; echo "$size"; })"
 done
 for file in /etc/hosts /etc/hostname /mnt/ro/file /mnt/file; do [ -r $file ] && echo "content $file" $(cat $file); done
 echo > /dev/null && echo 'a device takes what is written'
@@ -97,6 +97,11 @@ const tools: Readonly<Partial<Record<ToolName, Tool>>> = {
   runc: { needs: 'runc', room: [privateRun] },
   nspawn: { needs: 'systemd-nspawn', room: [privateRun] },
   podman: { needs: 'podman', room: [privateRun] },
+  // It is looked for on the PATH of the command.
+  'linux-user-chroot': {
+    needs: 'linux-user-chroot',
+    room: ['mount --bind "$(dirname "$(command -v linux-user-chroot)")" /usr/local/bin'],
+  },
   // Of a directory as root it says that there is no such thing.
   firejail: {
     needs: 'firejail',
@@ -124,6 +129,11 @@ const excused: readonly (readonly [lack: RegExp, line: RegExp])[] = [
   [/^the mode of a tmpfs: /, /^list \/\/?(root|tmp|home) /],
   [/^mount /, /^(write|size|content) \/(mnt|scratch)/],
   [/^an \/etc that is not written to/, /^(list|content) \/etc\/(hosts|hostname|resolv\.conf|mtab)\b/],
+  [/^the host name /, /^hostname /],
+  [/^a command without capabilities: root keeps/, /^Cap/],
+  [/^\/dev with a few harmless devices/, /^(write|size) \/dev/],
+  [/^a tmpfs at \/(tmp|root)/, /^(write|size) \/(tmp|root)\b|^list \/\/(tmp|root) /],
+  [/^a tmpfs at \/(scratch|frozen)/, /^(write|size|list) \/?\/(scratch|frozen)/],
   [/^capabilities beyond an execve/, /^Cap(Inh|Amb):/],
 ];
 

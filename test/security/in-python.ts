@@ -29,7 +29,7 @@ export async function inPython(
   options: RunOptions = {},
 ): Promise<string[]> {
   requires('file:/usr/bin/python3');
-  const { stdout, stderr, outcome } = await run(pythonCommand(script), spec, bench.options(options));
+  const { stdout, stderr, outcome } = await run(pythonCommand(script), bench.withHost(spec), bench.options(options));
   expect({ stderr, outcome }).toEqual({ stderr: '', outcome: { kind: 'exited', code: 0 } });
   return (stdout as string).trimEnd().split('\n');
 }

@@ -36,7 +36,7 @@ export async function python(
 ): Promise<Record<string, string>> {
   requires(`file:${PYTHON}`);
   const command = [PYTHON, '-c', prelude + script, ...args.map(String)];
-  const result = await run(command, spec, bench.options({}));
+  const result = await run(command, bench.withHost(spec), bench.options({}));
   if (result.outcome.kind !== 'exited' || result.exitCode !== 0 || result.stderr !== '')
     throw new Error(`${JSON.stringify(result.outcome)}: ${result.stdout}${result.stderr}`);
   return said(String(result.stdout));

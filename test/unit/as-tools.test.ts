@@ -49,14 +49,13 @@ const variables = [
 
 test('linux-user-chroot has binds, and nothing of its own', () => {
   const { before, argv, lacks } = as('linux-user-chroot', rich);
-  expect(before).toEqual(skeleton);
+  expect(before).toEqual([...skeleton, 'cp /etc/passwd rootfs/etc/passwd']);
   expect(argv).toEqual([
     ...['env', '-i', ...variables],
     ...['linux-user-chroot', '--unshare-ipc', '--unshare-pid', '--unshare-net', '--mount-readonly', '/'],
     ...['--mount-bind', '/usr', '/usr', '--mount-readonly', '/usr'],
-    ...['--mount-bind', '/etc/passwd', '/etc/passwd', '--mount-readonly', '/etc/passwd'],
     ...['--mount-proc', '/proc', '--mount-bind', '/dev', '/dev'],
-    ...['--mount-bind', '/home/alice/src', '/mnt/rw', '--chdir', '/usr', 'rootfs'],
+    ...['--mount-bind', '/home/alice/src', '/mnt/rw', '--chdir', '/usr', '/somewhere/rootfs'],
   ]);
   expect([...lacks].sort()).toEqual(
     [

@@ -256,7 +256,7 @@ test('control groups are read-only, and on a hybrid host those of the second ver
     ),
   );
   const at = steps.findIndex(({ step }) => step === 'root');
-  expect(steps.slice(at + 1, at + 3)).toEqual([
+  expect(steps.slice(at + 2, at + 4)).toEqual([
     mount('bind', '/sys/fs/cgroup', ['recursive', 'readonly', 'ifExists'], '/sys/fs/cgroup'),
     mount('tmpfs', '/sys/fs/cgroup/unified', ['nosuid', 'nodev', 'noexec', 'readonly'], '', 'size=4k'),
   ]);

@@ -108,6 +108,14 @@ describe('the default', () => {
     ]);
   });
 
+  test('where there are control groups of the second version alone it finds one of the first', () => {
+    const own = '/run/sandboxlib/cgroup';
+    const { outside } = planOf({}, { cgroups: 'v2' });
+    expect(outside).toContainEqual(expect.objectContaining({ step: 'file', path: own }));
+    expect(outside).toContainEqual(expect.objectContaining({ destination: '/proc/self/cgroup', source: own }));
+    expect(planOf({}).outside).not.toContainEqual(expect.objectContaining({ path: own }));
+  });
+
   test('init does inside what native does, from there, and leaves what it was started in', () => {
     const { inside, spec } = planOf({});
     const own = filesystemSteps(spec, facts(), true);
@@ -166,8 +174,8 @@ describe('where it cannot run', () => {
   test('it says why, and what else there is', () => {
     expect(because({ uid: 1000 })).toMatch(/needs root; run it as root, or use /);
     expect(because({ program: () => undefined })).toMatch(/there is no systemd-nspawn on PATH; install systemd-con/);
-    expect(because({ cgroups: 'v2' })).toMatch(/needs the control groups .* first version.*; use backend native/);
-    expect(because({ cgroups: 'none' })).toMatch(/needs the control groups .* first version.*; use backend native/);
+    expect(because({ cgroups: 'none' })).toMatch(/needs control groups; mount them, or use backend native/);
+    expect(because({ cgroups: 'v2' })).toMatchObject({ tool: { step: 'tool' } });
     expect(because({ cgroups: 'v1' })).toMatchObject({ tool: { step: 'tool' } });
   });
 });

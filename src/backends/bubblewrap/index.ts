@@ -3,7 +3,6 @@
 import { BackendError, FeatureError } from '../../errors/errors.ts';
 import type { NormalizedSpec } from '../../spec/types.ts';
 import type { Backend, CallerFacts } from '../backend.ts';
-import { withTriedGroups } from '../launcher/facilities.ts';
 import { filesystemSteps } from '../launcher/filesystem.ts';
 import { launchPlan } from '../launcher/launch.ts';
 import { launcherPath } from '../launcher/locate.ts';
@@ -15,17 +14,11 @@ import { wrapPlan } from '../launcher/wrap.ts';
 import { namespaceArgs, stage } from './argv.ts';
 import { mechanisms, recognized } from './recognized.ts';
 
-/** In the control groups of a sandbox: bwrap itself, and init. */
-const OWN_PROCESSES = 2;
-
 export const bubblewrap: Backend<LauncherPlan> = {
   name: 'bubblewrap',
   recognized,
 
-  probe: async () => {
-    const report = await probeByTrial(bubblewrap, mechanisms, { program: 'bwrap', package: 'bubblewrap' });
-    return report.usable.available ? withTriedGroups(report) : report;
-  },
+  probe: () => probeByTrial(bubblewrap, mechanisms, { program: 'bwrap', remedy: 'install bubblewrap' }),
 
   plan(wanted, granted, caller) {
     const bwrap = caller.program('bwrap');
@@ -50,7 +43,7 @@ export const bubblewrap: Backend<LauncherPlan> = {
         ...['--chdir', '/', '--'],
         ...INIT_INSIDE,
       ],
-      ownProcesses: OWN_PROCESSES,
+      groups: true,
       inside: [...filesystem.steps, { step: 'pivot' }],
       notes: [
         `only uid ${spec.user.uid} and gid ${spec.user.gid} are mapped: files of other ids belong to 65534 inside`,

@@ -11,9 +11,6 @@ import type { PlainDetail } from '../plain/process.ts';
 import { guardStep } from './guard.ts';
 import { byLauncher, byProgram } from './recognized.ts';
 
-/** Init, in the control groups of the sandbox. */
-const OWN_PROCESSES = 1;
-
 export function planByLauncher(
   wanted: NormalizedSpec,
   granted: ReadonlySet<Feature>,
@@ -37,7 +34,7 @@ export function planByLauncher(
       steps: [
         { step: 'namespaces', namespaces: [] },
         ...supervisorSteps(spec, granted),
-        ...cgroupSteps('chroot', spec, granted, caller, OWN_PROCESSES),
+        ...cgroupSteps('chroot', spec, granted, caller),
         { step: 'root', kind: 'chroot', readonly: false, source, options: '', skeleton: [] },
         { step: 'pivot' },
         ...command.filter(({ step }) => step !== 'seccomp'),

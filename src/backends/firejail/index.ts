@@ -16,7 +16,7 @@ export const firejail: Backend<LauncherPlan> = {
   recognized,
 
   async probe() {
-    const report = await probeByTrial(firejail, mechanisms, { program: 'firejail', package: 'firejail' });
+    const report = await probeByTrial(firejail, mechanisms, { program: 'firejail', remedy: 'install firejail' });
     const { usable } = report;
     if (usable.available || !usable.because.includes('getpwuid')) return report;
     return {

@@ -10,7 +10,10 @@ import type { Mechanisms } from './tool.ts';
 /** Of a processor quota, in microseconds: the kernel's own default. */
 const PERIOD_US = 100_000;
 
-/** For a backend whose processes all stay in the groups that the launcher starts them in. */
+/** Of each sandbox's own: init, which is there from before the command to its end. */
+const OWN_PROCESSES = 1;
+
+/** For a backend where the launcher puts init into control groups, and nothing moves it away. */
 export const groupMechanisms: Mechanisms = {
   'limits.cpuMs': 'processor time of a control group',
   'limits.cpus': 'processor quota of a control group',
@@ -48,15 +51,13 @@ interface Bound {
   files(parent: CgroupParent): readonly File[];
 }
 
-/** `own`: how many processes beside the command's are in the groups as long as it runs. */
 export function cgroupSteps(
   backend: BackendName,
   { limits, capabilities }: NormalizedSpec,
   granted: ReadonlySet<Feature>,
   caller: Pick<CallerFacts, 'cgroups'>,
-  own: number,
 ): Step[] {
-  const bounds = boundsOf(limits, own).filter(({ feature }) => granted.has(feature));
+  const bounds = boundsOf(limits).filter(({ feature }) => granted.has(feature));
   if (bounds.length === 0) return [];
   // Read only here: most sandboxes have no such bound.
   const { cgroups } = caller;
@@ -75,7 +76,7 @@ export function cgroupSteps(
       holds: [...(group?.holds ?? []), ...(content === undefined ? [] : [content])],
       unified: parent.unified,
       vacate: parent.occupied,
-      own,
+      own: OWN_PROCESSES,
       parent: parent.directory,
       files: [...(group?.files ?? []), ...files(parent)],
     });
@@ -85,14 +86,14 @@ export function cgroupSteps(
   return [...groups.values(), ...(counted ? [{ step: 'limit-cpu', milliseconds: cpuMs } as const] : [])];
 }
 
-function boundsOf({ memoryBytes, pids, cpus, cpuMs }: NormalizedSpec['limits'], own: number): Bound[] {
+function boundsOf({ memoryBytes, pids, cpus, cpuMs }: NormalizedSpec['limits']): Bound[] {
   const bounds: Bound[] = [];
   if (memoryBytes !== undefined) {
     const files = ({ unified }: CgroupParent) => memoryFiles(memoryBytes, unified);
     bounds.push({ feature: 'limits.memoryBytes', controller: 'memory', content: 'memory', files });
   }
   if (pids !== undefined) {
-    const files = () => [file('pids.max', pids + own)];
+    const files = () => [file('pids.max', pids + OWN_PROCESSES)];
     bounds.push({ feature: 'limits.pids', controller: 'pids', content: 'pids', files });
   }
   if (cpus !== undefined) {

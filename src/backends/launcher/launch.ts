@@ -4,7 +4,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { constants } from 'node:os';
 import type { Duplex, Readable, Writable } from 'node:stream';
 import { InternalError, LaunchError } from '../../errors/errors.ts';
-import type { BackendPlan, LaunchEnd, LaunchedProcess, LaunchRequest } from '../backend.ts';
+import type { BackendPlan, LaunchEnd, LaunchedProcess, LaunchRequest, Usage } from '../backend.ts';
 import { encodePlan } from './encode.ts';
 import { launchError } from './failure.ts';
 import { remedyForLauncher } from './locate.ts';
@@ -289,11 +289,21 @@ function launchEnd(line: EndedLine): LaunchEnd {
       wallMs: line.wallMs,
       cpuUserMs: line.cpuUserMs,
       cpuSystemMs: line.cpuSystemMs,
-      ...(line.memoryBytes === undefined ? {} : { memoryBytes: line.memoryBytes }),
-      ...(line.pids === undefined ? {} : { pids: line.pids }),
+      ...Object.fromEntries(counts.flatMap((name) => (line[name] === undefined ? [] : [[name, line[name]]]))),
     },
   };
 }
+
+/** What the launcher tells where it knows it. */
+const counts = [
+  'memoryBytes',
+  'pids',
+  'maxResidentBytes',
+  'readBytes',
+  'writtenBytes',
+  'voluntaryContextSwitches',
+  'involuntaryContextSwitches',
+] as const satisfies readonly (keyof Usage & keyof EndedLine)[];
 
 function causeOf(line: EndedLine): LaunchEnd['cause'] {
   switch (line.cause) {

@@ -86,12 +86,19 @@ export function mapsHostRoot({ idMappings }: NormalizedSpec, caller: CallerFacts
   return caller.uid === 0 && idMappings.uid.some(({ hostID }) => hostID === 0);
 }
 
-/** From here on what is on the host at some places is not to be reached any more: trees come before. */
-export function coverSteps(caller: CallerFacts): Step[] {
+/** A place of the room's own. What the host has there is not to be reached any more: trees come before. */
+export function stageSteps(): Step[] {
   return [
     { step: 'root', kind: 'host', readonly: false, source: '/', options: '', skeleton: [] },
-    ...cgroupSteps(caller),
     mount('tmpfs', STAGE, ['nosuid', 'nodev'], '', 'size=16m,mode=0755'),
+  ];
+}
+
+/** That, and all else that a runtime of containers would write to. */
+export function coverSteps(caller: CallerFacts): Step[] {
+  return [
+    ...stageSteps(),
+    ...cgroupSteps(caller),
     ...scratch.map((path) => mount('tmpfs', path, ['nosuid', 'nodev', 'ifExists'], '', 'size=1m,mode=1777')),
   ];
 }

@@ -52,6 +52,7 @@ export function throughRoom(
     ...tool,
     room: [...namespaceSteps(ids), ...root.trees, ...coverSteps(caller), ...root.mounts, ...tool.room],
     setGroups: spec.idMappings.privileged,
+    groups: true,
     inside: root.steps,
     notes: roomNotes(spec),
   });

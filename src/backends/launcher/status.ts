@@ -32,6 +32,11 @@ export interface EndedLine {
   readonly cpuSystemMs: number;
   readonly memoryBytes?: number;
   readonly pids?: number;
+  readonly maxResidentBytes?: number;
+  readonly readBytes?: number;
+  readonly writtenBytes?: number;
+  readonly voluntaryContextSwitches?: number;
+  readonly involuntaryContextSwitches?: number;
 }
 
 export type StatusLine = StartedLine | FailedLine | EndedLine;

@@ -31,12 +31,8 @@ export interface ToolPlan {
   readonly env?: Readonly<Record<string, string>>;
   /** Whether init inside may call setgroups(2). */
   readonly setGroups?: boolean;
-  /**
-   * How many processes beside the command's stay in the control groups of the sandbox: the tool's, and init.
-   *
-   * @defaultValue none can be bounded: the tool moves them elsewhere, or shows them the groups
-   */
-  readonly ownProcesses?: number;
+  /** Whether init inside may have a cgroup namespace, and so be put into control groups by the launcher: it takes CAP_SYS_ADMIN. */
+  readonly groups?: boolean;
   /** Performed inside, before the command. */
   readonly inside?: readonly Step[];
   readonly notes: readonly string[];
@@ -58,7 +54,7 @@ export function throughTool(
         namespaces,
         ...room.filter(({ step }) => step === 'map-ids'),
         ...supervisorSteps(spec, granted),
-        ...(tool.ownProcesses === undefined ? [] : cgroupSteps(tool.backend, spec, granted, caller, tool.ownProcesses)),
+        ...(tool.groups === true ? cgroupSteps(tool.backend, spec, granted, caller) : []),
         ...room.filter(({ step }) => step !== 'map-ids'),
         {
           step: 'tool',

@@ -6,15 +6,23 @@ import { requirements } from '../../features/requirements.ts';
 import { callerFacts } from '../../host/facts.ts';
 import { nodeSpecHost } from '../../spec/host.ts';
 import { normalize } from '../../spec/normalize.ts';
+import type { SandboxSpec } from '../../spec/types.ts';
 import type { Backend, BackendReport } from '../backend.ts';
+import { withTriedGroups } from './facilities.ts';
 import type { LauncherPlan } from './steps.ts';
 import type { Mechanisms } from './tool.ts';
 
-/** Of an installed tool. */
+/** Of a tool that has to be there. */
 export interface TrialTool {
   readonly program: string;
-  /** Debian's package. */
-  readonly package: string;
+  /** What to do where it is missing, if anything. */
+  readonly remedy?: string;
+  /**
+   * Of the trial.
+   *
+   * @defaultValue that of every sandbox of which nothing is said
+   */
+  readonly spec?: SandboxSpec;
 }
 
 const TRIAL_TIMEOUT_MS = 60_000;
@@ -24,7 +32,8 @@ export async function probeByTrial(
   mechanisms: Mechanisms,
   tool: TrialTool,
 ): Promise<BackendReport> {
-  return reportOf(backend, mechanisms, await tryOnce(backend, tool));
+  const report = reportOf(backend, mechanisms, await tryOnce(backend, tool));
+  return report.usable.available ? withTriedGroups(report) : report;
 }
 
 /** What a tool gives where a trial went well: all that its backend knows; else none of it, for one and the same reason. */
@@ -47,10 +56,9 @@ export async function tryOnce(backend: Backend<LauncherPlan>, tool: TrialTool): 
   const caller = callerFacts();
   const file = caller.program(tool.program);
   if (file === undefined) {
-    const remedy = `install ${tool.package}`;
-    return { available: false, because: `there is no ${tool.program} on PATH`, remedy };
+    return { available: false, because: `there is no ${tool.program} on PATH`, ...withRemedy(tool.remedy) };
   }
-  const trial = { limits: { wallMs: TRIAL_TIMEOUT_MS } };
+  const trial = { ...tool.spec, limits: { wallMs: TRIAL_TIMEOUT_MS } };
   const spec = normalize(trial, nodeSpecHost());
   const granted = new Set([...requirements(trial)].filter((feature) => backend.recognized.has(feature)));
   try {
@@ -66,10 +74,10 @@ export async function tryOnce(backend: Backend<LauncherPlan>, tool: TrialTool): 
     return { available: false, because: `a trial sandbox of ${file} ended with ${code ?? 'no exit status'}` };
   } catch (error) {
     if (!isSandboxError(error)) throw error;
-    return {
-      available: false,
-      because: error.message,
-      ...(error.remedy === undefined ? {} : { remedy: error.remedy }),
-    };
+    return { available: false, because: error.message, ...withRemedy(error.remedy) };
   }
+}
+
+function withRemedy(remedy: string | undefined): { remedy?: string } {
+  return remedy === undefined ? {} : { remedy };
 }

@@ -1,5 +1,6 @@
 // What a sandbox made by another program still gets from our own init inside of it, and by which mechanism: the command wears it whoever made the
 // namespaces and mounts.
+import { groupMechanisms } from './cgroups.ts';
 import type { Mechanisms } from './tool.ts';
 
 /** Independent of the tool. */
@@ -34,6 +35,7 @@ export const wornInPidNamespace: Mechanisms = {
 export function wornInRoom(tool: string): Mechanisms {
   return {
     ...wornInPidNamespace,
+    ...groupMechanisms,
     'root.host': 'tmpfs with read-only bind mounts of system directories, pivot_root',
     'root.path': 'bind mount, pivot_root',
     'root.readonly': 'MOUNT_ATTR_RDONLY',

@@ -18,9 +18,6 @@ import {
   refuseHostTable,
 } from './binfmt.ts';
 
-/** Init, in the control groups of the sandbox. */
-const OWN_PROCESSES = 1;
-
 export function planNative(
   wanted: NormalizedSpec,
   granted: ReadonlySet<Feature>,
@@ -38,7 +35,7 @@ export function planNative(
     { step: 'namespaces', namespaces: namespacesOf(spec, granted) },
     ...idMapSteps(spec, caller, formats?.around === true),
     ...supervisorSteps(spec, granted),
-    ...cgroupSteps('native', spec, granted, caller, OWN_PROCESSES),
+    ...cgroupSteps('native', spec, granted, caller),
     ...(granted.has('hostname') && granted.has('namespace.uts')
       ? [{ step: 'hostname', hostname: spec.hostname } as const]
       : []),

@@ -5,6 +5,7 @@ import type { Availability } from '../../features/feature.ts';
 import { callerFacts } from '../../host/facts.ts';
 import { nearest } from '../../spec/nearest.ts';
 import type { Backend, BackendReport } from '../backend.ts';
+import { withTriedGroups } from '../launcher/facilities.ts';
 import { launchPlan } from '../launcher/launch.ts';
 import { launcherPath } from '../launcher/locate.ts';
 import { rangesOfOrdinaryUser } from '../launcher/room.ts';
@@ -80,9 +81,10 @@ function ociThrough(runtime: Runtime): Backend<LauncherPlan> {
 }
 
 async function probeRuntime(backend: Backend<LauncherPlan>, { name }: Runtime): Promise<BackendReport> {
-  const usable = await tryOnce(backend, { program: name, package: name });
-  const report = reportOf(backend, wornInRoom(name), usable);
-  if (!usable.available || callerFacts().uid === 0) return report;
+  const usable = await tryOnce(backend, { program: name, remedy: `install ${name}` });
+  if (!usable.available) return reportOf(backend, wornInRoom(name), usable);
+  const report = await withTriedGroups(reportOf(backend, wornInRoom(name), usable));
+  if (callerFacts().uid === 0) return report;
   const { feature, because, remedy } = rangesOfOrdinaryUser('oci');
   const ranges: Availability = { available: false, because, remedy };
   return { ...report, features: new Map([...report.features, [feature, ranges]]) };

@@ -29,7 +29,7 @@ export const proot: Backend<LauncherPlan> = {
   recognized,
 
   async probe() {
-    const report = await probeByTrial(proot, mechanisms, { program: 'proot', package: 'proot' });
+    const report = await probeByTrial(proot, mechanisms, { program: 'proot', remedy: 'install proot' });
     if (!report.usable.available) return report;
     const answers = foreignArchitectures(callerFacts());
     const found = [...answers.values()].find(({ available }) => available);

@@ -13,7 +13,8 @@ export const systemdNspawn: Backend<LauncherPlan> = {
   name: 'systemd-nspawn',
   recognized,
 
-  probe: () => probeByTrial(systemdNspawn, mechanisms, { program: 'systemd-nspawn', package: 'systemd-container' }),
+  probe: () =>
+    probeByTrial(systemdNspawn, mechanisms, { program: 'systemd-nspawn', remedy: 'install systemd-container' }),
 
   plan: planNspawn,
   launch: (plan, request) => launchPlan(launcherPath(), plan, request),

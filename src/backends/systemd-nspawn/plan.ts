@@ -19,20 +19,17 @@ export function planNspawn(
   if (caller.uid !== 0)
     throw refuse('systemd-nspawn needs root', 'run it as root, or use a backend that makes a user namespace');
   if (file === undefined) throw refuse('there is no systemd-nspawn on PATH', 'install systemd-container');
-  if (caller.cgroups.version !== 'v1' && caller.cgroups.version !== 'hybrid')
-    throw refuse(
-      'it needs the control groups of systemd of the first version, for those of the second it would leave groups behind',
-      'use backend native',
-    );
+  if (caller.cgroups.version === 'none') throw refuse('it needs control groups', 'mount them, or use backend native');
   refuseHostPrivilege('systemd-nspawn', spec, true);
   const { trees, mounts, inside } = handIn(filesystemSteps(spec, caller, forbidsNesting(spec, granted, true)));
   return throughTool(spec, granted, caller, {
     backend: 'systemd-nspawn',
     mechanisms,
-    room: roomSteps(trees, mounts),
+    room: roomSteps(trees, mounts, caller.cgroups.version),
     argv: [file, ...options, ...(spec.network === 'none' ? ['--private-network'] : []), '--', ...INIT_INSIDE],
     env: environment,
     setGroups: true,
+    groups: true,
     inside: [{ step: 'hostname', hostname: spec.hostname }, ...inside, { step: 'pivot' }],
     notes: notesOf(spec),
   });

@@ -1,10 +1,12 @@
 // What systemd-nspawn gives together with our init inside of it, and by which mechanism. Apart from the backend, so that negotiation need not load that.
 import type { Feature } from '../../features/feature.ts';
+import { groupMechanisms } from '../launcher/cgroups.ts';
 import type { Mechanisms } from '../launcher/tool.ts';
 import { wornInPidNamespace } from '../launcher/worn.ts';
 
 export const mechanisms: Mechanisms = {
   ...wornInPidNamespace,
+  ...groupMechanisms,
   'root.host': 'tmpfs with read-only bind mounts of system directories, pivot_root by our init',
   'root.path': 'bind mount, pivot_root by our init',
   'root.readonly': 'MOUNT_ATTR_RDONLY',

@@ -1,5 +1,6 @@
 // What the launcher prepares for systemd-nspawn: a mount namespace in which nothing that it writes is on a disk of the host, or in its control groups, and
 // in which the sources of the binds lie ready in one place. Pure.
+import type { CgroupLayout } from '../backend.ts';
 import { mount } from '../launcher/room.ts';
 import type { MountFlag, Step } from '../launcher/steps.ts';
 
@@ -41,7 +42,11 @@ export function handIn(steps: readonly Step[]): {
 
 const ofRoot: ReadonlySet<MountFlag> = new Set(['sourceInRoot', 'sourceOfRoot']);
 
-export function roomSteps(trees: readonly Step[], mounts: readonly Step[]): [Step, ...Step[]] {
+export function roomSteps(
+  trees: readonly Step[],
+  mounts: readonly Step[],
+  groups: CgroupLayout['version'],
+): [Step, ...Step[]] {
   return [
     // Its own control group is then called `/`, wherever the caller is.
     { step: 'namespaces', namespaces: ['mount', 'cgroup'] },
@@ -51,6 +56,7 @@ export function roomSteps(trees: readonly Step[], mounts: readonly Step[]): [Ste
     ...cgroupSteps,
     mount('tmpfs', RUN, ['nosuid', 'nodev'], '', 'size=16m,mode=0755'),
     { step: 'mkdir', mode: 0o755, path: `${ROOT}/usr` },
+    ...(groups === 'v2' ? firstVersionSteps : []),
     ...mounts,
   ];
 }
@@ -64,4 +70,12 @@ const cgroupSteps: readonly Step[] = [
   ...['payload', 'supervisor'].map(
     (name): Step => ({ step: 'file', mode: 0o644, path: `${CGROUPS}/systemd/${name}/cgroup.procs`, content: '' }),
   ),
+];
+
+const OWN_GROUP = `${BASE}/cgroup`;
+
+/** On a host of the second version it asks for its group of the first (the process that reads this is the one that became it), and finds it here. */
+const firstVersionSteps: readonly Step[] = [
+  { step: 'file', mode: 0o644, path: OWN_GROUP, content: Buffer.from('1:name=systemd:/\n').toString('base64') },
+  mount('bind', '/proc/self/cgroup', [], OWN_GROUP),
 ];

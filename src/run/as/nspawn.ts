@@ -17,6 +17,7 @@ import {
   type Translation,
   umaskBeyond,
   withoutMountPoints,
+  writableBeyond,
 } from './shared.ts';
 
 /** Where it mounts whatever it is told. */
@@ -58,7 +59,7 @@ export function asNspawn(spec: NormalizedSpec, caller: CallerFacts): Translation
       ...(user.additionalGids.length > 0 ? [`additional groups ${user.additionalGids.join(', ')}`] : []),
       ...(spec.idMappings.needsHelper ? idRangesBeyond(spec) : []),
       ...architectureBeyond(spec, caller),
-      ...(layout.root === undefined ? [] : spec.root.writablePaths.map(ofTheWritable)),
+      ...writableBeyond(spec),
       ...elsewhere(layout, ['proc', 'dev']),
       ...coveredLater(layout),
       'a /dev that is read-only, and a bound on /dev/shm',
@@ -69,11 +70,6 @@ export function asNspawn(spec: NormalizedSpec, caller: CallerFacts): Translation
       ofTheOutcome,
     ],
   };
-}
-
-/** The source of the bind is in the root, which is read-only by then. */
-function ofTheWritable(path: string): string {
-  return `${path} writable in a read-only root: it is read-only too`;
 }
 
 /** What is dropped is dropped whatever is kept, so that `all` would be all. */

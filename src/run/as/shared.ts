@@ -138,6 +138,12 @@ export function ambientBeyond({ capabilities }: NormalizedSpec): string[] {
   return capabilities.length === 0 ? [] : ['capabilities beyond an execve by anybody but root'];
 }
 
+/** For tools that bind from the root itself, which is read-only by then. */
+export function writableBeyond({ root }: NormalizedSpec): string[] {
+  if (root.kind === 'host') return [];
+  return root.writablePaths.map((path) => `${path} writable in a read-only root: it is read-only too`);
+}
+
 export function modesBeyond(layout: Layout): string[] {
   return layout.root === undefined ? [] : ['the mode of a tmpfs: runc gives it that of the directory under it'];
 }

@@ -41,8 +41,12 @@ export const technique: Technique = {
       expect(residentBytes('self') - before).toBeLessThan(512 * MiB);
     },
     'two floods at once share the bound': async (bench) => {
-      const script = 'cat /dev/zero & cat /dev/zero >&2 & wait';
-      const { outcome, stdout, stderr } = await run(['sh', '-c', script], {}, bench.options({ encoding: 'buffer' }));
+      const script = 'yes >&2 | yes';
+      const { outcome, stdout, stderr } = await run(
+        ['sh', '-c', script],
+        bench.withHost({}),
+        bench.options({ encoding: 'buffer' }),
+      );
       expect(outcome).toEqual({ kind: 'limit', limit: 'outputBytes' });
       expect((stdout as Uint8Array).length + (stderr as Uint8Array).length).toBe(KEPT);
     },
@@ -85,21 +89,21 @@ export const technique: Technique = {
     },
     'bytes that are no text are exact, and as text never throw': async (bench) => {
       const script = `printf '\\377\\000\\303'; sleep 0.1; printf '\\250\\355\\240\\200'; yes | head -c 65529; printf '\\342\\202'`;
-      const buffer = await run(['sh', '-c', script], {}, bench.options({ encoding: 'buffer' }));
+      const buffer = await run(['sh', '-c', script], bench.withHost({}), bench.options({ encoding: 'buffer' }));
       const expected = Buffer.concat([
         Buffer.from([0xff, 0, 0xc3, 0xa8, 0xed, 0xa0, 0x80]),
         Buffer.from('y\n'.repeat(40_000)).subarray(0, 65_529),
         Buffer.from([0xe2, 0x82]),
       ]);
       expect(sameBytes(buffer.stdout, expected)).toBe(true);
-      const text = await run(['sh', '-c', script], {}, bench.options({}));
+      const text = await run(['sh', '-c', script], bench.withHost({}), bench.options({}));
       expect((text.stdout as string).startsWith('\ufffd\0è\ufffd')).toBe(true);
     },
     'a flood of lines without an end does not grow the reader of lines for ever': lighter(
       SAME,
       async (bench, share) => {
         const limits = { outputBytes: share(128) * MiB };
-        await using handle = spawn(['cat', '/dev/zero'], { limits }, bench.options({}));
+        await using handle = spawn(['sh', '-c', "yes | tr -d '\\n'"], bench.withHost({ limits }), bench.options({}));
         let lines = 0;
         try {
           for await (const _ of handle.lines()) lines++;

@@ -48,7 +48,7 @@ while True: time.sleep(1)`,
 };
 
 async function outcomeOf(bench: Bench, script: string, spec: SandboxSpec, options: RunOptions): Promise<unknown> {
-  const { outcome } = await run(pythonCommand(script), spec, bench.options(options));
+  const { outcome } = await run(pythonCommand(script), bench.withHost(spec), bench.options(options));
   return outcome;
 }
 
@@ -73,7 +73,7 @@ export const technique: Technique = {
         let over = true;
         // On a busy machine it may be over before it was seen alive, which shows nothing: again.
         while (over) {
-          handle = spawn(['sleep', marker], { limits: { wallMs: 500 } }, ${JSON.stringify(bench.options({ gracePeriodMs: 100 }))});
+          handle = spawn(['sleep', marker], ${JSON.stringify(bench.withHost({ limits: { wallMs: 500 } }))}, ${JSON.stringify(bench.options({ gracePeriodMs: 100 }))});
           over = false;
           handle.then(() => { over = true; });
           await handle.started;
@@ -91,25 +91,26 @@ export const technique: Technique = {
     },
     'one SIGKILL is not like another': async (bench) => {
       const ask = bench.options({ ...quick, killSignal: 'SIGKILL' });
+      const host = bench.withHost({});
       const sleeping = ['sleep', '100'];
-      expect((await run(sleeping, wall, ask)).outcome).toEqual(atWall);
-      expect((await run(['sh', '-c', 'kill -9 $$'], {}, ask)).outcome).toEqual({
+      expect((await run(sleeping, bench.withHost(wall), ask)).outcome).toEqual(atWall);
+      expect((await run(['sh', '-c', 'kill -9 $$'], host, ask)).outcome).toEqual({
         kind: 'signalled',
         signal: 'SIGKILL',
       });
-      const aborted = await run(sleeping, {}, { ...ask, signal: AbortSignal.timeout(200) });
+      const aborted = await run(sleeping, host, { ...ask, signal: AbortSignal.timeout(200) });
       expect(aborted.outcome).toMatchObject({ kind: 'cancelled', reason: { name: 'TimeoutError' } });
-      await using handle = spawn(sleeping, {}, ask);
+      await using handle = spawn(sleeping, host, ask);
       await handle.started;
       handle.kill();
       expect((await handle).outcome.kind).toBe('cancelled');
-      expect((await run(['sh', '-c', 'exit 137'], {}, ask)).outcome).toEqual({ kind: 'exited', code: 137 });
+      expect((await run(['sh', '-c', 'exit 137'], host, ask)).outcome).toEqual({ kind: 'exited', code: 137 });
       // From outside, to the launcher: nobody is left to say more.
-      await using lost = spawn(sleeping, {}, ask);
+      await using lost = spawn(sleeping, host, ask);
       await lost.started;
       process.kill(lost.pid as number, 'SIGKILL');
       await expect(lost.result).rejects.toMatchObject({ code: 'SBX_LAUNCH_FAILED', step: 'lost' });
-      await using asked = spawn(sleeping, {}, ask);
+      await using asked = spawn(sleeping, host, ask);
       await asked.started;
       process.kill(asked.pid as number, 'SIGTERM');
       expect((await asked).outcome).toEqual({ kind: 'cancelled', reason: 'SIGTERM' });
@@ -122,12 +123,16 @@ export const technique: Technique = {
     'ending may come at any time, and many times': lighter(
       'who is ended is a supervisor of ours each time',
       async (bench, share) => {
-        const already = await run(['sleep', '100'], {}, bench.options({ signal: AbortSignal.abort('early') }));
+        const already = await run(
+          ['sleep', '100'],
+          bench.withHost({}),
+          bench.options({ signal: AbortSignal.abort('early') }),
+        );
         expect(already.outcome).toEqual({ kind: 'cancelled', reason: 'early' });
         for (let number = 0; number < share(40); number++) {
           // Each of the twelve ways, from the beginning of set-up to its end.
           const round = Math.floor((number * 40) / share(40));
-          const handle = spawn(['sleep', '100'], {}, bench.options(quick));
+          const handle = spawn(['sleep', '100'], bench.withHost({}), bench.options(quick));
           // Set-up takes a few milliseconds: this walks through it.
           if (round % 4 > 0) await delay(round / 8);
           if (round % 3 === 0) handle.terminate('walk');
@@ -140,7 +145,7 @@ export const technique: Technique = {
           handle.sendSignal('SIGKILL');
           await handle[Symbol.asyncDispose]();
         }
-        const sandbox = await createSandbox({}, bench.options({}));
+        const sandbox = await createSandbox(bench.withHost({}), bench.options({}));
         const running = sandbox.spawn(['sleep', '100']);
         await Promise.all([sandbox.dispose(), sandbox.dispose()]);
         await sandbox.dispose();
