@@ -21,7 +21,7 @@ export const testPackages = {
   podman: 'runs what `explain --as podman` prints',
   strace: 'injects faults into system calls of the launcher',
   'libseccomp-dev': 'another compiler of filters, which ours is compared with',
-  'golang-github-containers-common': "the profile that container engines use by default, in their own words",
+  'golang-github-containers-common': 'the profile that container engines use by default, in their own words',
   'busybox-static': 'a root file system of one file',
   debootstrap: 'a whole Debian as root file system',
   uidmap: 'newuidmap and newgidmap: ranges of subordinate ids',

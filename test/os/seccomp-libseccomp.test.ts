@@ -269,7 +269,7 @@ function profilesOf(names: readonly string[]): fc.Arbitrary<OciSeccompProfile> {
       answer as fc.Arbitrary<Answer>,
       fc.array(group, { minLength: 1, maxLength: 8 }),
       fc.uniqueArray(fc.constantFrom(...names), { minLength: 8, maxLength: 60 }),
-      fc.constantFrom(
+      fc.constantFrom<string[]>(
         [],
         ['SCMP_ARCH_X86_64', 'SCMP_ARCH_X86'],
         ['SCMP_ARCH_X86', 'SCMP_ARCH_X32', 'SCMP_ARCH_AARCH64'],

@@ -44,10 +44,7 @@ const answer = fc.oneof(
       'SCMP_ACT_LOG',
     )
     .map((action) => ({ action })),
-  fc.record(
-    { action: fc.constant('SCMP_ACT_ERRNO'), errnoRet: fc.nat({ max: 4095 }) },
-    { requiredKeys: ['action'] },
-  ),
+  fc.record({ action: fc.constant('SCMP_ACT_ERRNO'), errnoRet: fc.nat({ max: 4095 }) }, { requiredKeys: ['action'] }),
 );
 // Few names, so that several rules meet in one call.
 const name = fc.oneof(
@@ -257,10 +254,18 @@ const wrong: readonly (readonly [string, unknown, string])[] = [
     { defaultAction: 'SCMP_ACT_ALLOW', syscals: [] },
     'seccomp.syscals: unknown key; known are defaultAction',
   ],
-  ['a tracer', { defaultAction: 'SCMP_ACT_TRACE' }, 'seccomp.defaultAction: SCMP_ACT_TRACE is not supported: no tracer'],
+  [
+    'a tracer',
+    { defaultAction: 'SCMP_ACT_TRACE' },
+    'seccomp.defaultAction: SCMP_ACT_TRACE is not supported: no tracer',
+  ],
   [
     'two lists of architectures',
-    { defaultAction: 'SCMP_ACT_ALLOW', architectures: ['SCMP_ARCH_X86'], archMap: [{ architecture: 'SCMP_ARCH_X86_64' }] },
+    {
+      defaultAction: 'SCMP_ACT_ALLOW',
+      architectures: ['SCMP_ARCH_X86'],
+      archMap: [{ architecture: 'SCMP_ARCH_X86_64' }],
+    },
     'seccomp.archMap: excludes architectures',
   ],
   [
@@ -271,7 +276,7 @@ const wrong: readonly (readonly [string, unknown, string])[] = [
   [
     'an errno that nobody knows',
     { defaultAction: 'SCMP_ACT_ERRNO', defaultErrno: 'EPREM' },
-    "seccomp.defaultErrno: must be the name of an error such as 'EPERM', not \"EPREM\"",
+    'seccomp.defaultErrno: must be the name of an error such as \'EPERM\', not "EPREM"',
   ],
   [
     'an errno with an action that has none',
@@ -328,7 +333,7 @@ const wrongRules: readonly (readonly [string, unknown, string])[] = [
   [
     'a release that is none',
     { names: ['read'], action: 'SCMP_ACT_ALLOW', excludes: { minKernel: 'six' } },
-    "excludes.minKernel: must be a release such as '4.8', not \"six\"",
+    'excludes.minKernel: must be a release such as \'4.8\', not "six"',
   ],
   ['an unknown key', withArg({ vaule: 1 }), 'args[0].vaule: unknown key'],
   [
