@@ -61,6 +61,7 @@ static long call_i386(long number, const long a[6]) {
 
 #define ENOENT 2
 #define STACK_WORDS 256
+#define PAGE_BYTES 4096
 
 static void write_all(const char *text, size_t length) { (void)call(SYS_WRITE, (const long[6]){1, (long)text, (long)length}); }
 
@@ -118,7 +119,8 @@ static _Noreturn void execute(long count, char **arguments, const long *stack, c
   long result = -ENOENT;
   for (long i = 3; i < count; i++) result = try_execute(arguments, number(arguments[i]));
   for (size_t i = 0; i < 3; i++) result = try_execute(arguments, registers[i]);
-  for (size_t i = 0; i < STACK_WORDS; i++) result = try_execute(arguments, stack[i]);
+  // To the end of its page, which may be that of the stack.
+  for (size_t i = 0; i < STACK_WORDS && (i == 0 || (uintptr_t)(stack + i) % PAGE_BYTES != 0); i++) result = try_execute(arguments, stack[i]);
   say("errno "), say_number((unsigned long)-result), say(" after "), say_number(tries), say("\n"), end(1);
 }
 

@@ -84,7 +84,7 @@ export const technique: Technique = {
       const seccomp = errnoFor(['execve', 'execveat', 'openat']);
       const guesses = ['0', '1', '0xffffffff', '0xffffffffffffffff', '0x8000000000000000'];
       const { stdout } = await bench.bare(['exec', bench.inside(bench.bareOutside), ...guesses], { seccomp });
-      expect(stdout).toMatch(new RegExp(`^errno ${EPROTO} after 2\\d\\d\\n$`));
+      expect(stdout).toMatch(new RegExp(`^errno ${EPROTO} after \\d+\\n$`));
       // The way is open where the profile allows it: the program becomes itself, without a word to do, and ends with 2.
       const open = await bench.bare(['exec', bench.inside(bench.bareOutside), '0'], { seccomp: errnoFor(['getppid']) });
       expect(open.outcome).toEqual({ kind: 'exited', code: 2 });
