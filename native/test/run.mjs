@@ -90,7 +90,7 @@ async function analysers() {
 async function unitTests() {
   await unitTest('plan_test', [], ['plan.c']);
   await unitTest('paths_test', ['-pthread', '-Wl,--wrap=sys_openat2'], ['paths.c', 'sys.c']);
-  await unitTest('parts_test', [], ['relay.c', 'status.c', 'report.c', 'plan.c']);
+  await unitTest('parts_test', [], ['relay.c', 'status.c', 'report.c', 'plan.c', 'sys.c']);
 }
 
 /**
