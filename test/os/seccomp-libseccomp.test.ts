@@ -172,8 +172,8 @@ function* callsFor(profile: OciSeccompProfile, architecture: Architecture): Gene
   for (const data of [...probes(profile), ...conjunctions(profile)]) {
     // No call of i386 has such an argument.
     if (data.arch === audit.i386 && isWide(data)) continue;
-    // A filter for arm64 ends programs of every other architecture at the first instruction: a few calls of each will do.
-    if (architecture === 'arm64' && data.arch !== audit.aarch64 && data.nr > 8) continue;
+    // A filter ends programs of an architecture that it does not serve at its first instructions: a few calls of each will do.
+    if (!isServed(profile, architecture, data.arch) && data.nr > 8) continue;
     yield data;
   }
 }

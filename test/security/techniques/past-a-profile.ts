@@ -11,6 +11,7 @@ import { lighter, needing, type Technique } from '../technique.ts';
 const EPROTO = 71;
 const killed = { kind: 'signalled', signal: 'SIGSYS' };
 const [getppid, execve, openat] = process.arch === 'arm64' ? [173, 221, 56] : [110, 59, 257];
+const [mmap, mprotect] = process.arch === 'arm64' ? [222, 226] : [9, 10];
 const IO_URING_SETUP = 425;
 /** Of i386. */
 const I386_GETPPID = 64;
@@ -75,6 +76,20 @@ export const technique: Technique = {
       expect(await answer(bench, ['call', getppid, 0, 4], above)).toBe('ok\n');
     }),
 
+    'memory that can be written is not made executable where the profile says so': lighter(shared, async (bench) => {
+      // PROT_EXEC, of the flags in the third argument; the kernel looks at all of them.
+      const args = [{ index: 2, op: 'SCMP_CMP_MASKED_EQ', value: 4, valueTwo: 4 }];
+      const syscalls = [
+        { names: ['mmap', 'mprotect', 'pkey_mprotect'], action: 'SCMP_ACT_ERRNO', errnoRet: EPROTO, args },
+      ];
+      const seccomp: OciSeccomp = { defaultAction: 'SCMP_ACT_ALLOW', syscalls };
+      const map = (protection: number): Promise<unknown> =>
+        answer(bench, ['call', mmap, 0, 4096, protection, '0x22', '0xffffffffffffffff', 0], seccomp);
+      for (const protection of [4, 5, 7]) expect(await map(protection)).toBe(`errno ${EPROTO}\n`);
+      expect(await map(3)).toBe('ok\n');
+      expect(await answer(bench, ['call', mprotect, 0, 4096, 5], seccomp)).toBe(`errno ${EPROTO}\n`);
+    }),
+
     'a ring is a call like any other, and is refused where the profile says so': lighter(shared, async (bench) => {
       const names = ['io_uring_setup', 'io_uring_enter', 'io_uring_register'];
       expect(await answer(bench, ['call', IO_URING_SETUP, 1, 0], errnoFor(names))).toBe(`errno ${EPROTO}\n`);
@@ -104,6 +119,8 @@ export const technique: Technique = {
           ['call', getppid],
           ['call', execve, 0, 0, 0, 0, 0, 0],
           ['call', openat],
+          ['call', mmap, 0, 4096, 7, '0x22', '0xffffffffffffffff', 0],
+          ['call', mprotect, 0, 4096, 5],
           ['call', IO_URING_SETUP, 1],
           ['call', 0xffffffff],
           ...(process.arch === 'x64'
