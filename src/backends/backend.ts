@@ -10,6 +10,7 @@ export const backendNames = [
   'bubblewrap',
   'oci',
   'systemd-nspawn',
+  'podman',
   'firejail',
   'proot',
   'chroot',

@@ -7,6 +7,7 @@ import { recognized as firejailFeatures } from './firejail/recognized.ts';
 import { recognized as nativeFeatures } from './native/recognized.ts';
 import { noneFeatures } from './none-recognized.ts';
 import { recognized as ociFeatures } from './oci/recognized.ts';
+import { recognized as podmanFeatures } from './podman/recognized.ts';
 import { recognized as prootFeatures, views as prootViews } from './proot/recognized.ts';
 import { recognized as nspawnFeatures } from './systemd-nspawn/recognized.ts';
 
@@ -45,6 +46,12 @@ export const registry: readonly RegisteredBackend[] = [
     recognized: nspawnFeatures,
     byNameOnly: false,
     load: async () => (await import('./systemd-nspawn/index.ts')).systemdNspawn as Backend,
+  },
+  {
+    name: 'podman',
+    recognized: podmanFeatures,
+    byNameOnly: true,
+    load: async () => (await import('./podman/index.ts')).podman as Backend,
   },
   {
     name: 'firejail',

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import type { Backend, LaunchedProcess } from '../../src/backends/backend.ts';
 import { loadOci } from '../../src/backends/oci/index.ts';
+import { podman } from '../../src/backends/podman/index.ts';
 import { systemdNspawn } from '../../src/backends/systemd-nspawn/index.ts';
 import { callerFacts } from '../../src/host/facts.ts';
 import { nodeSpecHost } from '../../src/spec/host.ts';
@@ -16,13 +17,19 @@ import { type Need, requires } from '../helpers/requires.ts';
 /** Where tools keep state, and where they make control groups. */
 const places = [
   '/run',
+  '/run/containers',
   '/run/crun',
+  '/run/libpod',
   '/run/runc',
   '/run/systemd',
   '/run/systemd/machines',
   '/run/systemd/nspawn',
   '/run/systemd/nspawn/locks',
+  '/dev/shm',
   '/tmp',
+  '/var/lib/containers',
+  '/var/lib/containers/storage',
+  '/var/tmp',
   ...controlGroups(),
 ];
 
@@ -35,6 +42,7 @@ interface Tool {
 const tools: readonly Tool[] = [
   { name: 'oci, by crun', needs: ['command:crun'], load: async () => (await loadOci('crun')) as Backend },
   { name: 'oci, by runc', needs: ['command:runc'], load: async () => (await loadOci('runc')) as Backend },
+  { name: 'podman', needs: ['command:podman', 'command:crun'], load: async () => podman as Backend },
   { name: 'systemd-nspawn', needs: ['root', 'command:systemd-nspawn'], load: async () => systemdNspawn as Backend },
 ];
 
@@ -100,7 +108,7 @@ describe.each(tools)('$name', ({ needs, load }) => {
   });
 });
 
-const ofTools = /crun|runc|sandbox|nspawn|payload|supervisor/;
+const ofTools = /container|crun|libpod|netns|podman|runc|sandbox|nspawn|payload|supervisor/;
 /** Directories of test runs beside this one, and of measurements, which come and go. */
 const ofTests = /^sandboxlib-(test|bench)-/;
 
