@@ -45,10 +45,11 @@ test('the command line, and all of the environment', () => {
   expect(argv.join(' ')).toBe(
     '/usr/bin/podman --root /run/sandboxlib/storage --runroot /run/sandboxlib/run --tmpdir /run/sandboxlib/tmp' +
       ' --storage-driver vfs --runtime /usr/bin/crun --cgroup-manager cgroupfs --events-backend none' +
+      ' --hooks-dir /run/sandboxlib/hooks' +
       ' run --rm --cgroups disabled --cgroupns host --network none --pid private --ipc private --uts private' +
       ' --user 0:0 --workdir / --log-driver none --no-hosts --http-proxy=false --systemd false' +
       ' --mount type=tmpfs,destination=/dev/pts --cap-add all --security-opt seccomp=unconfined' +
-      ' --security-opt label=disable --security-opt unmask=all --ulimit nofile=20000:20000 --ulimit nproc=200:200' +
+      ' --security-opt label=disable --security-opt apparmor=unconfined --security-opt unmask=all --ulimit nofile=20000:20000 --ulimit nproc=200:200' +
       ' --preserve-fds 2 --rootfs /run/sandboxlib/root /proc/self/fd/4 inside --socket-fd 3',
   );
   expect(env).toEqual({

@@ -9,6 +9,7 @@ import { INIT_INSIDE } from '../launcher/steps.ts';
 const STORAGE = `${BASE}/storage`;
 const RUN = `${BASE}/run`;
 export const TEMPORARY: string = `${BASE}/tmp`;
+export const HOOKS: string = `${BASE}/hooks`;
 export const CONFIGURATION: string = `${BASE}/containers.conf`;
 
 export function podmanArgs(network: 'none' | 'host', crun: string, limits: CallerFacts['hardLimits']): string[] {
@@ -16,6 +17,8 @@ export function podmanArgs(network: 'none' | 'host', crun: string, limits: Calle
     ...['--root', STORAGE, '--runroot', RUN, '--tmpdir', TEMPORARY, '--storage-driver', 'vfs'],
     // Of the runtimes that podman knows, crun alone goes without control groups.
     ...['--runtime', crun, '--cgroup-manager', 'cgroupfs', '--events-backend', 'none'],
+    // Those of the machine are programs that run at the start of each container (oci-hooks(5)).
+    ...['--hooks-dir', HOOKS],
     ...['run', '--rm', '--cgroups', 'disabled', '--cgroupns', 'host', '--network', network],
     ...['--pid', 'private', '--ipc', 'private', '--uts', 'private', '--user', '0:0', '--workdir', '/'],
     ...['--log-driver', 'none', '--no-hosts', '--http-proxy=false', '--systemd', 'false'],
@@ -23,7 +26,7 @@ export function podmanArgs(network: 'none' | 'host', crun: string, limits: Calle
     ...['--mount', 'type=tmpfs,destination=/dev/pts'],
     // Init makes the command's root and drops all that the command is not to have.
     ...['--cap-add', 'all', '--security-opt', 'seccomp=unconfined', '--security-opt', 'label=disable'],
-    ...['--security-opt', 'unmask=all'],
+    ...['--security-opt', 'apparmor=unconfined', '--security-opt', 'unmask=all'],
     // Podman's own idea of these is beyond what the caller may set; and it bounds itself to kernel.pid_max before it sets them.
     ...['--ulimit', `nofile=${bound(limits.openFiles)}`, '--ulimit', `nproc=${bound(limits.processes)}`],
     ...['--preserve-fds', '2', '--rootfs', TOOL_ROOT],

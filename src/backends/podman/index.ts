@@ -11,7 +11,7 @@ import { throughRoom } from '../launcher/root-inside.ts';
 import type { LauncherPlan } from '../launcher/steps.ts';
 import { probeByTrial } from '../launcher/trial.ts';
 import { wrapPlan } from '../launcher/wrap.ts';
-import { CONFIGURATION, podmanArgs, TEMPORARY } from './argv.ts';
+import { CONFIGURATION, HOOKS, podmanArgs, TEMPORARY } from './argv.ts';
 import { mechanisms, recognized } from './recognized.ts';
 
 export const podman: Backend<LauncherPlan> = {
@@ -31,6 +31,7 @@ export const podman: Backend<LauncherPlan> = {
       mechanisms,
       room: [
         { step: 'mkdir', mode: 0o700, path: TEMPORARY },
+        { step: 'mkdir', mode: 0o700, path: HOOKS },
         // Instead of the machine's: what that adds to every container is not for this one.
         textFile(CONFIGURATION, ''),
       ],
