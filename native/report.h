@@ -44,6 +44,9 @@ enum message_kind {
   MESSAGE_TERMINAL,  // carries the terminal's master descriptor
   MESSAGE_STARTED,
   MESSAGE_EXITED,  // value: the command's wait status
+  // beside init in a container (container.c); value: milliseconds
+  MESSAGE_USER_TIME,
+  MESSAGE_SYSTEM_TIME,
   // beside the supervisor, see binfmt.c
   MESSAGE_TABLE,  // value: descriptor
   // supervisor to init

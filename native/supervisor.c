@@ -373,6 +373,8 @@ static bool read_message(int *socket_fd) {
       self.ending.wait_status = incoming.message.value;
       self.ended_ns = now_ns();
       break;
+    case MESSAGE_USER_TIME: self.ending.user_us += (int64_t)incoming.message.value * 1000; break;
+    case MESSAGE_SYSTEM_TIME: self.ending.system_us += (int64_t)incoming.message.value * 1000; break;
     case MESSAGE_PLAN:
     case MESSAGE_DESCRIPTOR:
     case MESSAGE_TABLE:

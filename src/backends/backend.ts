@@ -11,6 +11,7 @@ export const backendNames = [
   'oci',
   'systemd-nspawn',
   'podman',
+  'docker',
   'firejail',
   'proot',
   'chroot',

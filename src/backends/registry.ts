@@ -3,6 +3,7 @@ import type { Feature } from '../features/feature.ts';
 import type { Backend, BackendName } from './backend.ts';
 import { recognized as bubblewrapFeatures } from './bubblewrap/recognized.ts';
 import { recognized as chrootFeatures } from './chroot/recognized.ts';
+import { recognized as dockerFeatures } from './docker/recognized.ts';
 import { recognized as firejailFeatures } from './firejail/recognized.ts';
 import { recognized as nativeFeatures } from './native/recognized.ts';
 import { noneFeatures } from './none-recognized.ts';
@@ -52,6 +53,12 @@ export const registry: readonly RegisteredBackend[] = [
     recognized: podmanFeatures,
     byNameOnly: true,
     load: async () => (await import('./podman/index.ts')).podman as Backend,
+  },
+  {
+    name: 'docker',
+    recognized: dockerFeatures,
+    byNameOnly: true,
+    load: async () => (await import('./docker/index.ts')).loadDocker() as Backend,
   },
   {
     name: 'firejail',

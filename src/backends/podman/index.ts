@@ -1,15 +1,13 @@
 // podman, with our init inside: podman makes the namespaces, init the root and the rest. All that podman keeps lies in a room of the launcher's making,
 // whose user namespace it takes for a host of its own: it needs no pause process there, and leaves nothing on a disk.
 import { BackendError } from '../../errors/errors.ts';
-import type { Availability } from '../../features/feature.ts';
-import { callerFacts } from '../../host/facts.ts';
-import type { Backend, BackendReport, CallerFacts } from '../backend.ts';
+import type { Backend, CallerFacts } from '../backend.ts';
 import { launchPlan } from '../launcher/launch.ts';
 import { launcherPath } from '../launcher/locate.ts';
-import { BASE, rangesOfOrdinaryUser, textFile } from '../launcher/room.ts';
+import { BASE, textFile } from '../launcher/room.ts';
 import { throughRoom } from '../launcher/root-inside.ts';
 import type { LauncherPlan } from '../launcher/steps.ts';
-import { probeByTrial } from '../launcher/trial.ts';
+import { probeInRoom } from '../launcher/trial.ts';
 import { wrapPlan } from '../launcher/wrap.ts';
 import { CONFIGURATION, HOOKS, podmanArgs, TEMPORARY } from './argv.ts';
 import { mechanisms, recognized } from './recognized.ts';
@@ -18,10 +16,7 @@ export const podman: Backend<LauncherPlan> = {
   name: 'podman',
   recognized,
 
-  async probe() {
-    const report = await probeByTrial(podman, mechanisms, { program: 'podman', package: 'podman' });
-    return callerFacts().uid === 0 ? report : withoutRangesIn(report);
-  },
+  probe: () => probeInRoom(podman, mechanisms, { program: 'podman', package: 'podman' }),
 
   plan(spec, granted, caller) {
     const file = programOf('podman', caller);
@@ -52,11 +47,4 @@ function programOf(name: string, caller: CallerFacts): string {
   if (file !== undefined) return file;
   const because = `there is no ${name} on PATH`;
   throw new BackendError('backend podman cannot run here', [{ backend: 'podman', because }], `install ${name}`);
-}
-
-function withoutRangesIn(report: BackendReport): BackendReport {
-  if (!report.usable.available) return report;
-  const { feature, because, remedy } = rangesOfOrdinaryUser('podman');
-  const ranges: Availability = { available: false, because, remedy };
-  return { ...report, features: new Map([...report.features, [feature, ranges]]) };
 }
