@@ -26,6 +26,7 @@
 
 struct handed {
   int socket_fd, room, user, network;
+  struct rendezvous_legacy legacy;
 };
 
 static int complain(const char *what) {
@@ -38,8 +39,8 @@ static int complain(const char *what) {
 
 static bool receive(int from, struct handed *handed) {
   int descriptors[RENDEZVOUS_DESCRIPTORS];
-  char byte;
-  struct iovec part = {.iov_base = &byte, .iov_len = 1};
+  struct rendezvous_legacy legacy;
+  struct iovec part = {.iov_base = &legacy, .iov_len = sizeof legacy};
   union {
     char bytes[CMSG_SPACE(sizeof descriptors)];
     struct cmsghdr align;
@@ -49,11 +50,11 @@ static bool receive(int from, struct handed *handed) {
   do got = recvmsg(from, &header, MSG_CMSG_CLOEXEC);
   while (got < 0 && errno == EINTR);
   if (got < 0) return false;
-  struct cmsghdr *rights = got == 1 ? CMSG_FIRSTHDR(&header) : NULL;
+  struct cmsghdr *rights = got == (ssize_t)sizeof legacy ? CMSG_FIRSTHDR(&header) : NULL;
   errno = EPROTO;
   if (rights == NULL || rights->cmsg_type != SCM_RIGHTS || rights->cmsg_len != CMSG_LEN(sizeof descriptors)) return false;
   memcpy(descriptors, CMSG_DATA(rights), sizeof descriptors);
-  *handed = (struct handed){.socket_fd = descriptors[0], .room = descriptors[1], .user = descriptors[2], .network = descriptors[3]};
+  *handed = (struct handed){.socket_fd = descriptors[0], .room = descriptors[1], .user = descriptors[2], .network = descriptors[3], .legacy = legacy};
   return true;
 }
 
@@ -75,6 +76,23 @@ static const char *meet(const char *path, struct handed *handed) {
   bool received = receive(to, handed);
   (void)close(to);
   return received ? NULL : "recvmsg";
+}
+
+static uint64_t lesser(uint64_t a, uint64_t b) { return a < b ? a : b; }
+
+// What the caller may not exceed holds here too; what the engine allows less of stays, for nobody here may raise it.
+static const char *inherit(const struct rendezvous_legacy *legacy) {
+  for (int resource = 0; resource < RENDEZVOUS_RLIMITS; resource++) {
+    struct sbx_rlimit present;
+    if (sys_prlimit(resource, NULL, &present) < 0) return "prlimit";
+    uint64_t hard = lesser(legacy->rlimits[resource].hard, present.hard);
+    const struct sbx_rlimit wanted = {.soft = lesser(legacy->rlimits[resource].soft, hard), .hard = hard};
+    if (sys_prlimit(resource, &wanted, NULL) < 0) return "prlimit";
+  }
+  errno = 0;
+  int nice_value = getpriority(PRIO_PROCESS, 0);
+  if (errno != 0) return "getpriority";
+  return nice_value < legacy->nice_value && setpriority(PRIO_PROCESS, 0, legacy->nice_value) < 0 ? "setpriority" : NULL;
 }
 
 // The network namespace first: it is none of the room's.
@@ -104,6 +122,8 @@ static const char *move_in(int room) {
 static _Noreturn void become_init(const struct handed *handed) {
   if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0) _exit(complain("prctl(PR_SET_PDEATHSIG)"));
   const char *failed = move_in(handed->room);
+  // As after an execve(2), so that its files in /proc are its own (proc_pid_setgroups(5)); it gives that up before there is a command.
+  if (failed == NULL && prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) < 0) failed = "prctl(PR_SET_DUMPABLE)";
   _exit(failed != NULL ? complain(failed) : inside_main(handed->socket_fd));
 }
 
@@ -127,6 +147,7 @@ static int follow(pid_t init, int socket_fd) {
 int container_main(const char *path, bool own_network) {
   struct handed handed;
   const char *failed = meet(path, &handed);
+  if (failed == NULL) failed = inherit(&handed.legacy);
   if (failed == NULL) failed = enter(&handed, own_network);
   if (failed != NULL) return complain(failed);
   pid_t init = sys_clone(0);

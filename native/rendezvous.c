@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -78,9 +79,20 @@ static void stop_listening(int *listener) {
   *listener = -1;
 }
 
+static bool read_legacy(struct rendezvous_legacy *legacy) {
+  for (int resource = 0; resource < RENDEZVOUS_RLIMITS; resource++) {
+    if (sys_prlimit(resource, NULL, &legacy->rlimits[resource]) < 0) return false;
+  }
+  errno = 0;
+  legacy->nice_value = getpriority(PRIO_PROCESS, 0);
+  return errno == 0;
+}
+
 static bool hand_over(int to, const int descriptors[RENDEZVOUS_DESCRIPTORS]) {
-  char byte = 0;
-  struct iovec part = {.iov_base = &byte, .iov_len = 1};
+  struct rendezvous_legacy legacy;
+  memset(&legacy, 0, sizeof legacy);
+  if (!read_legacy(&legacy)) return false;
+  struct iovec part = {.iov_base = &legacy, .iov_len = sizeof legacy};
   union {
     char bytes[CMSG_SPACE(sizeof(int) * RENDEZVOUS_DESCRIPTORS)];
     struct cmsghdr align;
@@ -95,7 +107,7 @@ static bool hand_over(int to, const int descriptors[RENDEZVOUS_DESCRIPTORS]) {
   ssize_t sent;
   do sent = sendmsg(to, &header, MSG_NOSIGNAL);
   while (sent < 0 && errno == EINTR);
-  return sent == 1;
+  return sent == (ssize_t)sizeof legacy;
 }
 
 // False: it was nobody after all.

@@ -3,10 +3,20 @@
 #define SANDBOXLIB_RENDEZVOUS_H
 
 #include <stdbool.h>
+#include <stdint.h>
+
+#include "sys.h"
 
 #define RENDEZVOUS_PREFIX "sandboxlib-"
 // Init's socket, the room as a tree of mounts that is mounted nowhere, and the room's user and network namespace.
 #define RENDEZVOUS_DESCRIPTORS 4
+#define RENDEZVOUS_RLIMITS 16  // all that there are, RLIM_NLIMITS
+
+// What a child inherits of its parent besides, and the engine's containers have from the engine.
+struct rendezvous_legacy {
+  struct sbx_rlimit rlimits[RENDEZVOUS_RLIMITS];
+  int32_t nice_value;
+};
 
 // Runs `command` in the room of a tool, each argument that is RENDEZVOUS being the name of the container, and of the socket in `directory`.
 // Returns what to exit with.

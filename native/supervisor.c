@@ -32,6 +32,8 @@
 #define EXIT_NOT_FOUND 127
 #define CONTROL_BYTES 12
 #define TOOL_PATIENCE_NS 5000000000
+// For one that no signal ends: what an engine was asked for it does in its own time.
+#define UNASKED_TOOL_PATIENCE_NS 30000000000
 #define END_OF_TRANSMISSION 4  // ^D, the terminal's end of file
 #define CONTROLS_PER_ROUND 64
 #define MILLISECOND_NS INT64_C(1000000)
@@ -197,7 +199,7 @@ static bool write_id_maps(void) {
 static void end_tool(void) {
   uint32_t signal = self.run->plan.tool_end_signal;
   if (self.init_gone || self.tool_ended || self.tool_deadline_ns != 0) return;
-  if (signal != SIGKILL) self.tool_deadline_ns = now_ns() + TOOL_PATIENCE_NS;
+  if (signal != SIGKILL) self.tool_deadline_ns = now_ns() + (signal == 0 ? UNASKED_TOOL_PATIENCE_NS : TOOL_PATIENCE_NS);
   if (signal != 0) (void)kill(self.init, (int)signal);
 }
 

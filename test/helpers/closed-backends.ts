@@ -1,6 +1,6 @@
 // Backends that are not for everybody. What who may not use one is told is the business of test/os/root-alone.test.ts and test/os/firejail.test.ts; there
 // is nothing to try on them then.
-import { readFileSync } from 'node:fs';
+import { accessSync, constants, readFileSync } from 'node:fs';
 import type { BackendName } from '../../src/backends/backend.ts';
 
 export const rootAlone: readonly BackendName[] = ['systemd-nspawn', 'chroot'];
@@ -13,6 +13,7 @@ export function whyRootAlone(backend: BackendName): string | undefined {
 /** Why the backend cannot be tried by this process; `undefined` when it can. */
 export function whyClosed(backend: BackendName): string | undefined {
   if (backend === 'firejail') return whyWithoutAccount();
+  if (backend === 'docker') return whyWithoutEngine();
   if (process.getuid?.() === 0) return undefined;
   return whyRootAlone(backend);
 }
@@ -24,4 +25,15 @@ export function whyWithoutAccount(): string | undefined {
     .split('\n')
     .some((line) => line.split(':')[2] === uid);
   return known ? undefined : 'backend firejail is for users with an account';
+}
+
+/** test/helpers/engine.ts starts one where it can. */
+export function whyWithoutEngine(): string | undefined {
+  const host = process.env['DOCKER_HOST'] ?? 'unix:///var/run/docker.sock';
+  try {
+    accessSync(host.replace(/^unix:\/\//, ''), constants.R_OK | constants.W_OK);
+    return undefined;
+  } catch (error) {
+    return `no container engine can be reached: ${(error as NodeJS.ErrnoException).code}`;
+  }
 }

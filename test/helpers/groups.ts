@@ -14,5 +14,7 @@ export async function needGroups(backend: BackendName, feature: Feature): Promis
   const report = (await probe()).backends.find((candidate) => candidate.backend === backend);
   const availability = report?.features[feature];
   if (availability?.available !== false || process.getuid?.() === 0) return;
-  TestRunner.getCurrentTest()?.context.skip(`this caller may make no control groups: ${withoutPlaces(availability.because)}`);
+  TestRunner.getCurrentTest()?.context.skip(
+    `this caller may make no control groups: ${withoutPlaces(availability.because)}`,
+  );
 }

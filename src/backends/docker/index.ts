@@ -17,8 +17,11 @@ import { mechanisms, recognized } from './recognized.ts';
 const DEFAULT_HOST = 'unix:///var/run/docker.sock';
 
 /** With the engine that `host` names, as DOCKER_HOST does for its client. */
-export function loadDocker(host: string = process.env['DOCKER_HOST'] || DEFAULT_HOST): Backend<LauncherPlan> {
-  const engine = findEngine(host);
+export function loadDocker(
+  host: string = process.env['DOCKER_HOST'] || DEFAULT_HOST,
+  client: string | undefined = callerFacts().program('docker'),
+): Backend<LauncherPlan> {
+  const engine = findEngine(host, client);
   if (engine instanceof BackendError) return unusable('docker', recognized, engine);
   let image: LauncherImage | undefined;
   const imageOnce = (): LauncherImage => {
@@ -42,8 +45,7 @@ export function loadDocker(host: string = process.env['DOCKER_HOST'] || DEFAULT_
   return backend;
 }
 
-function findEngine(host: string): Engine | BackendError {
-  const client = callerFacts().program('docker');
+function findEngine(host: string, client: string | undefined): Engine | BackendError {
   if (client === undefined) return refuse('there is no docker on PATH', 'install docker.io');
   if (!host.startsWith('unix:///')) {
     return refuse(
