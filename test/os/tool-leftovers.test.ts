@@ -3,14 +3,16 @@
 import { randomUUID } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { beforeAll, describe, expect, test } from 'vitest';
+import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { Backend, LaunchedProcess } from '../../src/backends/backend.ts';
+import { loadDocker } from '../../src/backends/docker/index.ts';
 import { loadOci } from '../../src/backends/oci/index.ts';
 import { podman } from '../../src/backends/podman/index.ts';
 import { systemdNspawn } from '../../src/backends/systemd-nspawn/index.ts';
 import { callerFacts } from '../../src/host/facts.ts';
 import { nodeSpecHost } from '../../src/spec/host.ts';
 import { normalize } from '../../src/spec/normalize.ts';
+import { whyClosed } from '../helpers/closed-backends.ts';
 import { processesWith } from '../helpers/processes.ts';
 import { type Need, requires } from '../helpers/requires.ts';
 
@@ -43,11 +45,16 @@ const tools: readonly Tool[] = [
   { name: 'oci, by crun', needs: ['command:crun'], load: async () => (await loadOci('crun')) as Backend },
   { name: 'oci, by runc', needs: ['command:runc'], load: async () => (await loadOci('runc')) as Backend },
   { name: 'podman', needs: ['command:podman', 'command:crun'], load: async () => podman as Backend },
+  { name: 'docker', needs: [], load: async () => loadDocker() as Backend },
   { name: 'systemd-nspawn', needs: ['root', 'command:systemd-nspawn'], load: async () => systemdNspawn as Backend },
 ];
 
-describe.each(tools)('$name', ({ needs, load }) => {
+describe.each(tools)('$name', ({ name, needs, load }) => {
   requires('linux', 'userns', ...needs);
+  beforeEach((context) => {
+    const why = name === 'docker' ? whyClosed(name) : undefined;
+    if (why !== undefined) context.skip(why);
+  });
   let backend: Backend;
   beforeAll(async () => {
     backend = await load();
