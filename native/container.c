@@ -61,11 +61,12 @@ static bool receive(int from, struct handed *handed) {
 // Whoever comes late finds a name that nobody listens on: then it is ours to take away.
 static const char *meet(const char *path, struct handed *handed) {
   struct sockaddr_un address = {.sun_family = AF_UNIX};
-  if (strlen(path) >= sizeof address.sun_path) {
+  size_t length = strlen(path);
+  if (length >= sizeof address.sun_path) {
     errno = ENAMETOOLONG;
     return "connect";
   }
-  strcpy(address.sun_path, path);
+  memcpy(address.sun_path, path, length + 1);
   int to = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
   if (to < 0) return "socket";
   bool connected = connect(to, (struct sockaddr *)&address, sizeof address) == 0;
