@@ -71,7 +71,7 @@ static void arrange_descriptors(const struct run *run, int *socket_fd, int termi
 // quota (200 keyrings for an ordinary user, keyrings(7)) is borne only under a filter of ours, which denies keyctl(2).
 static void fresh_keyring(const struct run *run) {
   if (sys_join_session_keyring() >= 0 || errno == ENOSYS || errno == EPERM) return;
-  if (errno == EDQUOT && run->plan.has_filter) return;
+  if (errno == EDQUOT && run->plan.denies_keyrings) return;
   fail(STEP_KEYRING, NO_INDEX, "keyctl", NULL);
 }
 
@@ -165,12 +165,19 @@ static void change_directory(struct record *record) {
 }
 
 static void install_filter(struct record *record) {
+  (void)read_u32(&record->payload);  // flags, for who reads the plan
   uint32_t count = read_u32(&record->payload);
   static struct sbx_sock_filter filter[PLAN_FILTER_MAX];
   // A copy, because the plan aligns nothing.
   memcpy(filter, read_bytes(&record->payload, (size_t)count * sizeof filter[0]), (size_t)count * sizeof filter[0]);
+  uint32_t places = read_u32(&record->payload);
+  uint64_t pass = 0;
+  if (places > 0 && sys_draw_pass(&pass) < 0) fail(record->step, record->index, "getrandom", NULL);
+  // The high half and the low half by turns.
+  for (uint32_t i = 0; i < places; i++) filter[read_u32(&record->payload)].k = (uint32_t)(i % 2 == 0 ? pass >> 32 : pass);
   struct sbx_sock_fprog program = {.len = (uint16_t)count, .filter = filter};
   if (sys_seccomp_filter(&program) < 0) fail(record->step, record->index, "seccomp", NULL);
+  if (places > 0) sys_use_pass(pass);
 }
 
 // What kept a program from running, found by looking at it. Only for the message: every answer is still a refusal.
@@ -203,10 +210,10 @@ static void read_elf_interpreter(int file, const Elf64_Ehdr *header, struct diag
   for (unsigned i = 0; i < header->e_phnum && i < 64; i++) {
     Elf64_Phdr segment;
     off_t at = (off_t)(header->e_phoff + (Elf64_Off)i * sizeof segment);
-    if (pread(file, &segment, sizeof segment, at) != (ssize_t)sizeof segment) return;
+    if (sys_pread(file, &segment, sizeof segment, at) != (ssize_t)sizeof segment) return;
     if (segment.p_type != PT_INTERP) continue;
     size_t size = segment.p_filesz < sizeof found->interpreter - 1 ? (size_t)segment.p_filesz : sizeof found->interpreter - 1;
-    ssize_t got = pread(file, found->interpreter, size, (off_t)segment.p_offset);
+    ssize_t got = sys_pread(file, found->interpreter, size, (off_t)segment.p_offset);
     found->interpreter[got > 0 ? got : 0] = '\0';
     return;
   }
@@ -218,7 +225,7 @@ static void diagnose_file(int file, int error, struct diagnosis *found) {
     Elf64_Ehdr elf;
   } head;
   memset(&head, 0, sizeof head);
-  ssize_t length = pread(file, head.bytes, sizeof head.bytes, 0);
+  ssize_t length = sys_pread(file, head.bytes, sizeof head.bytes, 0);
   bool script = length > 2 && head.bytes[0] == '#' && head.bytes[1] == '!';
   bool elf = length >= (ssize_t)sizeof head.elf && memcmp(head.bytes, ELFMAG, SELFMAG) == 0;
   if (script) read_script_interpreter(head.bytes, (size_t)length, found);
@@ -240,15 +247,15 @@ static void diagnose(const char *path, int error, struct diagnosis *found) {
   else if (error == ELOOP) found->reason = EXEC_INTERPRETER_LOOP;
   else if (error == E2BIG || error == ENAMETOOLONG) found->reason = EXEC_TOO_LONG;
   struct stat status;
-  if (stat(path, &status) < 0) return;
+  if (sys_fstatat(path, &status, 0) < 0) return;
   if (S_ISDIR(status.st_mode)) {
     found->reason = EXEC_DIRECTORY;
     return;
   }
-  int file = S_ISREG(status.st_mode) ? open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY) : -1;
+  int file = S_ISREG(status.st_mode) ? sys_open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY) : -1;
   if (file < 0) return;
   diagnose_file(file, error, found);
-  (void)close(file);
+  (void)sys_close(file);
 }
 
 static _Noreturn void fail_exec(uint32_t index, const char *path, int error) {
@@ -284,9 +291,9 @@ static _Noreturn void exec_searching(const struct run *run, uint32_t index) {
       size_t used = length;
       if (used > 0) candidate[used++] = '/';
       memcpy(candidate + used, name, name_length + 1);
-      execve(candidate, run->arguments, run->environment);
+      (void)sys_execve(candidate, run->arguments, run->environment);
       struct stat status;
-      bool absent = errno == ENOTDIR || errno == ENAMETOOLONG || (errno == ENOENT && lstat(candidate, &status) < 0);
+      bool absent = errno == ENOTDIR || errno == ENAMETOOLONG || (errno == ENOENT && sys_fstatat(candidate, &status, AT_SYMLINK_NOFOLLOW) < 0);
       if (errno == EACCES) memcpy(denied, candidate, used + name_length + 1);
       else if (!absent) fail_exec(index, candidate, errno);
     }
@@ -303,7 +310,7 @@ static _Noreturn void exec_searching(const struct run *run, uint32_t index) {
 static _Noreturn void execute(const struct run *run, uint32_t index) {
   const char *name = run->arguments[0];
   if (strchr(name, '/') == NULL) exec_searching(run, index);
-  execve(name, run->arguments, run->environment);
+  (void)sys_execve(name, run->arguments, run->environment);
   fail_exec(index, name, errno);
 }
 

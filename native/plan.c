@@ -364,10 +364,23 @@ static const char *check_capabilities(struct plan *plan, struct reader *r) {
 }
 
 static const char *check_seccomp(struct plan *plan, struct reader *r) {
+  uint32_t flags = read_u32(r);
+  if ((flags & ~PLAN_FILTER_DENIES_KEYRINGS) != 0) return "unknown flags of a filter";
   uint32_t count = read_u32(r);
   if (count == 0 || count > PLAN_FILTER_MAX) return "filter length out of range";
-  (void)read_bytes(r, (size_t)count * sizeof(struct sbx_sock_filter));
-  plan->has_filter = true;
+  const uint8_t *filter = read_bytes(r, (size_t)count * sizeof(struct sbx_sock_filter));
+  uint32_t places = read_u32(r);
+  if (places > count || places % 2 != 0) return "number of places of the pass out of range";
+  if (places > 0 && plan->has_pass) return "more than one filter with a pass";
+  if (places > 0) plan->has_pass = true;
+  for (uint32_t i = 0; i < places && !r->failed; i++) {
+    uint32_t place = read_u32(r);
+    if (place >= count) return "a place of the pass is out of the filter";
+    struct sbx_sock_filter instruction;
+    if (!r->failed) memcpy(&instruction, filter + place * sizeof instruction, sizeof instruction);
+    if (!r->failed && instruction.code != SBX_BPF_XOR_K) return "a place of the pass is no place for it";
+  }
+  if ((flags & PLAN_FILTER_DENIES_KEYRINGS) != 0) plan->denies_keyrings = true;
   return NULL;
 }
 

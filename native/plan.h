@@ -18,6 +18,7 @@
 #define PLAN_DESCRIPTOR_MAX 65535u  // highest descriptor number that a plan may ask for
 #define PLAN_GROUPS_MAX 65536u     // NGROUPS_MAX
 #define PLAN_FILTER_MAX 4096u      // BPF_MAXINSNS
+#define PLAN_FILTER_DENIES_KEYRINGS 1u
 #define PLAN_SOURCES_MAX 4096u
 #define PLAN_TREES_MAX 4096u
 // Descriptors that a tool inherits: the way to the supervisor, this program, and from here on the sources that the plan names.
@@ -91,7 +92,7 @@ struct plan {
   uint32_t grace_milliseconds;
   bool has_terminal;
   uint32_t columns, rows;
-  bool has_root, has_filter, has_pivot;
+  bool has_root, denies_keyrings, has_pass, has_pivot;
   uint32_t root_kind;  // 0, PLAN_ROOT_TMPFS, where there is none
   bool joins_proc;  // a fresh proc is mounted
   bool has_binfmt, binfmt_around;

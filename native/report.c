@@ -9,6 +9,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "sys.h"
+
 static int report_socket = -1;
 
 void report_use(int socket_fd) { report_socket = socket_fd; }
@@ -49,7 +51,7 @@ static bool send_with(int socket_fd, enum message_kind kind, const void *more, s
   struct iovec parts[2] = {{.iov_base = &message, .iov_len = sizeof message}, {.iov_base = (void *)(uintptr_t)more, .iov_len = length}};
   struct msghdr header = {.msg_iov = parts, .msg_iovlen = 2};
   ssize_t sent;
-  do sent = sendmsg(socket_fd, &header, MSG_NOSIGNAL);
+  do sent = sys_sendmsg(socket_fd, &header, MSG_NOSIGNAL);
   while (sent < 0 && errno == EINTR);
   return sent == (ssize_t)(sizeof message + length);
 }
@@ -59,7 +61,7 @@ bool message_send_counts(int socket_fd, const struct counts *counts) { return se
 // A failed send means that the supervisor is gone; this process ends either way, and with it the sandbox.
 _Noreturn void fail_with(const struct failure *failure) {
   (void)send_with(report_socket, MESSAGE_FAILED, failure, sizeof *failure);
-  _exit(125);
+  sys_exit(125);
 }
 
 bool message_send(int socket_fd, enum message_kind kind, int value) {

@@ -4,6 +4,8 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 
 #include "uapi.h"
@@ -24,6 +26,8 @@ int sys_pivot_root(const char *new_root, const char *put_old);
 int sys_close_range(unsigned first, unsigned last, unsigned flags);
 long sys_getdents(int directory, void *entries, size_t size);
 int sys_seccomp_filter(const struct sbx_sock_fprog *program);
+// A number of 64 bits that nobody can guess, and that is not 0.
+int sys_draw_pass(uint64_t *pass);
 int sys_join_session_keyring(void);
 int sys_capset(uint64_t effective, uint64_t permitted, uint64_t inheritable);
 int sys_capget(uint64_t *effective, uint64_t *permitted, uint64_t *inheritable);
@@ -33,5 +37,17 @@ int sys_setgroups(size_t count, const uint32_t *groups);
 int sys_setresuid(uint32_t uid);
 int sys_setresgid(uint32_t gid);
 int sys_same_file(int a, int b);
+
+// Calls of the command's process under its filter. Each carries the pass, in the last of the six registers that a filter sees and the call itself does
+// not use: a filter that would refuse the command this call knows by it that it is the launcher's. The program never has it: execve(2) clears the
+// registers, and the memory that held it is gone.
+void sys_use_pass(uint64_t pass);
+int sys_execve(const char *path, char *const *arguments, char *const *environment);
+int sys_fstatat(const char *path, struct stat *status, int flags);
+int sys_open(const char *path, int flags);
+ssize_t sys_pread(int file, void *to, size_t size, off_t offset);
+int sys_close(int file);
+ssize_t sys_sendmsg(int socket_fd, const struct msghdr *header, int flags);
+_Noreturn void sys_exit(int status);
 
 #endif

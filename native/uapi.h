@@ -92,6 +92,7 @@ struct sbx_open_how {
 // seccomp(2), 3.17
 #define SBX_SECCOMP_SET_MODE_FILTER 1
 #define SBX_SECCOMP_MODE_FILTER 2
+#define SBX_BPF_XOR_K 0xa4  // BPF_ALU | BPF_XOR | BPF_K, bpf_common.h
 struct sbx_sock_filter {
   uint16_t code;
   uint8_t jt;

@@ -20,6 +20,8 @@ export const testPackages = {
     'systemd-nspawn, a container that the library can start as root; also runs what `explain --as nspawn` prints',
   podman: 'a container engine that the library can start; also runs what `explain --as podman` prints',
   strace: 'injects faults into system calls of the launcher',
+  'libseccomp-dev': 'another compiler of filters, which ours is compared with',
+  'golang-github-containers-common': 'the profile that container engines use by default, in their own words',
   'busybox-static': 'a root file system of one file',
   debootstrap: 'a whole Debian as root file system',
   uidmap: 'newuidmap and newgidmap: ranges of subordinate ids',

@@ -87,9 +87,11 @@ static void use_record(struct record *record) {
       use_bytes(r, (size_t)count * 4);
       break;
     case STEP_SECCOMP:
+      use_numbers(r, 1);
       count = read_u32(r);
       if (count == 0 || count > PLAN_FILTER_MAX) abort();
       use_bytes(r, (size_t)count * 8);
+      use_numbers(r, read_u32(r));
       break;
     case STEP_SOURCE:
       use_numbers(r, 2);

@@ -46,7 +46,7 @@ static void good_plan_is_read(void) {
   CHECK(plan.wall_milliseconds == 1000 && plan.output_bytes == 4096);
   CHECK(plan.kill_signal == 15 && plan.grace_milliseconds == 2000);
   CHECK(plan.has_terminal && plan.columns == 80 && plan.rows == 24);
-  CHECK(plan.has_root && plan.has_filter && plan.has_user && plan.descriptors == 1);
+  CHECK(plan.has_root && plan.denies_keyrings && !plan.has_pass && plan.has_user && plan.descriptors == 1);
   CHECK(plan.argument_count == 1 && plan.environment_count == 1);
   CHECK(plan.become_uid == 0 && plan.become_gid == 0);
 }
@@ -660,6 +660,22 @@ static void formats_are_checked(void) {
   CHECK(close_and_refuse("binfmt without a user namespace"));
 }
 
+// Two exclusive-ors and a return.
+static void put_filter_with_places(uint32_t places) {
+  put_u32(&builder, 0), put_u32(&builder, 3), put_bytes(&builder, "\xa4\0\0\0\0\0\0\0\xa4\0\0\0\0\0\0\0\x06\0\0\0\0\0\xff\x7f", 24), put_u32(&builder, places);
+}
+
+static void places_of_the_pass_are_checked(void) {
+  COMMAND(STEP_SECCOMP), put_filter_with_places(1), put_u32(&builder, 0);
+  CHECK(close_and_refuse("number of places of the pass out of range"));
+  COMMAND(STEP_SECCOMP), put_filter_with_places(4), put_u32(&builder, 0);
+  CHECK(close_and_refuse("number of places of the pass out of range"));
+  COMMAND(STEP_SECCOMP), put_filter_with_places(2), put_u32(&builder, 0), put_u32(&builder, 3);
+  CHECK(close_and_refuse("a place of the pass is out of the filter"));
+  COMMAND(STEP_SECCOMP), put_filter_with_places(2), put_u32(&builder, 0), put_u32(&builder, 2);
+  CHECK(close_and_refuse("a place of the pass is no place for it"));
+}
+
 static void command_values_are_checked(void) {
   COMMAND(STEP_RLIMIT), put_u32(&builder, 16), put_u64(&builder, 0), put_u64(&builder, 0);
   CHECK(close_and_refuse("unknown resource"));
@@ -679,10 +695,13 @@ static void command_values_are_checked(void) {
   CHECK(close_and_refuse("groups that are not to be set"));
   COMMAND(STEP_CWD), put_string(&builder, "tmp");
   CHECK(close_and_refuse("the path is not absolute"));
-  COMMAND(STEP_SECCOMP), put_u32(&builder, 0);
+  COMMAND(STEP_SECCOMP), put_u32(&builder, 2);
+  CHECK(close_and_refuse("unknown flags of a filter"));
+  COMMAND(STEP_SECCOMP), put_u32(&builder, 0), put_u32(&builder, 0);
   CHECK(close_and_refuse("filter length out of range"));
-  COMMAND(STEP_SECCOMP), put_u32(&builder, PLAN_FILTER_MAX + 1);
+  COMMAND(STEP_SECCOMP), put_u32(&builder, 0), put_u32(&builder, PLAN_FILTER_MAX + 1);
   CHECK(close_and_refuse("filter length out of range"));
+  places_of_the_pass_are_checked();
   COMMAND(STEP_EXEC), put_u32(&builder, 0), put_u32(&builder, 0);
   CHECK(close_and_refuse("number of arguments out of range"));
   COMMAND(STEP_EXEC), put_u32(&builder, UINT32_MAX), put_u32(&builder, 0);

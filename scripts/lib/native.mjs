@@ -66,13 +66,15 @@ export async function ensureCrossLauncher() {
 export async function ensureTestPrograms() {
   await ensureTestProgram('guest', 'guest.c');
   await ensureTestProgram('linux-user-chroot', 'linux_user_chroot.c');
+  await ensureTestProgram('bare', 'bare.c', ['-nostdlib', '-ffreestanding', '-fno-stack-protector']);
 }
 
 /**
  * @param {string} name
  * @param {string} file
+ * @param {readonly string[]} flags
  */
-async function ensureTestProgram(name, file) {
+async function ensureTestProgram(name, file, flags = []) {
   const source = inProject('native', 'test', file);
   if (!existsSync(source)) return;
   const output = inProject('build', 'test', name);
@@ -80,7 +82,9 @@ async function ensureTestProgram(name, file) {
   if (isCurrent(name, hash, [output])) return;
   const { ensureCompiler } = await import('./compiler.mjs');
   const compiler = await ensureCompiler();
-  await step(`compiling the test program ${name} (${compiler.description})`, () => compile(compiler, [source], output));
+  await step(`compiling the test program ${name} (${compiler.description})`, () =>
+    compile(compiler, [source], output, flags),
+  );
   writeStamp(name, hash);
 }
 
@@ -116,12 +120,13 @@ async function buildLauncher(architecture, compiler) {
  * @param {import('./compiler.mjs').Compiler} compiler
  * @param {readonly string[]} sources
  * @param {string} output
+ * @param {readonly string[]} more
  */
-async function compile(compiler, sources, output) {
+async function compile(compiler, sources, output, more = []) {
   mkdirSync(path.dirname(output), { recursive: true });
   // Renamed into place: the old one may be running, and writing to that would be ETXTBSY.
   const fresh = `${output}.${process.pid}`;
-  const flags = [...languageFlags, ...codeFlags, ...warningFlags, ...compiler.flags, ...compiler.codeFlags];
+  const flags = [...languageFlags, ...codeFlags, ...warningFlags, ...compiler.flags, ...compiler.codeFlags, ...more];
   // Relative names, so that the result does not depend on where the checkout is.
   const names = sources.map((source) => path.relative(projectRoot, source));
   await execute(compiler.command, [...flags, '-o', fresh, ...names, ...compiler.libraries], { cwd: projectRoot });

@@ -2,6 +2,7 @@
 
 import type { Equivalent } from '../index.ts';
 import { explain } from '../index.ts';
+import { jsonOf } from '../run/as/shared.ts';
 import { exitStatusOfError } from './exit.ts';
 import { sayError, sayUsage } from './failure.ts';
 import { commandOf } from './operands.ts';
@@ -44,7 +45,7 @@ function printEquivalent({ tool, before, argv, config, lacks }: Equivalent, comm
     writeAll(1, `${[...before, shellLine([...argv, ...command])].join(' &&\n')}\n`);
     return 0;
   }
-  writeAll(1, `${JSON.stringify(withCommand(config, command), undefined, 2)}\n`);
+  writeAll(1, `${jsonOf(withCommand(config, command), 2)}\n`);
   say(`with that as config.json, run beside it: ${[...before, shellLine(argv)].join(' && ')}`);
   return 0;
 }

@@ -64,7 +64,12 @@ export interface Draft {
   gidMappings?: IdMapping[] | 'subordinate';
   capabilities: string[];
   /** Parts of the spec that an option says as a whole. */
-  rest: Mutable<Pick<SandboxSpec, 'cwd' | 'user' | 'hostname' | 'umask' | 'seccomp' | 'terminal' | 'architecture'>>;
+  rest: Mutable<
+    Pick<
+      SandboxSpec,
+      'cwd' | 'user' | 'hostname' | 'umask' | 'seccomp' | 'seccompUnknownSyscalls' | 'terminal' | 'architecture'
+    >
+  >;
   profile?: string;
   settings: Settings;
 }

@@ -7,7 +7,7 @@ import { toolNames } from '../run/as/tools.ts';
 import { architectures } from '../spec/architectures.ts';
 import { capabilityNames, checkCapability } from '../spec/capabilities.ts';
 import { nearest } from '../spec/nearest.ts';
-import type { Limits, MountSpec, OciSeccomp } from '../spec/types.ts';
+import type { Limits, MountSpec } from '../spec/types.ts';
 import { checkBytes, checkMilliseconds } from '../spec/units.ts';
 import type { Draft, Option } from './option.ts';
 import * as read from './values.ts';
@@ -287,20 +287,33 @@ export const options: readonly Option[] = [
 
   {
     name: 'seccomp',
-    value: 'default|unconfined|FILE',
+    value: 'default|strict|unconfined|FILE',
     group: 'Isolation',
     sets: 'seccomp',
     help: 'which system calls the command may make',
     details:
-      'strict, and a FILE with an OCI seccomp section, are not served yet: refused. A file in this directory is written ./FILE.',
+      "FILE holds a profile in JSON: the linux.seccomp object of an OCI config, a whole config.json, or a container engine's profile, as Docker's and podman's seccomp=FILE take it. A file in this directory is written ./FILE. strict leaves read, write and exit, so that no dynamic program starts.",
     completes: 'file',
     apply: (draft, value) =>
       read.attempt(
         () =>
           value.includes('/')
-            ? (read.readJsonFile(value) as OciSeccomp)
+            ? read.readSeccompFile(value)
             : read.readWord(value, ['default', 'strict', 'unconfined'], 'seccomp profile, and no path with a slash'),
         (seccomp) => (draft.rest.seccomp = seccomp),
+      ),
+  },
+  {
+    name: 'seccomp-unknown-syscalls',
+    value: 'error|ignore',
+    group: 'Isolation',
+    sets: 'seccompUnknownSyscalls',
+    help: 'what names in a seccomp profile are that no machine has: an error by default',
+    completes: ['error', 'ignore'],
+    apply: (draft, value) =>
+      read.attempt(
+        () => read.readWord(value, ['error', 'ignore'], 'answer to unknown names'),
+        (answer) => (draft.rest.seccompUnknownSyscalls = answer),
       ),
   },
   {

@@ -3,7 +3,7 @@ import { readFileSync, statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { parseMountString } from '../spec/mount-string.ts';
 import { nearest } from '../spec/nearest.ts';
-import type { IdMapping, MountSpec, RootSpec, WorkspaceSpec } from '../spec/types.ts';
+import type { IdMapping, MountSpec, OciSeccomp, RootSpec, WorkspaceSpec } from '../spec/types.ts';
 import { checkBytes } from '../spec/units.ts';
 import { joinWords } from '../spec/words.ts';
 
@@ -176,6 +176,15 @@ export function readRoot(text: string): Pick<RootSpec, 'path' | 'image'> & { hos
 
 export function isImageFile(path: string): boolean {
   return imageFile.test(path) && statSync(path, { throwIfNoEntry: false })?.isFile() === true;
+}
+
+/** The seccomp section of a whole OCI config, or what is no such config as it is. */
+export function readSeccompFile(file: string): OciSeccomp {
+  const value: { ociVersion?: unknown; linux?: unknown } = readJsonFile(file);
+  if (value.ociVersion === undefined) return value as OciSeccomp;
+  const { seccomp } = (value.linux ?? {}) as { seccomp?: unknown };
+  if (typeof seccomp === 'object' && seccomp !== null) return seccomp as OciSeccomp;
+  throw new ValueError(`${file} is an OCI config without linux.seccomp; for no filter at all say unconfined`);
 }
 
 /** A file that holds one JSON object. */

@@ -1,4 +1,5 @@
 // From what the caller wrote to what a backend launches. Everything that can happen in the same tick does.
+import { release } from 'node:os';
 import type { Backend, BackendName, BackendPlan, BackendReport, LaunchRequest } from '../backends/backend.ts';
 import { loadBackend, registry } from '../backends/registry.ts';
 import {
@@ -17,7 +18,7 @@ import { callerFacts } from '../host/facts.ts';
 import { mayRefuseUserNamespaces } from '../host/suspicion.ts';
 import { checkCommand } from '../spec/command.ts';
 import { nodeSpecHost } from '../spec/host.ts';
-import { normalize } from '../spec/normalize.ts';
+import { normalize, type ReadSeccomp } from '../spec/normalize.ts';
 import type { NormalizedSpec, SandboxSpec } from '../spec/types.ts';
 import { type CallOptions, checkOptions, type OptionName, sandboxOptionNames } from './options.ts';
 import type { Enforcement } from './types.ts';
@@ -115,8 +116,9 @@ function negotiateAndPlan(spec: SandboxSpec, options: CallOptions): Soon<Prepare
     chosen,
     architecture: spec.architecture,
   };
-  return whenReady(agree(request), (first) => {
-    const normalized = normalize(spec, nodeSpecHost());
+  const soon = whenReady(agree(request), (first) => whenReady(readSeccomp(spec), (compiled) => ({ first, compiled })));
+  return whenReady(soon, ({ first, compiled }) => {
+    const normalized = normalize(spec, nodeSpecHost(), compiled);
     // Only who has looked at the root knows that it lacks mount points, and a spec is looked at only when somebody can serve it.
     const paths = normalized.root.missingMountPoints.map(({ path }) => path);
     const second =
@@ -131,6 +133,13 @@ function negotiateAndPlan(spec: SandboxSpec, options: CallOptions): Soon<Prepare
       whenReady(loadBackend(agreement.backend), (backend) => planWith(backend, normalized, agreement, request)),
     );
   });
+}
+
+/** Few specs name a profile, and nobody else loads the compiler. */
+function readSeccomp(spec: SandboxSpec): Soon<ReadSeccomp | undefined> {
+  if (spec.seccomp !== 'strict' && typeof spec.seccomp !== 'object') return undefined;
+  const { architecture } = callerFacts();
+  return import('../seccomp/custom.ts').then((custom) => custom.readSeccomp(spec, { architecture, kernel: release() }));
 }
 
 function planWith(

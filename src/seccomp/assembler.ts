@@ -11,6 +11,9 @@ const LD_W_ABS = 0x20;
 const RET_K = 0x06;
 const JA = 0x05;
 const AND_K = 0x54;
+const XOR_K = 0xa4;
+const OR_X = 0x4c;
+const TAX = 0x07;
 const comparisons = { JEQ: 0x15, JGT: 0x25, JGE: 0x35, JSET: 0x45 } as const;
 
 /** How far a conditional jump may go, less the stepping stones that one jump may need on its way. */
@@ -42,6 +45,29 @@ export class Assembler {
   and(mask: number, next: Target): Target {
     this.#fallInto(next);
     return this.#push({ code: AND_K, jt: 0, jf: 0, k: mask });
+  }
+
+  /** Flips those bits of the accumulator that half of a pass has: which ones is put in later, see `places`. */
+  place(next: Target): Target {
+    this.#fallInto(next);
+    return this.#push({ code: XOR_K, jt: 0, jf: 0, k: 0 });
+  }
+
+  /** Copies the accumulator into the index register, then goes on at `next`. */
+  tax(next: Target): Target {
+    this.#fallInto(next);
+    return this.#push({ code: TAX, jt: 0, jf: 0, k: 0 });
+  }
+
+  /** Adds the bits of the index register to the accumulator, then goes on at `next`. */
+  orX(next: Target): Target {
+    this.#fallInto(next);
+    return this.#push({ code: OR_X, jt: 0, jf: 0, k: 0 });
+  }
+
+  /** Where the instructions of `place` are in the finished program, in its order. */
+  places(): number[] {
+    return this.#reversed.toReversed().flatMap(({ code }, index) => (code === XOR_K ? [index] : []));
   }
 
   /** Compares the accumulator, unsigned, with `k`. Equal targets need no jump. */

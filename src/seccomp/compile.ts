@@ -5,13 +5,14 @@
 // allowed and never runs the filter for them again.
 import { SpecError, type SpecIssue } from '../errors/errors.ts';
 import { Assembler, type Target } from './assembler.ts';
-import { type CheckedProfile, type CheckedRule, checkProfile, KILL_PROCESS, type OciSeccompProfile } from './oci.ts';
-import { type Abi, abis, syscallTable } from './syscalls.ts';
+import type { Circumstances } from './engine.ts';
+import { type CheckedProfile, type CheckedRule, checkProfile, KILL_PROCESS } from './oci.ts';
+import { isOfAnotherMachine } from './other-machines.ts';
+import { type Abi, abis, SYSCALLS_OF, syscallTable } from './syscalls.ts';
 
-export interface CompileOptions {
-  readonly architecture: 'x64' | 'arm64';
+export interface CompileOptions extends Circumstances {
   /**
-   * A name that no ABI of ours has: an error, since a misspelt name would leave a hole, or nothing, for profiles that also serve other machines.
+   * A name that no machine has: an error, since a misspelt name would leave a hole, or nothing, for profiles that also serve other machines.
    *
    * @defaultValue `'error'`
    */
@@ -26,14 +27,40 @@ export const MAX_INSTRUCTIONS = 4096;
  *
  * @throws {SpecError} `SBX_SPEC_INVALID` where the profile is wrong, asks for something that is not supported, or is too long for the kernel
  */
-export function compileSeccomp(profile: OciSeccompProfile, options: CompileOptions): Uint8Array {
-  const checked = checkProfile(profile);
+export function compileSeccomp(profile: unknown, options: CompileOptions): Uint8Array {
+  return compileChecked(checkServable(profile, options), options.architecture, nobody).filter;
+}
+
+/** @throws {SpecError} as `compileSeccomp` does, but for the length */
+export function checkServable(profile: unknown, options: CompileOptions): CheckedProfile {
+  const checked = checkProfile(profile, options);
   refuseUnservable(checked, options);
+  return checked;
+}
+
+export interface Compiled {
+  readonly filter: Uint8Array;
+  /** Instructions that take half of a pass each, the high one and the low one by turns. */
+  readonly pass: readonly number[];
+}
+
+const nobody: ReadonlySet<string> = new Set();
+
+/**
+ * `passing`: calls of the machine's own ABI that the profile may refuse and that are allowed all the same to who has the pass in the sixth argument.
+ *
+ * @throws {SpecError} where it is too long for the kernel
+ */
+export function compileChecked(
+  checked: CheckedProfile,
+  architecture: 'x64' | 'arm64',
+  passing: ReadonlySet<string>,
+): Compiled {
   const assembler = new Assembler();
   // Programs grow from their end: the last ABI that is asked for is emitted first.
   let otherwise: Target = { verdict: KILL_PROCESS };
-  for (const machine of machines(checked, options.architecture).toReversed()) {
-    const search = emitSearch(assembler, rangesOf(checked, machine.abis));
+  for (const machine of machines(checked, architecture).toReversed()) {
+    const search = emitSearch(assembler, rangesOf(checked, machine.abis, passing));
     otherwise = assembler.jump('JEQ', machine.audit, assembler.load(NR, search), otherwise);
   }
   assembler.load(ARCH, otherwise);
@@ -41,12 +68,33 @@ export function compileSeccomp(profile: OciSeccompProfile, options: CompileOptio
     const message = `the filter would have ${assembler.length} instructions, and the kernel takes ${MAX_INSTRUCTIONS}; write fewer rules with args`;
     throw new SpecError([{ path: ['seccomp'], message }]);
   }
-  return assembler.toBytes();
+  return { filter: assembler.toBytes(), pass: assembler.places() };
+}
+
+/** Whether every call of these names, on each ABI that the filter lets programs use, is refused whatever its arguments. */
+export function refusesAlways(
+  checked: CheckedProfile,
+  architecture: 'x64' | 'arm64',
+  names: readonly string[],
+): boolean {
+  const served = machines(checked, architecture).flatMap(({ abis: ofMachine }) => ofMachine);
+  return names.every((name) =>
+    served.every((abi) => {
+      if (!syscallTable(abi).has(name)) return true;
+      const indices = checked.rules.flatMap((rule, i) => (rule.names.includes(name) ? [i] : []));
+      const { rules, otherwise } = decide(checked, indices, false);
+      return [...rules.map(({ verdict }) => verdict), otherwise].every((verdict) => !LETS_THROUGH.has(verdict));
+    }),
+  );
 }
 
 // Offsets in struct seccomp_data.
 const NR = 0;
 const ARCH = 4;
+const PASS_ARGUMENT = 5;
+const ALLOW = 0x7fff0000;
+const LOG = 0x7ffc0000;
+const LETS_THROUGH: ReadonlySet<number> = new Set([ALLOW, LOG]);
 const argument = (index: number): { low: number; high: number } => ({ low: 16 + 8 * index, high: 20 + 8 * index });
 
 /** Numbers of x32 have this bit, under the audit architecture of x86-64. */
@@ -76,11 +124,11 @@ function refuseUnservable(profile: CheckedProfile, options: CompileOptions): voi
     issues.push({ path: ['seccomp', 'architectures', arm], message });
   }
   if (options.unknownSyscalls !== 'ignore') {
-    for (const [rule, { names }] of profile.rules.entries()) {
+    for (const { index, names } of profile.rules) {
       for (const [i, name] of names.entries()) {
-        if (abis.some((abi) => syscallTable(abi).has(name))) continue;
-        const message = `no system call is named ${JSON.stringify(name)} on x86-64, i386, x32 or arm64; correct it, or compile with unknownSyscalls: 'ignore'`;
-        issues.push({ path: ['seccomp', 'syscalls', rule, 'names', i], message });
+        if (abis.some((abi) => syscallTable(abi).has(name)) || isOfAnotherMachine(name)) continue;
+        const message = `Linux ${SYSCALLS_OF} has no system call ${JSON.stringify(name)}; correct it, or set seccompUnknownSyscalls to 'ignore'`;
+        issues.push({ path: ['seccomp', 'syscalls', index, 'names', i], message });
       }
     }
   }
@@ -90,6 +138,8 @@ function refuseUnservable(profile: CheckedProfile, options: CompileOptions): voi
 /** What happens to a call: the first rule whose tests hold, else `otherwise`. */
 interface Decision {
   readonly key: string;
+  /** Allowed beforehand to who has the pass. */
+  readonly passing: boolean;
   readonly rules: readonly CheckedRule[];
   readonly otherwise: number;
 }
@@ -100,18 +150,18 @@ interface Range {
   readonly decision: Decision;
 }
 
-function rangesOf(profile: CheckedProfile, served: readonly Abi[]): readonly Range[] {
-  const nobody: Decision = { key: '', rules: [], otherwise: profile.defaultVerdict };
-  const points = new Map<number, Decision>([[0, nobody]]);
+function rangesOf(profile: CheckedProfile, served: readonly Abi[], passing: ReadonlySet<string>): readonly Range[] {
+  const unnamed: Decision = { key: '', passing: false, rules: [], otherwise: profile.defaultVerdict };
+  const points = new Map<number, Decision>([[0, unnamed]]);
   if (served.includes('x86_64') && !served.includes('x32')) {
-    points.set(X32_BIT, { key: 'x32', rules: [], otherwise: KILL_PROCESS });
-    points.set(SKIPPED, nobody);
+    points.set(X32_BIT, { key: 'x32', passing: false, rules: [], otherwise: KILL_PROCESS });
+    points.set(SKIPPED, unnamed);
   }
   const gaps = [...points];
   for (const abi of served) {
-    for (const [number, decision] of decisionsOf(profile, abi)) {
+    for (const [number, decision] of decisionsOf(profile, abi, passing)) {
       points.set(number, decision);
-      if (!points.has(number + 1)) points.set(number + 1, gaps.findLast(([start]) => start <= number)?.[1] ?? nobody);
+      if (!points.has(number + 1)) points.set(number + 1, gaps.findLast(([start]) => start <= number)?.[1] ?? unnamed);
     }
   }
   const ranges: Range[] = [];
@@ -122,9 +172,21 @@ function rangesOf(profile: CheckedProfile, served: readonly Abi[]): readonly Ran
 }
 
 /** In the order of their numbers. */
-function decisionsOf(profile: CheckedProfile, abi: Abi): readonly (readonly [number, Decision])[] {
+function decisionsOf(
+  profile: CheckedProfile,
+  abi: Abi,
+  passing: ReadonlySet<string>,
+): readonly (readonly [number, Decision])[] {
   const table = syscallTable(abi);
   const rulesOf = new Map<number, number[]>();
+  const passes = new Set<number>();
+  // The launcher is a program of the machine's own ABI.
+  for (const name of abi === 'x86_64' || abi === 'aarch64' ? passing : []) {
+    const number = table.get(name);
+    if (number === undefined) continue;
+    passes.add(number);
+    rulesOf.set(number, []);
+  }
   for (const [index, rule] of profile.rules.entries()) {
     for (const name of rule.names) {
       const number = table.get(name);
@@ -135,11 +197,14 @@ function decisionsOf(profile: CheckedProfile, abi: Abi): readonly (readonly [num
     }
   }
   return [...rulesOf]
-    .map(([number, indices]) => [abi === 'x32' ? number + X32_BIT : number, decide(profile, indices)] as const)
+    .map(([number, indices]) => {
+      const decision = decide(profile, indices, passes.has(number));
+      return [abi === 'x32' ? number + X32_BIT : number, decision] as const;
+    })
     .sort(([a], [b]) => a - b);
 }
 
-function decide(profile: CheckedProfile, indices: readonly number[]): Decision {
+function decide(profile: CheckedProfile, indices: readonly number[], mayPass: boolean): Decision {
   const rules: CheckedRule[] = [];
   let otherwise = profile.defaultVerdict;
   let key = '';
@@ -153,8 +218,11 @@ function decide(profile: CheckedProfile, indices: readonly number[]): Decision {
     rules.push(rule);
     key += `${index},`;
   }
+  // Who may do it anyway needs no pass; and without a test the kernel can tell that it may (5.11).
+  const passing = mayPass && (rules.length > 0 || otherwise !== ALLOW);
   // Equal keys mean equal decisions; that of the default action is the empty one.
-  return { key: key === '' && otherwise === profile.defaultVerdict ? '' : `${key}${otherwise}`, rules, otherwise };
+  const plain = key === '' && otherwise === profile.defaultVerdict && !passing;
+  return { key: plain ? '' : `${passing ? 'pass,' : ''}${key}${otherwise}`, passing, rules, otherwise };
 }
 
 function emitSearch(assembler: Assembler, ranges: readonly Range[]): Target {
@@ -195,7 +263,18 @@ function emitDecision(assembler: Assembler, decision: Decision): Target {
     for (const test of rule.tests.toReversed()) pass = emitTest(assembler, test, pass, next);
     next = pass;
   }
-  return next;
+  return decision.passing ? emitPass(assembler, { verdict: ALLOW }, next) : next;
+}
+
+/**
+ * Both halves are compared at once, and take the same time whatever is wrong with them: who could measure how far a comparison got would guess one
+ * half after the other.
+ */
+function emitPass(assembler: Assembler, yes: Target, no: Target): Target {
+  const { low, high } = argument(PASS_ARGUMENT);
+  const decided = assembler.orX(assembler.jump('JEQ', 0, yes, no));
+  const second = assembler.tax(assembler.load(low, assembler.place(decided)));
+  return assembler.load(high, assembler.place(second));
 }
 
 /** Arguments have 64 bits, the machine's registers 32: the halves are compared one after the other. */

@@ -1,4 +1,5 @@
 // A profile for runtimes that are built on libseccomp, where rules have no order and one without `args` wins over those with them (docs/seccomp.md).
+import type { OciSeccomp } from '../spec/types.ts';
 import type { OciSeccompProfile, OciSeccompRule } from './oci.ts';
 
 const ALLOW = 'SCMP_ACT_ALLOW';
@@ -36,4 +37,17 @@ function unordered(rules: readonly Rule[], loosened: boolean): readonly Rule[] {
   if (last?.action === ALLOW) return refusal === -1 || loosened ? [last] : [];
   const overlaps = refusal !== -1 && tested.slice(refusal).some(({ action }) => action === ALLOW);
   return overlaps ? [] : allowing;
+}
+
+/** Calls with rules of which one refuses what another one allows: only their order tells which of them counts. */
+export function orderedNames({ syscalls }: OciSeccomp): string[] {
+  const answers = new Map<string, Set<string>>();
+  const tested = new Set<string>();
+  for (const { names = [], action, errnoRet, args } of syscalls ?? []) {
+    for (const name of names) {
+      answers.set(name, (answers.get(name) ?? new Set()).add(`${action} ${errnoRet}`));
+      if (args != null && args.length > 0) tested.add(name);
+    }
+  }
+  return [...answers].flatMap(([name, { size }]) => (size > 1 && tested.has(name) ? [name] : []));
 }

@@ -1,12 +1,13 @@
-// The `linux.seccomp` object of the OCI runtime spec, read and checked. What a rule means where the OCI spec is silent is decided here once: the
-// first rule whose tests all hold decides, and without one the default action does.
+// The `linux.seccomp` object of the OCI runtime spec, or an engine's profile, read and checked. What a rule means where the OCI spec is silent is
+// decided here once: the first rule whose tests all hold decides, and without one the default action does.
 import { SpecError, type SpecIssue } from '../errors/errors.ts';
+import { architecturesOf, type Circumstances, countsHere, engineKeys, errnoOf } from './engine.ts';
+import { isRecord, type Path, type Report, refuseUnknownKeys, show } from './reading.ts';
 
+/** The part of a profile that a runtime sees: an engine's words are resolved. */
 export interface OciSeccompProfile {
   readonly defaultAction: string;
-  /** Only where `defaultAction` is SCMP_ACT_ERRNO or SCMP_ACT_TRACE; EPERM (1) without it. */
   readonly defaultErrnoRet?: number;
-  /** ABIs that programs may use, such as `SCMP_ARCH_X86`; those of other machines are passed over. The machine's own is always one of them. */
   readonly architectures?: readonly string[];
   readonly syscalls?: readonly OciSeccompRule[];
 }
@@ -15,11 +16,9 @@ export interface OciSeccompRule {
   readonly names: readonly string[];
   readonly action: string;
   readonly errnoRet?: number;
-  /** All must hold; no argument may be tested twice in one rule, because runtimes disagree about what that means. */
   readonly args?: readonly OciSeccompArg[];
 }
 
-/** Arguments are unsigned 64-bit numbers. For SCMP_CMP_MASKED_EQ: `(argument & value) === (valueTwo & value)`. */
 export interface OciSeccompArg {
   readonly index: number;
   readonly value: number | bigint;
@@ -47,13 +46,17 @@ interface CheckedTest {
 }
 
 export interface CheckedRule {
+  /** Its place in the profile, where rules that do not count here have one too. */
+  readonly index: number;
   readonly names: readonly string[];
+  readonly action: string;
   /** What the filter returns: SECCOMP_RET_*, with its data. */
   readonly verdict: number;
   readonly tests: readonly CheckedTest[];
 }
 
 export interface CheckedProfile {
+  readonly defaultAction: string;
   readonly defaultVerdict: number;
   readonly architectures: readonly string[];
   readonly rules: readonly CheckedRule[];
@@ -66,14 +69,19 @@ const verdicts: Readonly<Record<string, number>> = {
   SCMP_ACT_KILL_PROCESS: 0x80000000,
   SCMP_ACT_TRAP: 0x00030000,
   SCMP_ACT_ERRNO: 0x00050000,
-  SCMP_ACT_TRACE: 0x7ff00000,
   SCMP_ACT_LOG: 0x7ffc0000,
   SCMP_ACT_ALLOW: 0x7fff0000,
 };
 
 export const KILL_PROCESS = 0x80000000;
 
-/** Those of the OCI runtime spec; `undefined`: valid there, and never that of a machine that we filter on. */
+/** Whose answer would come from another process, and why there is none. */
+const unanswered: Readonly<Record<string, string>> = {
+  SCMP_ACT_NOTIFY: 'nobody would answer',
+  SCMP_ACT_TRACE: 'no tracer would answer, and a program that traces itself would answer as it likes',
+};
+
+/** Those of the OCI runtime spec; of most machines there is never a filter of ours. */
 const knownArchitectures: ReadonlySet<string> = new Set(
   (
     'X86 X86_64 X32 ARM AARCH64 MIPS MIPS64 MIPS64N32 MIPSEL MIPSEL64 MIPSEL64N32 PPC PPC64 PPC64LE S390 S390X PARISC PARISC64 ' +
@@ -84,6 +92,7 @@ const knownArchitectures: ReadonlySet<string> = new Set(
 );
 
 const EPERM = 1;
+const ERRNO_MASK = 0xffff;
 const MAX_ERRNO = 4095;
 const MAX_ARGUMENT = 0xffffffffffffffffn;
 
@@ -92,7 +101,7 @@ const MAX_ARGUMENT = 0xffffffffffffffffn;
  *
  * @throws {SpecError} `SBX_SPEC_INVALID` with all issues at once, each with its path under `seccomp`
  */
-export function checkProfile(profile: OciSeccompProfile): CheckedProfile {
+export function checkProfile(profile: unknown, here: Circumstances): CheckedProfile {
   const issues: SpecIssue[] = [];
   const report = (path: readonly (string | number)[], message: string): void => {
     issues.push({ path: ['seccomp', ...path], message });
@@ -100,76 +109,77 @@ export function checkProfile(profile: OciSeccompProfile): CheckedProfile {
   if (!isRecord(profile))
     throw new SpecError([{ path: ['seccomp'], message: 'must be an object, the linux.seccomp of an OCI config' }]);
 
-  refuseUnknownKeys(profile, ['defaultAction', 'defaultErrnoRet', 'architectures', 'flags', 'syscalls'], [], report);
+  const known = ['defaultAction', 'defaultErrnoRet', 'architectures', 'flags', 'syscalls', ...engineKeys.profile];
+  refuseUnknownKeys(profile, known, [], report);
   if (profile['flags'] !== undefined && !(Array.isArray(profile['flags']) && profile['flags'].length === 0)) {
     report(['flags'], 'flags of seccomp(2) are not supported: the filter is installed without any; remove them');
   }
   const checked = {
-    defaultVerdict: verdict(profile, 'defaultAction', 'defaultErrnoRet', [], report),
-    architectures: checkArchitectures(profile['architectures'], report),
-    rules: checkRules(profile['syscalls'], report),
+    defaultAction: String(profile['defaultAction']),
+    defaultVerdict: verdict(
+      profile,
+      { action: 'defaultAction', number: 'defaultErrnoRet', name: 'defaultErrno' },
+      [],
+      report,
+    ),
+    architectures: [
+      ...checkArchitectures(profile['architectures'], ['architectures'], report),
+      ...architecturesOf(profile, here, report, checkArchitectures),
+    ],
+    rules: checkRules(profile['syscalls'], here, report),
   };
   if (issues.length > 0) throw new SpecError(issues);
   return checked;
 }
 
-type Path = readonly (string | number)[];
-type Report = (path: Path, message: string) => void;
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
+/** The same as the `linux.seccomp` object of an OCI config, for who knows no other form. */
+export function toOci({ defaultAction, defaultVerdict, architectures, rules }: CheckedProfile): OciSeccompProfile {
+  const errnoOfVerdict = (action: string, verdict: number): number | undefined =>
+    action === 'SCMP_ACT_ERRNO' ? verdict & ERRNO_MASK : undefined;
+  const defaultErrnoRet = errnoOfVerdict(defaultAction, defaultVerdict);
+  return {
+    defaultAction,
+    ...(defaultErrnoRet === undefined ? {} : { defaultErrnoRet }),
+    ...(architectures.length === 0 ? {} : { architectures }),
+    syscalls: rules.map(({ names, action, verdict, tests }) => {
+      const errnoRet = errnoOfVerdict(action, verdict);
+      const args = tests.map(({ index, value, valueTwo, op }) => ({
+        index,
+        value: plain(value),
+        ...(op === 'SCMP_CMP_MASKED_EQ' ? { valueTwo: plain(valueTwo) } : {}),
+        op,
+      }));
+      return { names, action, ...(errnoRet === undefined ? {} : { errnoRet }), ...(args.length === 0 ? {} : { args }) };
+    }),
+  };
 }
 
-/** Words of container engines' own profile files, which they resolve before a runtime sees them. */
-const engineKeys: ReadonlySet<string> = new Set([
-  'archMap',
-  'includes',
-  'excludes',
-  'comment',
-  'minKernel',
-  'errno',
-  'defaultErrno',
-  'name',
-]);
-
-function refuseUnknownKeys(value: Record<string, unknown>, known: readonly string[], path: Path, report: Report): void {
-  for (const key of Object.keys(value)) {
-    if (known.includes(key)) continue;
-    if (key === 'listenerPath' || key === 'listenerMetadata') {
-      report([...path, key], 'user notification is not supported; remove it and every SCMP_ACT_NOTIFY');
-    } else if (engineKeys.has(key)) {
-      report(
-        [...path, key],
-        "this key belongs to a container engine's own profile format; give the linux.seccomp object that the engine makes of it",
-      );
-    } else {
-      report([...path, key], `unknown key; known are ${known.join(', ')}`);
-    }
-  }
+/** A number where that is exact. */
+function plain(value: bigint): number | bigint {
+  return value <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(value) : value;
 }
 
 function verdict(
   value: Record<string, unknown>,
-  actionKey: string,
-  errnoKey: string,
+  keys: { readonly action: string; readonly number: string; readonly name: string },
   path: Path,
   report: Report,
 ): number {
-  const action = value[actionKey];
-  const errno = value[errnoKey];
-  if (action === 'SCMP_ACT_NOTIFY') {
-    report(
-      [...path, actionKey],
-      'SCMP_ACT_NOTIFY is not supported: nobody would answer; use SCMP_ACT_ERRNO or SCMP_ACT_ALLOW',
-    );
+  const action = value[keys.action];
+  const named = errnoOf(value[keys.name], [...path, keys.name], report);
+  const errno = named ?? value[keys.number];
+  const errnoKey = named === undefined ? keys.number : keys.name;
+  if (typeof action === 'string' && Object.hasOwn(unanswered, action)) {
+    const message = `${action} is not supported: ${unanswered[action]}; use SCMP_ACT_ERRNO or SCMP_ACT_ALLOW`;
+    report([...path, keys.action], message);
     return 0;
   }
   const base = typeof action === 'string' && Object.hasOwn(verdicts, action) ? verdicts[action] : undefined;
   if (base === undefined) {
-    report([...path, actionKey], `must be one of ${Object.keys(verdicts).join(', ')}, not ${show(action)}`);
+    report([...path, keys.action], `must be one of ${Object.keys(verdicts).join(', ')}, not ${show(action)}`);
     return 0;
   }
-  if (action !== 'SCMP_ACT_ERRNO' && action !== 'SCMP_ACT_TRACE') {
+  if (action !== 'SCMP_ACT_ERRNO') {
     if (errno !== undefined)
       report([...path, errnoKey], `${action} returns no errno; remove it, or use SCMP_ACT_ERRNO`);
     return base;
@@ -182,39 +192,49 @@ function verdict(
   return base + errno;
 }
 
-function checkArchitectures(value: unknown, report: Report): readonly string[] {
-  if (value === undefined) return [];
+function checkArchitectures(value: unknown, path: Path, report: Report): readonly string[] {
+  if (value === undefined || value === null) return [];
   if (!Array.isArray(value)) {
-    report(['architectures'], 'must be an array of names such as SCMP_ARCH_X86_64');
+    report(path, 'must be an array of names such as SCMP_ARCH_X86_64');
     return [];
   }
   for (const [i, name] of value.entries()) {
-    if (!knownArchitectures.has(name)) report(['architectures', i], `unknown architecture ${show(name)}`);
+    if (!knownArchitectures.has(name)) report([...path, i], `unknown architecture ${show(name)}`);
   }
   return value;
 }
 
-function checkRules(value: unknown, report: Report): readonly CheckedRule[] {
-  if (value === undefined) return [];
+function checkRules(value: unknown, here: Circumstances, report: Report): readonly CheckedRule[] {
+  if (value === undefined || value === null) return [];
   if (!Array.isArray(value)) {
     report(['syscalls'], 'must be an array of rules');
     return [];
   }
-  return value.flatMap((rule: unknown, i): CheckedRule[] => {
-    const path = ['syscalls', i];
+  return value.flatMap((rule: unknown, index): CheckedRule[] => {
+    const path = ['syscalls', index];
     if (!isRecord(rule)) {
       report(path, 'must be an object with names and action');
       return [];
     }
-    refuseUnknownKeys(rule, ['names', 'action', 'errnoRet', 'args'], path, report);
-    return [
-      {
-        names: checkNames(rule['names'], [...path, 'names'], report),
-        verdict: verdict(rule, 'action', 'errnoRet', path, report),
-        tests: checkTests(rule['args'], [...path, 'args'], report),
-      },
-    ];
+    refuseUnknownKeys(rule, ['names', 'action', 'errnoRet', 'args', ...engineKeys.rule], path, report);
+    // All of it is checked, whether it counts here or not: what is wrong elsewhere is wrong.
+    const checked = {
+      index,
+      names: namesOf(rule, path, report),
+      action: String(rule['action']),
+      verdict: verdict(rule, { action: 'action', number: 'errnoRet', name: 'errno' }, path, report),
+      tests: checkTests(rule['args'], [...path, 'args'], report),
+    };
+    return countsHere(rule, here, path, report) ? [checked] : [];
   });
+}
+
+function namesOf(rule: Record<string, unknown>, path: Path, report: Report): readonly string[] {
+  const { name, names } = rule;
+  if (name === undefined || name === '') return checkNames(names, [...path, 'names'], report);
+  if (names === undefined || names === null) return checkNames([name], [...path, 'name'], report);
+  report([...path, 'name'], 'excludes names; write one of them');
+  return [];
 }
 
 function checkNames(value: unknown, path: Path, report: Report): readonly string[] {
@@ -266,12 +286,10 @@ function checkTests(value: unknown, path: Path, report: Report): readonly Checke
 }
 
 function checkArgument(value: unknown, path: Path, report: Report): bigint {
-  const number = typeof value === 'number' && Number.isSafeInteger(value) ? BigInt(value) : value;
+  const exact = typeof value === 'number' && Number.isSafeInteger(value);
+  const text = typeof value === 'string' && /^(?:0x[0-9a-f]{1,16}|\d{1,20})$/i.test(value);
+  const number = exact || text ? BigInt(value) : value;
   if (typeof number === 'bigint' && number >= 0n && number <= MAX_ARGUMENT) return number;
-  report(path, `must be a whole number from 0 to 2^64 - 1 (from 2^53 on as a bigint), not ${show(value)}`);
+  report(path, `must be a whole number from 0 to 2^64 - 1 (from 2^53 on as a bigint or as text), not ${show(value)}`);
   return 0n;
-}
-
-function show(value: unknown): string {
-  return typeof value === 'bigint' ? `${value}n` : (JSON.stringify(value) ?? String(value));
 }

@@ -4,6 +4,8 @@
 export const abis = ['x86_64', 'i386', 'x32', 'aarch64'] as const;
 export type Abi = (typeof abis)[number];
 
+export const SYSCALLS_OF = '6.18';
+
 /** Numbers of x32 are without its bit 30. */
 export function syscallTable(abi: Abi): ReadonlyMap<string, number> {
   const known = unpacked.get(abi);

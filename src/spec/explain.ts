@@ -79,9 +79,12 @@ function describeIds({ idMappings }: NormalizedSpec): string[] {
 }
 
 function describeSeccomp({ seccomp }: NormalizedSpec): string {
-  return seccomp === 'default'
-    ? 'system calls are filtered by the default seccomp profile'
-    : 'system calls are not filtered';
+  if (seccomp === 'default') return 'system calls are filtered by the default seccomp profile';
+  if (seccomp === 'unconfined') return 'system calls are not filtered';
+  if (seccomp.kind === 'strict')
+    return 'may read and write what is open, end, and nothing else: any other system call kills it';
+  const { defaultAction, syscalls } = seccomp.profile;
+  return `system calls are filtered by a profile of ${count(syscalls?.length ?? 0, 'rule')}, and ${defaultAction} where none fits`;
 }
 
 function describeTerminal({ terminal }: NormalizedSpec): string[] {

@@ -17,15 +17,25 @@ import { collect, type PlacedMount, resolveMounts, resolveWorkspace } from './mo
 import { nearest } from './nearest.ts';
 import { cleanPath } from './paths.ts';
 import { resolveRoot, resolveWritablePaths } from './root.ts';
-import type { Limits, NormalizedMount, NormalizedSpec, SandboxSpec } from './types.ts';
+import type { Limits, NormalizedMount, NormalizedSeccomp, NormalizedSpec, SandboxSpec } from './types.ts';
 import { formatBytes, parseBytes, parseMilliseconds } from './units.ts';
 
 const HOSTNAME_DEFAULT = 'sandbox';
 const UMASK_DEFAULT = 0o022;
 
-/** @throws {SpecError} with every issue. Nothing was created. */
-export function normalize(spec: SandboxSpec, host: SpecHost): NormalizedSpec {
-  const issues: SpecIssue[] = [];
+/** What the compiler of filters made of `spec.seccomp`, and what is wrong with that. */
+export interface ReadSeccomp {
+  readonly seccomp: NormalizedSeccomp | undefined;
+  readonly issues: readonly SpecIssue[];
+}
+
+/**
+ * `compiled`: where the spec names a profile that is not the default one.
+ *
+ * @throws {SpecError} with every issue. Nothing was created.
+ */
+export function normalize(spec: SandboxSpec, host: SpecHost, compiled?: ReadSeccomp): NormalizedSpec {
+  const issues: SpecIssue[] = [...(compiled?.issues ?? [])];
   const report: Reporter = (path, message) => {
     issues.push({ path, message });
   };
@@ -59,7 +69,7 @@ export function normalize(spec: SandboxSpec, host: SpecHost): NormalizedSpec {
     idMappings,
     network: spec.network === 'host' ? 'host' : 'none',
     limits: resolveLimits(spec.limits, report),
-    seccomp: spec.seccomp === 'unconfined' ? 'unconfined' : 'default',
+    seccomp: resolveSeccomp(spec, compiled?.seccomp, report),
     capabilities: resolveCapabilities(spec.capabilities, report),
     terminal,
     architecture: spec.architecture,
@@ -99,6 +109,16 @@ function resolveTerminal(given: SandboxSpec['terminal'], report: Reporter): Norm
     if (problem !== undefined) report(['terminal', key], problem);
   }
   return { columns: given.columns, rows: given.rows };
+}
+
+function resolveSeccomp(
+  { seccomp, seccompUnknownSyscalls }: SandboxSpec,
+  compiled: NormalizedSeccomp | undefined,
+  report: Reporter,
+): NormalizedSpec['seccomp'] {
+  if (seccompUnknownSyscalls !== undefined && typeof seccomp !== 'object')
+    report(['seccompUnknownSyscalls'], 'is about the names in a profile of your own, and seccomp is none');
+  return compiled ?? (seccomp === 'unconfined' ? 'unconfined' : 'default');
 }
 
 function resolveCapabilities(given: readonly string[] | undefined, report: Reporter): readonly string[] {

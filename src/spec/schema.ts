@@ -183,6 +183,7 @@ const limits = object('Limits', {
   diskBytes: bytes.optional(),
 });
 
+// Everything else of it is checked where it is compiled.
 const ociSeccomp = z.looseObject({ defaultAction: plainText });
 annotations.add(ociSeccomp, { id: 'OciSeccomp' });
 
@@ -212,6 +213,7 @@ export const sandboxSpec: z.ZodObject = object('SandboxSpec', {
   network: z.union([z.enum(['none', 'host']), networkPolicy]).optional(),
   limits: limits.optional(),
   seccomp: z.union([z.enum(['default', 'strict', 'unconfined']), ociSeccomp]).optional(),
+  seccompUnknownSyscalls: z.enum(['error', 'ignore']).optional(),
   capabilities: z.array(capability).optional(),
   landlock: z.record(z.string(), z.unknown()).optional(),
   selinux: plainText.optional(),
@@ -221,7 +223,7 @@ export const sandboxSpec: z.ZodObject = object('SandboxSpec', {
 
 /** zod passes over `__proto__` in a record; nothing may be dropped in silence. */
 function prototypeIssues(value: unknown): SpecIssue[] {
-  return [['env'], ['env', 'set'], ['landlock']]
+  return [['env'], ['env', 'set'], ['landlock'], ['seccomp']]
     .filter((path) => {
       const record = path.reduce<unknown>((outer, key) => (isRecord(outer) ? outer[key] : undefined), value);
       return isRecord(record) && Object.hasOwn(record, '__proto__');

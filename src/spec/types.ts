@@ -165,10 +165,79 @@ export interface Limits {
   readonly diskBytes?: Bytes;
 }
 
-/** A seccomp section as the OCI runtime spec has it. Not served yet: refused as feature `seccomp.custom`. */
+/**
+ * Which system calls the command may make: the `linux.seccomp` object of an OCI config, or the profile file of a container engine (Docker, podman),
+ * whose own keys are resolved as the engine does. `docs/seccomp.md` says what it means where those documents leave it open.
+ *
+ * @see config-linux.md of the OCI runtime spec, "Seccomp"; seccomp(2).
+ */
 export interface OciSeccomp {
+  /**
+   * What happens to a call that no rule fits: `SCMP_ACT_ALLOW`, `SCMP_ACT_ERRNO`, `SCMP_ACT_KILL_PROCESS`, `SCMP_ACT_KILL_THREAD` (also
+   * `SCMP_ACT_KILL`), `SCMP_ACT_TRAP`, `SCMP_ACT_LOG`. `SCMP_ACT_NOTIFY` and `SCMP_ACT_TRACE` are refused: nobody would answer.
+   */
   readonly defaultAction: string;
-  readonly [key: string]: unknown;
+  /**
+   * For `SCMP_ACT_ERRNO`, 0 to 4095.
+   *
+   * @defaultValue 1, EPERM
+   */
+  readonly defaultErrnoRet?: number;
+  /** The same by its name, `'ENOSYS'`; podman's word, which goes before the number. */
+  readonly defaultErrno?: string;
+  /**
+   * ABIs that programs may use beside the machine's own, such as `SCMP_ARCH_X86`; those of other machines are passed over. A program that uses any
+   * other is killed.
+   */
+  readonly architectures?: readonly string[];
+  /** An engine's word for `architectures`: the entry of this machine counts. */
+  readonly archMap?: readonly OciSeccompArchitecture[] | null;
+  /** Flags of seccomp(2): none is served, so that only an empty list is taken. */
+  readonly flags?: readonly string[];
+  /** In order: the first whose tests all hold decides. */
+  readonly syscalls?: readonly OciSeccompRule[] | null;
+}
+
+export interface OciSeccompArchitecture {
+  readonly architecture: string;
+  readonly subArchitectures?: readonly string[] | null;
+}
+
+export interface OciSeccompRule {
+  /** By the names of Linux. One that no machine has is an error, unless `seccompUnknownSyscalls` is `'ignore'`. */
+  readonly names?: readonly string[];
+  /** An engine's older word for one name. */
+  readonly name?: string;
+  readonly action: string;
+  readonly errnoRet?: number;
+  /** The same by its name; podman's word, which goes before the number. */
+  readonly errno?: string;
+  /** All must hold; no argument may be tested twice in one rule, because runtimes disagree about what that means. */
+  readonly args?: readonly OciSeccompArg[] | null;
+  /** An engine's word: the rule counts only where all of this holds. */
+  readonly includes?: OciSeccompCondition | null;
+  /** An engine's word: the rule does not count where any of this holds. */
+  readonly excludes?: OciSeccompCondition | null;
+  readonly comment?: string;
+}
+
+/** Arguments are unsigned 64-bit numbers. For `SCMP_CMP_MASKED_EQ`: `(argument & value) === (valueTwo & value)`. */
+export interface OciSeccompArg {
+  /** 0 to 5. */
+  readonly index: number;
+  /** From 2^53 on as a bigint or as text, `'0xffffffffffffffff'`: a JavaScript number would be another one. */
+  readonly value: number | bigint | string;
+  readonly valueTwo?: number | bigint | string;
+  readonly op: string;
+}
+
+export interface OciSeccompCondition {
+  /** As Go calls them: `amd64`, `arm64`. */
+  readonly arches?: readonly string[] | null;
+  /** Of those that the command keeps. */
+  readonly caps?: readonly string[] | null;
+  /** The kernel has this release, or a later one: `'4.8'`. */
+  readonly minKernel?: string | null;
 }
 
 /** What is wanted. Everything left out has the safe default of `docs/getting-started.md`. */
@@ -224,8 +293,25 @@ export interface SandboxSpec {
   readonly network?: 'none' | 'host' | NetworkPolicy;
   /** Upper bounds; what is left out has none, but for `coreBytes`. */
   readonly limits?: Limits;
-  /** @defaultValue `'default'`: the profile of `docs/seccomp.md`. `'strict'` and objects are not served yet. */
+  /**
+   * Which system calls the command may make, from its first instruction on. Nothing inside takes the filter off again.
+   *
+   * `'strict'`: read, write, exit, exit_group and the return from a signal handler; any other call ends the process with SIGSYS, and so does the
+   * start of a dynamic program or of a C library. An object: a profile of your own.
+   *
+   * @defaultValue `'default'`: the profile of `docs/seccomp.md`
+   * @throws {SpecError} `SBX_SPEC_INVALID` with every issue and its path, also where the filter would be longer than the kernel takes (4096 instructions).
+   * @see seccomp(2), `docs/seccomp.md`
+   * @example seccomp: { defaultAction: 'SCMP_ACT_ALLOW', syscalls: [{ names: ['execve', 'execveat'], action: 'SCMP_ACT_ERRNO' }] }
+   */
   readonly seccomp?: 'default' | 'strict' | 'unconfined' | OciSeccomp;
+  /**
+   * What a profile's names of system calls are that no machine has: an error, since a misspelt name would leave a hole, or nothing, for profiles that
+   * know a newer kernel than this library. Only for a profile of your own.
+   *
+   * @defaultValue `'error'`
+   */
+  readonly seccompUnknownSyscalls?: 'error' | 'ignore';
   /**
    * Capabilities that the command keeps, within its own user namespace: `'CAP_CHOWN'`, ... (capabilities(7)).
    *
@@ -282,6 +368,19 @@ export interface NormalizedRoot {
   readonly missingMountPoints: readonly { readonly path: string; readonly kind: 'directory' | 'file' }[];
 }
 
+/** A filter that was compiled for this spec. */
+export interface NormalizedSeccomp {
+  readonly kind: 'strict' | 'custom';
+  /** The rules that count here, without an engine's words. */
+  readonly profile: OciSeccomp;
+  /** `struct sock_filter`, 8 bytes each, in base64. */
+  readonly filter: string;
+  /** Instructions that take the launcher's pass, the high half and the low half by turns (native/README.md). */
+  readonly pass: readonly number[];
+  /** Whether it refuses keyctl, add_key and request_key whatever their arguments. */
+  readonly deniesKeyrings: boolean;
+}
+
 export interface NormalizedSpec {
   readonly root: NormalizedRoot;
   readonly mounts: readonly NormalizedMount[];
@@ -322,7 +421,7 @@ export interface NormalizedSpec {
     readonly coreBytes: number;
     readonly outputBytes?: number;
   };
-  readonly seccomp: 'default' | 'unconfined';
+  readonly seccomp: 'default' | 'unconfined' | NormalizedSeccomp;
   readonly capabilities: readonly string[];
   readonly terminal: TerminalSize | true | undefined;
   /** As the spec names it, this host's own too. */

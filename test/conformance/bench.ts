@@ -19,7 +19,7 @@ import { type RequirementOptions, requirements } from '../../src/features/requir
 import { run, spawn } from '../../src/index.ts';
 import type { RunOptions, RunResult, SandboxProcess } from '../../src/run/types.ts';
 import type { SandboxSpec } from '../../src/spec/types.ts';
-import { guestPath } from '../helpers/guest.ts';
+import { barePath, guestPath } from '../helpers/guest.ts';
 
 const GUEST_INSIDE = '/guest';
 
@@ -39,6 +39,8 @@ export class Bench {
     chmodSync(this.#directory, 0o755);
     copyFileSync(guestPath(), this.guestOutside);
     chmodSync(this.guestOutside, 0o755);
+    copyFileSync(barePath(), this.bareOutside);
+    chmodSync(this.bareOutside, 0o755);
     if (!this.isRoot) return;
     // A program on PATH, a directory to start in, and one for proc.
     mkdirSync(join(this.directory, 'usr/bin'), { recursive: true });
@@ -58,6 +60,11 @@ export class Bench {
 
   get guestOutside(): string {
     return join(this.directory, 'guest');
+  }
+
+  /** A program without a C library. */
+  get bareOutside(): string {
+    return join(this.directory, 'bare');
   }
 
   /** Whether the command sees files of the host only where a mount puts them. */
@@ -135,6 +142,13 @@ export class Bench {
 
   spawn(args: readonly (string | number)[], spec: SandboxSpec = {}, options: RunOptions = {}): SandboxProcess {
     return spawn(this.guest(args), this.withGuest(spec), this.options(options));
+  }
+
+  /** As `run`, of the program without a C library. */
+  bare(args: readonly (string | number)[], spec: SandboxSpec = {}, options: RunOptions = {}): Promise<RunResult> {
+    const mounts = [...this.mountsFor(this.bareOutside), ...(spec.mounts ?? [])];
+    const placed = this.hasMounts ? { ...spec, mounts } : this.withRoot(spec);
+    return run([this.inside(this.bareOutside), ...args.map(String)], placed, this.options(options));
   }
 
   /** stdout of a run that must end with status 0. */

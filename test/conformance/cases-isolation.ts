@@ -2,7 +2,8 @@
 import { readlinkSync } from 'node:fs';
 import { type AddressInfo, createServer } from 'node:net';
 import { expect } from 'vitest';
-import type { SandboxSpec } from '../../src/spec/types.ts';
+import { run } from '../../src/index.ts';
+import type { OciSeccomp, SandboxSpec } from '../../src/spec/types.ts';
 import { requires } from '../helpers/requires.ts';
 import type { Bench } from './bench.ts';
 import type { Suite } from './describe-backend.ts';
@@ -14,6 +15,7 @@ export function isolationCases(suite: Suite): void {
   namespaceCases(suite);
   networkCases(suite);
   privilegeCases(suite);
+  filterCases(suite);
   terminalCases(suite);
 }
 
@@ -145,6 +147,98 @@ function privilegeCases({ bench, promise }: Suite): void {
     const unconfined = bench.backend === 'chroot' ? 'seccomp 2\n' : 'seccomp 0\n';
     expect(await bench.answer(['state'], { seccomp: 'unconfined' })).toContain(unconfined);
   });
+}
+
+/** Linux numbers the same for both: getppid, execve. */
+const GETPPID = process.arch === 'arm64' ? 173 : 110;
+const GETPID = process.arch === 'arm64' ? 172 : 39;
+
+function filterCases({ bench, promise }: Suite): void {
+  promise(['seccomp.strict'], 'a strict command reads, writes and ends, and dies of anything else', async () => {
+    const spec: SandboxSpec = { seccomp: 'strict' };
+    const { outcome, stdout, enforcement } = await bench.bare(['echo'], spec, { input: 'to and fro' });
+    expect({ outcome, stdout }).toEqual({ outcome: { kind: 'exited', code: 7 }, stdout: 'to and fro' });
+    expect(enforcement.applied).toContainEqual({
+      feature: 'seccomp.strict',
+      mechanism: 'seccomp filter of SECCOMP_MODE_STRICT and exit_group',
+    });
+    const killed = { kind: 'signalled', signal: 'SIGSYS' };
+    expect((await bench.bare(['call', GETPPID], spec)).outcome).toEqual(killed);
+    // A C library makes calls of its own before main().
+    expect((await bench.run(['exit', 0], spec)).outcome).toEqual(killed);
+  });
+
+  promise(['seccomp.strict'], 'a strict command that is not there is an error, as ever', async () => {
+    const attempt = run(['/not/there'], bench.withGuest({ seccomp: 'strict' }), bench.options({}));
+    await expect(attempt).rejects.toMatchObject({ code: 'SBX_LAUNCH_FAILED', step: 'exec', reason: 'not-found' });
+  });
+
+  promise(['seccomp.custom'], 'a profile decides by number and by argument', async () => {
+    const seccomp: OciSeccomp = {
+      defaultAction: 'SCMP_ACT_ALLOW',
+      syscalls: [
+        {
+          names: ['getppid'],
+          action: 'SCMP_ACT_ERRNO',
+          errnoRet: 71,
+          args: [{ index: 0, value: 5, op: 'SCMP_CMP_LT' }],
+        },
+        { names: ['getpid'], action: 'SCMP_ACT_KILL_PROCESS' },
+      ],
+    };
+    const answer = async (...args: number[]): Promise<unknown> =>
+      (await bench.bare(['call', ...args], { seccomp })).stdout;
+    expect(await answer(GETPPID, 4)).toBe('errno 71\n');
+    expect(await answer(GETPPID, 5)).toBe('ok\n');
+    const { outcome, enforcement } = await bench.bare(['call', GETPID], { seccomp });
+    expect(outcome).toEqual({ kind: 'signalled', signal: 'SIGSYS' });
+    const mechanism = 'seccomp filter of the profile';
+    expect(enforcement.applied).toContainEqual({ feature: 'seccomp.custom', mechanism });
+  });
+
+  promise(
+    ['seccomp.custom'],
+    'a profile that forbids to execute starts the command, and nothing after it',
+    async () => {
+      for (const action of ['SCMP_ACT_ERRNO', 'SCMP_ACT_KILL_PROCESS']) {
+        const syscalls = [{ names: ['execve', 'execveat'], action }];
+        const seccomp = { defaultAction: 'SCMP_ACT_ALLOW', syscalls };
+        expect(await bench.answer(['echo', 'hello'], { seccomp })).toBe('hello');
+        const { outcome, stdout } = await bench.bare(['exec', bench.guest([])[0] ?? ''], {
+          seccomp,
+          mounts: mountOfGuest(),
+        });
+        if (action === 'SCMP_ACT_ERRNO') expect(stdout).toMatch(/^errno 1 after \d+\n$/);
+        else expect(outcome).toEqual({ kind: 'signalled', signal: 'SIGSYS' });
+      }
+      function mountOfGuest(): string[] {
+        return bench.hasMounts ? [`${bench.guestOutside}:${bench.guest([])[0]}:ro`] : [];
+      }
+    },
+  );
+
+  promise(
+    ['seccomp.custom'],
+    'a command that cannot be executed is named, though the profile forbids to report it',
+    async () => {
+      // Nothing at all is allowed: neither the exec, nor to look for the reason, nor to tell it.
+      const seccomp = { defaultAction: 'SCMP_ACT_KILL_PROCESS' };
+      const plain = bench.makeFile('no-program', 'no program', 0o755);
+      const attempts: [string[], string][] = [
+        [['/not/there'], 'not-found'],
+        [['not-on-the-path'], 'not-found'],
+        [[bench.inside(plain)], 'not-a-program'],
+      ];
+      for (const [command, reason] of attempts) {
+        const spec = bench.withRoot({ seccomp, mounts: bench.mountsFor(plain) });
+        await expect(run(command, spec, bench.options({}))).rejects.toMatchObject({ step: 'exec', reason });
+      }
+      expect((await bench.bare(['call', GETPPID], { seccomp })).outcome).toEqual({
+        kind: 'signalled',
+        signal: 'SIGSYS',
+      });
+    },
+  );
 }
 
 function terminalCases({ bench, promise }: Suite): void {

@@ -38,7 +38,7 @@ export function decode(filter: Uint8Array): readonly Instruction[] {
       if (at + 1 + far >= program.length) throw new Error(`instruction ${at} jumps out of the program`);
     } else if (code === 0x20) {
       if (k % 4 !== 0 || k >= 64) throw new Error(`instruction ${at} loads from ${k}`);
-    } else if (code !== 0x06 && code !== 0x54) {
+    } else if (![0x06, 0x54, 0xa4, 0x4c, 0x07].includes(code)) {
       throw new Error(`instruction ${at} has code ${code}`);
     }
   }
@@ -51,6 +51,8 @@ export interface Run {
   readonly steps: number;
   /** Whether the kernel could find out beforehand that this call is always allowed: no arguments were read. */
   readonly readsArguments: boolean;
+  /** Whether it looked at the number of the call. */
+  readonly readsNumber: boolean;
 }
 
 export function runFilter(program: readonly Instruction[], data: SeccompData): Run {
@@ -59,7 +61,9 @@ export function runFilter(program: readonly Instruction[], data: SeccompData): R
   memory.setUint32(4, data.arch, true);
   for (const [i, value] of (data.args ?? []).entries()) memory.setBigUint64(16 + i * 8, value, true);
   let accumulator = 0;
+  let index = 0;
   let readsArguments = false;
+  let readsNumber = false;
   for (let at = 0, steps = 1; ; at += 1, steps += 1) {
     const instruction = program[at];
     if (instruction === undefined) throw new Error('ran out of the program');
@@ -71,9 +75,19 @@ export function runFilter(program: readonly Instruction[], data: SeccompData): R
       case 0x20:
         accumulator = memory.getUint32(k, true);
         readsArguments ||= k >= 16;
+        readsNumber ||= k === 0;
         break;
       case 0x54:
         accumulator = (accumulator & k) >>> 0;
+        break;
+      case 0xa4:
+        accumulator = (accumulator ^ k) >>> 0;
+        break;
+      case 0x4c:
+        accumulator = (accumulator | index) >>> 0;
+        break;
+      case 0x07:
+        index = accumulator;
         break;
       case 0x05:
         at += k;
@@ -91,7 +105,7 @@ export function runFilter(program: readonly Instruction[], data: SeccompData): R
         branch((accumulator & k) !== 0);
         break;
       case 0x06:
-        return { verdict: k, steps, readsArguments };
+        return { verdict: k, steps, readsArguments, readsNumber };
       default:
         throw new Error(`code ${code}`);
     }

@@ -2,10 +2,18 @@
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
-const built: string = fileURLToPath(new URL('../../build/test/guest', import.meta.url));
-
 /** Absolute path of the guest on this host. */
 export function guestPath(): string {
+  return builtPath('guest');
+}
+
+/** The program without a C library (native/test/bare.c). */
+export function barePath(): string {
+  return builtPath('bare');
+}
+
+function builtPath(name: string): string {
+  const built = fileURLToPath(new URL(`../../build/test/${name}`, import.meta.url));
   if (!existsSync(built)) throw new Error(`${built} is missing: run "node scripts/build-native.mjs"`);
   return built;
 }

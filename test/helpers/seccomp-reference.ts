@@ -14,15 +14,14 @@ const actions: Readonly<Record<string, number>> = {
   SCMP_ACT_KILL_PROCESS: KILL_PROCESS,
   SCMP_ACT_TRAP: 0x30000,
   SCMP_ACT_ERRNO: 0x50000,
-  SCMP_ACT_TRACE: 0x7ff00000,
   SCMP_ACT_LOG: 0x7ffc0000,
   SCMP_ACT_ALLOW: ALLOW,
 };
 
-function verdictOf(action: string, errnoRet: number | undefined): number {
+export function verdictOf(action: string, errnoRet: number | undefined): number {
   const base = actions[action];
   if (base === undefined) throw new Error(action);
-  return action === 'SCMP_ACT_ERRNO' || action === 'SCMP_ACT_TRACE' ? base + (errnoRet ?? 1) : base;
+  return action === 'SCMP_ACT_ERRNO' ? base + (errnoRet ?? 1) : base;
 }
 
 /** What `profile` says to a call on this machine. */

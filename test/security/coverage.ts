@@ -225,8 +225,12 @@ export const coverage: readonly CoveredAttack[] = [
   { id: 'S21', attack: 'limits, priorities and masks of the caller', triedBy: ['inherited-state'] },
   { id: 'S22', attack: 'taking more of the processor than its share', triedBy: ['inherited-state'] },
 
-  { id: 'F01', attack: 'system calls of another ABI', triedBy: ['other-syscall-routes', 'test/os/seccomp.test.ts'] },
-  { id: 'F03', attack: 'system calls through io_uring', triedBy: ['other-syscall-routes'] },
+  {
+    id: 'F01',
+    attack: 'system calls of another ABI',
+    triedBy: ['other-syscall-routes', 'past-a-profile', 'test/os/seccomp.test.ts'],
+  },
+  { id: 'F03', attack: 'system calls through io_uring', triedBy: ['other-syscall-routes', 'past-a-profile'] },
   { id: 'F04', attack: 'flags that clone3 hides from a filter', triedBy: ['other-syscall-routes'] },
   {
     id: 'F05',

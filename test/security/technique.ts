@@ -115,7 +115,8 @@ function attack({ name, attacks, only, cases }: Technique, bench: Bench): void {
 
 /** Each sandbox takes them half a second and more. What is attacked is made by the code of other backends, and the way to it by the conformance suite. */
 function whyTooSlow(backend: BackendName): string | undefined {
-  if ((backend !== 'docker' && backend !== 'podman') || process.env['SANDBOXLIB_TEST_ENGINES'] === '1') return undefined;
+  if ((backend !== 'docker' && backend !== 'podman') || process.env['SANDBOXLIB_TEST_ENGINES'] === '1')
+    return undefined;
   return 'attacks by way of a container engine take an hour: SANDBOXLIB_TEST_ENGINES=1 tries them';
 }
 

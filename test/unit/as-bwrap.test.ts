@@ -63,7 +63,7 @@ test('what bubblewrap leaves out is said, and nothing else', () => {
   expect(lacks({})).toEqual(['limits: coreBytes 0']);
   expect(lacks({ seccomp: 'default' })).toEqual([
     'limits: coreBytes 0',
-    'the seccomp filter: --seccomp takes one that is compiled already',
+    'the seccomp filter: --seccomp takes one from a descriptor, compiled already',
   ]);
   expect(lacks({ limits: { wallMs: 5, openFiles: 9 } })).toEqual(['limits: wallMs 5, openFiles 9, coreBytes 0']);
   expect(lacks({ architecture: 'arm64' })).toContain('programs for arm64: only the host could register their format');

@@ -1,6 +1,6 @@
 // What the launcher is told to do for a root that is only entered, step by step.
 import { expect, test } from 'vitest';
-import { guardFilter, guardProfile } from '../../src/backends/chroot/guard.ts';
+import { guardProfile, guardStep } from '../../src/backends/chroot/guard.ts';
 import { planByLauncher } from '../../src/backends/chroot/plan.ts';
 import { recognizedOn } from '../../src/backends/chroot/recognized.ts';
 import type { Step } from '../../src/backends/launcher/steps.ts';
@@ -62,15 +62,19 @@ test('root may become anybody, groups and all', () => {
 test('without a filter of the spec there is still the guard, and it is said', () => {
   const plan = planOf({ root, seccomp: 'unconfined' });
   const filters = plan.detail.steps.filter(({ step }) => step === 'seccomp');
-  expect(filters).toEqual([{ step: 'seccomp', filter: guardFilter('x64') }]);
+  expect(filters).toEqual([guardStep('x64')]);
   expect(plan.notes.join('\n')).toContain('calls that reach into other processes stay refused');
 });
 
 test('the guard is the compiled profile, for each architecture', () => {
   for (const architecture of ['x64', 'arm64'] as const)
-    expect(guardFilter(architecture)).toBe(
-      Buffer.from(compileSeccomp(guardProfile, { architecture })).toString('base64'),
-    );
+    expect(guardStep(architecture)).toEqual({
+      step: 'seccomp',
+      filter: Buffer.from(compileSeccomp(guardProfile, { architecture })).toString('base64'),
+      // Keyrings are none of its business, so that the command gets a fresh one or does not start.
+      deniesKeyrings: false,
+      pass: [],
+    });
 });
 
 test('the host view and ordinary users are refused', () => {

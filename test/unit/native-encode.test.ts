@@ -156,8 +156,10 @@ function decodeStep(step: RecordType, r: Reader): Step {
     }
     case 'capabilities':
       return { step, keep: keptOf(r.u64()) };
-    case 'seccomp':
-      return { step, filter: r.raw(r.u32() * 8).toString('base64') };
+    case 'seccomp': {
+      const deniesKeyrings = r.u32() === 1;
+      return { step, deniesKeyrings, filter: r.raw(r.u32() * 8).toString('base64'), pass: r.list(() => r.u32()) };
+    }
     case 'binfmt': {
       const flags = r.u32();
       const blob = (): string => r.raw(r.u32()).toString('base64');
@@ -299,6 +301,8 @@ const arbitrarySteps: { readonly [Name in RecordType]: fc.Arbitrary<Step> } = {
   seccomp: fc.record({
     step: is('seccomp'),
     filter: bytes.map((value) => base64(value.subarray(0, value.length & ~7))),
+    deniesKeyrings: fc.boolean(),
+    pass: fc.array(u32),
   }),
   exec: fc.record({
     step: is('exec'),

@@ -82,7 +82,12 @@ test('a plan has the filter, the capabilities and its files in words that JSON h
   const { detail } = planOf({ hostname: 'box', capabilities: ['CAP_CHOWN', 'CAP_KILL'] });
   const filter = Buffer.from(defaultFilter({ architecture: 'x64', capabilities: ['CAP_CHOWN', 'CAP_KILL'] }));
   expect(detail.steps).toContainEqual({ step: 'capabilities', keep: ['CAP_CHOWN', 'CAP_KILL'] });
-  expect(detail.steps).toContainEqual({ step: 'seccomp', filter: filter.toString('base64') });
+  expect(detail.steps).toContainEqual({
+    step: 'seccomp',
+    filter: filter.toString('base64'),
+    deniesKeyrings: true,
+    pass: [],
+  });
   const content = Buffer.from('box\n').toString('base64');
   expect(detail.steps).toContainEqual({ step: 'file', mode: 0o644, path: '/etc/hostname', content });
 });

@@ -162,7 +162,7 @@ describe('judgement', () => {
       host(fakeHosts.plain, ann),
       undefined,
     );
-    expect(missing(report)).toEqual(['seccomp.default']);
+    expect(missing(report)).toEqual(['seccomp.default', 'seccomp.strict', 'seccomp.custom']);
     expect(report.features.get('seccomp.default')).toMatchObject({ because: expect.stringContaining('not tried') });
   });
 

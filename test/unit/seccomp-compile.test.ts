@@ -44,10 +44,7 @@ const answer = fc.oneof(
       'SCMP_ACT_LOG',
     )
     .map((action) => ({ action })),
-  fc.record(
-    { action: fc.constantFrom('SCMP_ACT_ERRNO', 'SCMP_ACT_TRACE'), errnoRet: fc.nat({ max: 4095 }) },
-    { requiredKeys: ['action'] },
-  ),
+  fc.record({ action: fc.constant('SCMP_ACT_ERRNO'), errnoRet: fc.nat({ max: 4095 }) }, { requiredKeys: ['action'] }),
 );
 // Few names, so that several rules meet in one call.
 const name = fc.oneof(
@@ -212,7 +209,7 @@ test('a name that no ABI has is refused, or passed over when the caller says so'
     syscalls: [{ names: ['read', 'ptrase'], action: 'SCMP_ACT_ERRNO' }],
   };
   expect(() => compileSeccomp(misspelt, { architecture: 'x64' })).toThrow(
-    /seccomp\.syscalls\[0\]\.names\[1\]: no system call is named "ptrase"/,
+    /seccomp\.syscalls\[0\]\.names\[1\]: Linux 6\.18 has no system call "ptrase"; correct it, or set seccompUnknownSyscalls to 'ignore'/,
   );
   const program = decode(compileSeccomp(misspelt, { architecture: 'x64', unknownSyscalls: 'ignore' }));
   expect(runFilter(program, { arch: audit.x86_64, nr: 0 }).verdict).toBe(errno(1));
@@ -258,9 +255,28 @@ const wrong: readonly (readonly [string, unknown, string])[] = [
     'seccomp.syscals: unknown key; known are defaultAction',
   ],
   [
-    'the format of an engine',
-    { defaultAction: 'SCMP_ACT_ALLOW', archMap: [] },
-    "seccomp.archMap: this key belongs to a container engine's own",
+    'a tracer',
+    { defaultAction: 'SCMP_ACT_TRACE' },
+    'seccomp.defaultAction: SCMP_ACT_TRACE is not supported: no tracer',
+  ],
+  [
+    'two lists of architectures',
+    {
+      defaultAction: 'SCMP_ACT_ALLOW',
+      architectures: ['SCMP_ARCH_X86'],
+      archMap: [{ architecture: 'SCMP_ARCH_X86_64' }],
+    },
+    'seccomp.archMap: excludes architectures',
+  ],
+  [
+    'an unknown architecture of an engine',
+    { defaultAction: 'SCMP_ACT_ALLOW', archMap: [{ architecture: 'SCMP_ARCH_AARCH64', subArchitectures: ['ARM'] }] },
+    'seccomp.archMap[0].subArchitectures[0]: unknown architecture "ARM"',
+  ],
+  [
+    'an errno that nobody knows',
+    { defaultAction: 'SCMP_ACT_ERRNO', defaultErrno: 'EPREM' },
+    'seccomp.defaultErrno: must be the name of an error such as \'EPERM\', not "EPREM"',
   ],
   [
     'an errno with an action that has none',
@@ -299,9 +315,26 @@ const wrongRules: readonly (readonly [string, unknown, string])[] = [
   [
     'a value beyond 64 bits',
     withArg({ value: 1n << 64n }),
-    'args[0].value: must be a whole number from 0 to 2^64 - 1 (from 2^53 on as a bigint), not 18446744073709551616n',
+    'args[0].value: must be a whole number from 0 to 2^64 - 1 (from 2^53 on as a bigint or as text), not 18446744073709551616n',
   ],
   ['an unknown operator', withArg({ op: '==' }), 'args[0].op: must be one of SCMP_CMP_NE'],
+  ['text that is no number', withArg({ value: '1e3' }), 'args[0].value: must be a whole number'],
+  ['text beyond 64 bits', withArg({ value: '18446744073709551616' }), 'args[0].value: must be a whole number'],
+  [
+    'two ways to name calls',
+    { name: 'read', names: ['write'], action: 'SCMP_ACT_ALLOW' },
+    'name: excludes names; write one of them',
+  ],
+  [
+    'a condition that nobody knows',
+    { names: ['read'], action: 'SCMP_ACT_ALLOW', includes: { arch: ['amd64'] } },
+    'includes.arch: unknown key; known are arches, caps, minKernel',
+  ],
+  [
+    'a release that is none',
+    { names: ['read'], action: 'SCMP_ACT_ALLOW', excludes: { minKernel: 'six' } },
+    'excludes.minKernel: must be a release such as \'4.8\', not "six"',
+  ],
   ['an unknown key', withArg({ vaule: 1 }), 'args[0].vaule: unknown key'],
   [
     'one argument tested twice',
@@ -324,14 +357,14 @@ test.each([
       [what, { defaultAction: 'SCMP_ACT_ALLOW', syscalls: [rule_] }, `seccomp.syscalls[0].${message}`] as const,
   ),
 ])('a profile with %s is refused', (_what, bad, message) => {
-  expect(() => compileSeccomp(bad as OciSeccompProfile, { architecture: 'x64' })).toThrow(SpecError);
-  expect(() => compileSeccomp(bad as OciSeccompProfile, { architecture: 'x64' })).toThrow(message);
+  expect(() => compileSeccomp(bad, { architecture: 'x64' })).toThrow(SpecError);
+  expect(() => compileSeccomp(bad, { architecture: 'x64' })).toThrow(message);
 });
 
 test('all that is wrong with a profile is said at once', () => {
   const bad = { defaultAction: 'X', syscalls: [{ names: [], action: 'Y', args: [{ index: 9, op: 'Z', value: 'v' }] }] };
   try {
-    compileSeccomp(bad as unknown as OciSeccompProfile, { architecture: 'x64' });
+    compileSeccomp(bad, { architecture: 'x64' });
     expect.unreachable();
   } catch (error) {
     expect(error).toBeInstanceOf(SpecError);

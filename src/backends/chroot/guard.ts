@@ -2,6 +2,7 @@
 // host, and one that can be traced is a way out of the root.
 import { compileSeccomp } from '../../seccomp/compile.ts';
 import type { OciSeccompProfile } from '../../seccomp/oci.ts';
+import type { Step } from '../launcher/steps.ts';
 
 const EPERM = 1;
 const LOW_32_BITS = 0xffffffff;
@@ -31,8 +32,12 @@ export const guardProfile: OciSeccompProfile = {
 
 const compiled = new Map<string, string>();
 
+export function guardStep(architecture: 'x64' | 'arm64'): Step {
+  return { step: 'seccomp', filter: guardFilter(architecture), deniesKeyrings: false, pass: [] };
+}
+
 /** In base64, as a step holds it. */
-export function guardFilter(architecture: 'x64' | 'arm64'): string {
+function guardFilter(architecture: 'x64' | 'arm64'): string {
   let filter = compiled.get(architecture);
   if (filter === undefined) {
     filter = Buffer.from(compileSeccomp(guardProfile, { architecture })).toString('base64');

@@ -5,10 +5,10 @@ import type { NormalizedSpec } from '../../spec/types.ts';
 import type { BackendPlan, CallerFacts } from '../backend.ts';
 import { cgroupSteps } from '../launcher/cgroups.ts';
 import { commandSteps, supervisorSteps } from '../launcher/command.ts';
-import type { LauncherPlan, Step } from '../launcher/steps.ts';
+import type { LauncherPlan } from '../launcher/steps.ts';
 import { appliedBy } from '../launcher/tool.ts';
 import type { PlainDetail } from '../plain/process.ts';
-import { guardFilter } from './guard.ts';
+import { guardStep } from './guard.ts';
 import { byLauncher, byProgram } from './recognized.ts';
 
 export function planByLauncher(
@@ -39,7 +39,7 @@ export function planByLauncher(
         { step: 'pivot' },
         ...command.filter(({ step }) => step !== 'seccomp'),
         // Before the other one, which need not allow a further filter.
-        { step: 'seccomp', filter: guardFilter(caller.architecture) } satisfies Step,
+        guardStep(caller.architecture),
         ...command.filter(({ step }) => step === 'seccomp'),
       ],
       env: spec.env,

@@ -12,8 +12,10 @@ const RLIMIT = { processCpuMs: 0, fileBytes: 1, stackBytes: 3, coreBytes: 4, ope
 /** What programs that use select(2) can bear; Node raises its own soft limit, which is no one else's business. */
 const OPEN_FILES_SOFT = 1024;
 
-export function hasFilter(spec: NormalizedSpec, granted: ReadonlySet<Feature>): boolean {
-  return spec.seccomp === 'default' && granted.has('seccomp.default');
+/** Whether a filter keeps the command from making namespaces. Of a profile of the caller's own nobody knows what it lets through. */
+export function closesNamespaces({ seccomp }: NormalizedSpec, granted: ReadonlySet<Feature>): boolean {
+  if (seccomp === 'default') return granted.has('seccomp.default');
+  return seccomp !== 'unconfined' && seccomp.kind === 'strict' && granted.has('seccomp.strict');
 }
 
 /** `setGroups`: whether the process may call setgroups(2), and so gives up the caller's supplementary groups. */
@@ -24,16 +26,29 @@ export function commandSteps(
   setGroups: boolean,
 ): Step[] {
   const { uid, gid, additionalGids } = spec.user;
-  const filter = (): Uint8Array =>
-    defaultFilter({ architecture: caller.architecture, capabilities: spec.capabilities });
   return [
     ...rlimitSteps(spec, granted),
     { step: 'umask', umask: spec.umask },
     { step: 'user', uid, gid, setgroups: setGroups, additionalGids: setGroups ? additionalGids : [] },
     { step: 'capabilities', keep: spec.capabilities.map(knownCapability) },
     { step: 'cwd', path: spec.cwd },
-    ...(hasFilter(spec, granted) ? [{ step: 'seccomp', filter: base64Of(filter()) } as const] : []),
+    ...filterSteps(spec, granted, caller),
   ];
+}
+
+function filterSteps(
+  { seccomp, capabilities }: NormalizedSpec,
+  granted: ReadonlySet<Feature>,
+  { architecture }: Pick<CallerFacts, 'architecture'>,
+): Step[] {
+  if (seccomp === 'default') {
+    if (!granted.has('seccomp.default')) return [];
+    const filter = base64Of(defaultFilter({ architecture, capabilities }));
+    return [{ step: 'seccomp', filter, deniesKeyrings: true, pass: [] }];
+  }
+  if (seccomp === 'unconfined' || !granted.has(`seccomp.${seccomp.kind}`)) return [];
+  const { filter, deniesKeyrings, pass } = seccomp;
+  return [{ step: 'seccomp', filter, deniesKeyrings, pass }];
 }
 
 export function supervisorSteps(spec: NormalizedSpec, granted: ReadonlySet<Feature>): Step[] {

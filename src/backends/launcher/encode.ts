@@ -18,6 +18,8 @@ const NO_BOUND = 0xffff_ffff_ffff_ffffn;
 /** In the flags of a control group. */
 const UNIFIED = 8;
 const VACATE = 16;
+/** In the flags of a filter. */
+const DENIES_KEYRINGS = 1;
 const sourceKinds = { any: 0, directory: 1, file: 2 } as const;
 
 /** The whole plan: `exec` must be the last step. */
@@ -170,8 +172,11 @@ function encodeStep(w: Writer, step: Step): void {
       return;
     case 'seccomp': {
       const filter = filterBytes(step.filter);
+      w.u32(step.deniesKeyrings ? DENIES_KEYRINGS : 0);
       w.u32(filter.length / 8);
       w.raw(filter);
+      w.u32(step.pass.length);
+      for (const place of step.pass) w.u32(place);
       return;
     }
     case 'source':

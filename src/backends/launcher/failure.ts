@@ -57,6 +57,9 @@ function remedyFor(line: FailedLine): string | undefined {
     return 'it is a device, which a root that is only entered would let the command open: remove it, or use a backend that mounts the root';
   if (line.step === 'root' && line.syscall === 'fstatat' && line.errno === 'EXDEV')
     return 'another file system is mounted there, and shows the command more than the root: unmount it, or use a backend that mounts the root';
+  // The kernel's MAX_INSNS_PER_PATH.
+  if (line.step === 'seccomp' && line.errno === 'ENOMEM')
+    return 'with the filters that this process is under already there would be more than 32768 instructions: write a shorter profile, or start it under fewer filters';
   if (line.syscall === 'open' && (line.errno === 'ELOOP' || line.errno === 'ENOTDIR'))
     return 'there is a symlink, or a file, in its path that was not there when the spec was checked: see who changes it';
   return undefined;

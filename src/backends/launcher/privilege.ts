@@ -3,14 +3,14 @@ import { FeatureError, SpecError } from '../../errors/errors.ts';
 import type { Feature } from '../../features/feature.ts';
 import type { NormalizedSpec } from '../../spec/types.ts';
 import type { BackendName, CallerFacts } from '../backend.ts';
-import { hasFilter } from './command.ts';
+import { closesNamespaces } from './command.ts';
 
 /**
- * Without the filter the command may make user namespaces, but not with uid 0 of the host among its ids: with a user and a cgroup namespace of
+ * Without a filter that forbids it the command may make user namespaces, but not with uid 0 of the host among its ids: with a user and a cgroup namespace of
  * its own it could mount the host's control groups, whose files ask for the uid alone.
  */
 export function forbidsNesting(spec: NormalizedSpec, granted: ReadonlySet<Feature>, hostRoot: boolean): boolean {
-  return (hasFilter(spec, granted) || hostRoot) && !spec.capabilities.includes('CAP_SYS_ADMIN');
+  return (closesNamespaces(spec, granted) || hostRoot) && !spec.capabilities.includes('CAP_SYS_ADMIN');
 }
 
 /**

@@ -249,5 +249,12 @@ export type Step =
   | { readonly step: 'capabilities'; readonly keep: readonly CapabilityName[] }
   | { readonly step: 'cwd'; readonly path: string }
   /** `struct sock_filter`, 8 bytes each, in the byte order of the machine; all of them in base64. */
-  | { readonly step: 'seccomp'; readonly filter: string }
+  | {
+      readonly step: 'seccomp';
+      readonly filter: string;
+      /** It refuses every call that reaches keyrings, so that the command may do without a fresh one. */
+      readonly deniesKeyrings: boolean;
+      /** Instructions that take half of the launcher's pass each, the high half and the low half by turns. */
+      readonly pass: readonly number[];
+    }
   | { readonly step: 'exec'; readonly argv: readonly string[]; readonly env: Readonly<Record<string, string>> };

@@ -16,6 +16,8 @@ export const worn: Mechanisms = {
   'limits.coreBytes': 'RLIMIT_CORE',
   'limits.outputBytes': 'pipes through the launcher',
   'seccomp.default': 'seccomp filter',
+  'seccomp.strict': 'seccomp filter of SECCOMP_MODE_STRICT and exit_group',
+  'seccomp.custom': 'seccomp filter of the profile',
   noNewPrivileges: 'PR_SET_NO_NEW_PRIVS',
   descriptors: 'SCM_RIGHTS to an init of ours, close_range, dup2',
   'usage.wall': "the launcher's monotonic clock",

@@ -42,6 +42,8 @@ const mechanisms: Partial<Record<Feature, string>> = {
   'limits.coreBytes': 'RLIMIT_CORE',
   'limits.outputBytes': 'pipes through the launcher',
   'seccomp.default': 'seccomp filter',
+  'seccomp.strict': 'seccomp filter of SECCOMP_MODE_STRICT and exit_group',
+  'seccomp.custom': 'seccomp filter of the profile',
   'capabilities.drop': 'empty capability sets, locked securebits',
   'capabilities.keep': 'ambient capabilities of the user namespace',
   noNewPrivileges: 'PR_SET_NO_NEW_PRIVS',

@@ -84,6 +84,8 @@ const table: Readonly<Partial<Record<Feature, readonly Need[]>>> = {
   'limits.coreBytes': [],
   'limits.outputBytes': [],
   'seccomp.default': ['seccomp.filter'],
+  'seccomp.strict': ['seccomp.filter'],
+  'seccomp.custom': ['seccomp.filter'],
   'capabilities.drop': [],
   'capabilities.keep': ['capabilities.ambient'],
   noNewPrivileges: [],

@@ -40,6 +40,8 @@ export const recognized: ReadonlySet<Feature> = new Set<Feature>([
   'limits.coreBytes',
   'limits.outputBytes',
   'seccomp.default',
+  'seccomp.strict',
+  'seccomp.custom',
   'capabilities.drop',
   'capabilities.keep',
   'noNewPrivileges',

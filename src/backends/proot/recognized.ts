@@ -24,6 +24,8 @@ export const views: ReadonlyMap<Feature, string> = new Map<Feature, string>([
   ['limits.coreBytes', set],
   ['limits.outputBytes', set],
   ['seccomp.default', set],
+  ['seccomp.strict', set],
+  ['seccomp.custom', set],
   ['noNewPrivileges', set],
 ]);
 

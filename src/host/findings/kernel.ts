@@ -18,7 +18,7 @@ const facilities: readonly Since[] = [
     facility: 'seccomp.filter',
     release: [3, 17],
     severity: 'error',
-    features: ['seccomp.default'],
+    features: ['seccomp.default', 'seccomp.strict', 'seccomp.custom'],
     consequence: 'no system call can be filtered',
   },
   {

@@ -139,7 +139,8 @@ function environmentArgs({ env }: NormalizedSpec): string[] {
 function lacking(spec: NormalizedSpec, caller: CallerFacts): string[] {
   const { user, root } = spec;
   const lacks = limitsBeyond(spec, []);
-  if (spec.seccomp !== 'unconfined') lacks.push('the seccomp filter: --seccomp takes one that is compiled already');
+  if (spec.seccomp !== 'unconfined')
+    lacks.push('the seccomp filter: --seccomp takes one from a descriptor, compiled already');
   if (root.kind === 'host') {
     const names = spec.network === 'host' ? '/etc/hostname' : '/etc/hostname and /etc/hosts';
     lacks.push(`${names} of its own: --ro-bind-data takes them from a descriptor`);

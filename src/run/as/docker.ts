@@ -2,7 +2,7 @@
 import type { CallerFacts } from '../../backends/backend.ts';
 import { TMPFS_BYTES } from '../../backends/layout.ts';
 import type { NormalizedSpec } from '../../spec/types.ts';
-import { commonArgs, commonLacks, mountArgs, ofTheEtc, tmpfsArg } from './engine.ts';
+import { commonArgs, commonLacks, mountArgs, ofTheEtc, profileBefore, tmpfsArg } from './engine.ts';
 import {
   ambientBeyond,
   architectureBeyond,
@@ -31,7 +31,7 @@ export function asDocker(spec: NormalizedSpec, caller: CallerFacts): Translation
   const { user, root } = spec;
   const owner = [`uid=${user.uid}`, `gid=${user.gid}`];
   return {
-    before: [...before, `tar -c -C ${quote(path)} . | docker import - ${IMAGE}`],
+    before: [...before, ...profileBefore(spec), `tar -c -C ${quote(path)} . | docker import - ${IMAGE}`],
     argv: [
       ...['docker', 'run'],
       ...commonArgs(spec, layout),

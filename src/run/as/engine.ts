@@ -1,7 +1,15 @@
 // What the command lines of podman(1) and docker(1) have in common. Pure.
 import type { BindEntry, Layout, LayoutEntry, TmpfsEntry } from '../../backends/layout.ts';
 import type { NormalizedSpec } from '../../spec/types.ts';
-import { coveredLater, elsewhere, rlimitsOf } from './shared.ts';
+import { coveredLater, elsewhere, filterBeyond, jsonOf, quote, rlimitsOf } from './shared.ts';
+
+/** In the current directory: engines take a profile from a file. */
+const PROFILE = 'seccomp.json';
+
+/** A line for a shell that writes the profile which `commonArgs` names. */
+export function profileBefore({ seccomp }: NormalizedSpec): string[] {
+  return typeof seccomp === 'object' ? [`printf %s ${quote(jsonOf(seccomp.profile))} > ${PROFILE}`] : [];
+}
 
 export const ofTheEtc = 'an /etc that is not written to: hostname, hosts, resolv.conf and mtab are those of the engine';
 
@@ -16,6 +24,7 @@ export function commonArgs(spec: NormalizedSpec, layout: Layout): string[] {
     ...['--cap-drop=ALL', ...capabilities.map((name) => `--cap-add=${name}`)],
     '--security-opt=no-new-privileges',
     ...(seccomp === 'unconfined' ? ['--security-opt=seccomp=unconfined'] : []),
+    ...(typeof seccomp === 'object' ? [`--security-opt=seccomp=${PROFILE}`] : []),
     ...rlimitsOf(spec).map(({ name, soft, hard }) => `--ulimit=${name.toLowerCase()}=${soft}:${hard}`),
     ...groupArgs(spec),
     `--user=${user.uid}:${user.gid}`,
@@ -54,6 +63,7 @@ export function pathsBeyond({ entries }: Layout): string[] {
 export function commonLacks(spec: NormalizedSpec, layout: Layout): string[] {
   return [
     ...(spec.seccomp === 'default' ? ['the seccomp filter: it has one of its own'] : []),
+    ...filterBeyond(spec),
     ...elsewhere(layout, ['proc', 'dev']),
     ...coveredLater(layout),
     ...pathsBeyond(layout),

@@ -36,7 +36,7 @@ export function asLinuxUserChroot(spec: NormalizedSpec, caller: CallerFacts, dir
     ],
     lacks: [
       ...limitsBeyond(spec, []),
-      ...(spec.seccomp === 'default' ? ['the seccomp filter: it has profiles of its own'] : []),
+      ...(spec.seccomp === 'unconfined' ? [] : ['the seccomp filter: it has profiles of its own']),
       ...umaskBeyond(spec, undefined),
       ...identityBeyond(spec, caller),
       ...emptyBeyond(layout),

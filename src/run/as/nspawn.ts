@@ -52,7 +52,7 @@ export function asNspawn(spec: NormalizedSpec, caller: CallerFacts): Translation
     lacks: [
       ...(caller.uid === 0 ? [] : ['a caller who is not root: systemd-nspawn refuses to run']),
       ...limitsBeyond(spec, rlimitNames),
-      ...(spec.seccomp === 'default' ? ['the seccomp filter: it has one of its own'] : []),
+      ...(spec.seccomp === 'unconfined' ? [] : ['the seccomp filter: it has one of its own']),
       ...(spec.seccomp === 'unconfined' ? ['a command without a seccomp filter: it has one of its own'] : []),
       ...umaskBeyond(spec, UMASK),
       ...(user.uid === 0 ? [] : [`uid ${user.uid} by number: it takes the user ${user.name} of the root`]),

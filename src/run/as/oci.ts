@@ -18,6 +18,7 @@ import type { IdMapping, NormalizedSpec } from '../../spec/types.ts';
 import {
   architectureBeyond,
   elsewhere,
+  filterBeyond,
   groupNames,
   limitsBeyond,
   modesBeyond,
@@ -83,6 +84,7 @@ function configOf(spec: NormalizedSpec, layout: Layout, root: string, ids: Ids):
       maskedPaths: inEach(maskedInProc),
       readonlyPaths: [...inEach(readonlyInProc), ...deviceNames.map((name) => `/dev/${name}`)],
       ...(seccomp === 'default' ? { seccomp: forLibseccomp(defaultProfile({ capabilities }), ['ioctl']) } : {}),
+      ...(typeof seccomp === 'object' ? { seccomp: seccomp.profile } : {}),
     },
   };
 }
@@ -157,6 +159,7 @@ function lacking(spec: NormalizedSpec, caller: CallerFacts, layout: Layout, ids:
   return [
     ...limitsBeyond(spec, [...rlimitNames, ...groupNames]),
     ...(spec.seccomp === 'default' ? [ofTheFilter] : []),
+    ...filterBeyond(spec),
     ...(renamed
       ? [`uid ${user.uid} and gid ${user.gid}: the command is 0 and 0, which runtimes cannot do without`]
       : []),

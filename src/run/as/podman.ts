@@ -3,7 +3,7 @@ import { posix } from 'node:path';
 import type { CallerFacts } from '../../backends/backend.ts';
 import { TMPFS_BYTES } from '../../backends/layout.ts';
 import type { NormalizedSpec } from '../../spec/types.ts';
-import { commonArgs, commonLacks, mountArgs, ofTheEtc, tmpfsArg } from './engine.ts';
+import { commonArgs, commonLacks, mountArgs, ofTheEtc, profileBefore, tmpfsArg } from './engine.ts';
 import {
   ambientBeyond,
   architectureBeyond,
@@ -25,7 +25,7 @@ export function asPodman(spec: NormalizedSpec, caller: CallerFacts, directory: s
   if (impossible !== undefined) return impossible;
   const { path, before, layout } = rootOf(spec, caller);
   return {
-    before,
+    before: [...before, ...profileBefore(spec)],
     argv: [
       ...['podman', 'run'],
       ...commonArgs(spec, layout),

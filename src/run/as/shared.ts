@@ -1,6 +1,7 @@
 // What the translations have in common: what lies where, and how it is said that a tool leaves something out. Pure.
 import type { CallerFacts } from '../../backends/backend.ts';
 import { type Layout, type LayoutEntry, layoutOf } from '../../backends/layout.ts';
+import { orderedNames } from '../../seccomp/libseccomp.ts';
 import { isWithin } from '../../spec/paths.ts';
 import type { NormalizedSpec } from '../../spec/types.ts';
 import type { Equivalent } from '../types.ts';
@@ -167,3 +168,27 @@ export function coveredLater(layout: Layout): string[] {
 
 export const ofTheOutcome = 'the outcome: which limit was met, what was used';
 export const ofTheProc = 'what is masked and read-only in /proc: it has a list of its own';
+
+/** What a profile of the spec's own means here and not in a runtime that is built on libseccomp. */
+export function filterBeyond({ seccomp }: NormalizedSpec): string[] {
+  if (typeof seccomp !== 'object') return [];
+  const names = orderedNames(seccomp.profile);
+  return [
+    ...(names.length === 0 ? [] : [`the order of the rules for ${names.join(', ')}: libseccomp has none`]),
+    // runc and crun execute the command under the filter.
+    ...(seccomp.kind === 'strict' ? ['a command that starts: strict forbids the execve(2) of the runtime'] : []),
+  ];
+}
+
+/** In JSON a number may have any length. */
+export function jsonOf(value: unknown, indent?: number): string {
+  const text = JSON.stringify(
+    value,
+    (_key, member) => (typeof member === 'bigint' ? `${BIG}${member}` : member),
+    indent,
+  );
+  return text.replaceAll(new RegExp(`"${BIG}(\\d+)"`, 'g'), '$1');
+}
+
+/** No text of ours has such a character. */
+const BIG = '\uE000';
