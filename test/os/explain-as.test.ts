@@ -54,6 +54,8 @@ beforeAll(async () => {
   mkdirSync(join(directory, 'src'));
   writeFileSync(join(directory, 'src', 'file'), 'of the host\n');
   makeRoot(join(directory, 'root'));
+  const syscalls = [{ names: ['kexec_load'], action: 'SCMP_ACT_ERRNO' }];
+  writeFileSync(join(directory, 'profile.json'), JSON.stringify({ defaultAction: 'SCMP_ACT_ALLOW', syscalls }));
 });
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
@@ -79,6 +81,7 @@ const specs: Readonly<Record<string, () => string[]>> = {
   "the host's network": () => ['--network', 'host'],
   'a capability': () => ['--cap-keep', 'CAP_CHOWN'],
   'limits and no filter': () => ['--cpu', '7s', '--core', '1MiB', '--file-size', '2MiB', '--seccomp', 'unconfined'],
+  'a profile': () => ['--seccomp', join(directory, 'profile.json')],
   'another umask': () => ['--umask', '027'],
 };
 

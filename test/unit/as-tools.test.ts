@@ -5,6 +5,7 @@ import { readCallerFacts } from '../../src/host/facts.ts';
 import { equivalentOf } from '../../src/run/as/equivalent.ts';
 import { type ToolName, toolNames } from '../../src/run/as/tools.ts';
 import type { Equivalent } from '../../src/run/types.ts';
+import { readSeccomp } from '../../src/seccomp/custom.ts';
 import { forLibseccomp } from '../../src/seccomp/libseccomp.ts';
 import { defaultProfile } from '../../src/seccomp/profile.ts';
 import { normalize } from '../../src/spec/normalize.ts';
@@ -22,7 +23,9 @@ const tree = {
 
 function as(tool: ToolName, spec: SandboxSpec, uid = 1000): Equivalent {
   const caller = readCallerFacts(fakeHost(tree), { uid, gid: uid, architecture: 'x64' });
-  return equivalentOf(tool, normalize(spec, new MemoryHost()), caller, '/somewhere');
+  const own = typeof spec.seccomp === 'object' || spec.seccomp === 'strict';
+  const compiled = own ? readSeccomp(spec, { architecture: 'x64', kernel: '6.1.0' }) : undefined;
+  return equivalentOf(tool, normalize(spec, new MemoryHost(), compiled), caller, '/somewhere');
 }
 
 const rich: SandboxSpec = {
@@ -137,6 +140,43 @@ test('what a tool cannot do is said, and never merely left out', () => {
   const covered = { mounts: [{ type: 'tmpfs', destination: '/home' }] } as const;
   for (const tool of ['nspawn', 'podman', 'docker'] as const)
     expect(as(tool, covered).lacks).toContain('/home over /home/alice: mounts are made from the top down');
+});
+
+describe('a profile of the caller’s own', () => {
+  const value = 0xffffffffffffffffn;
+  const syscalls = [
+    { names: ['ioctl'], action: 'SCMP_ACT_ERRNO', args: [{ index: 1, op: 'SCMP_CMP_EQ', value }] },
+    { names: ['ioctl'], action: 'SCMP_ACT_ALLOW' },
+  ];
+  const seccomp = { defaultAction: 'SCMP_ACT_ALLOW', syscalls };
+  const ofTheOrder = 'the order of the rules for ioctl: libseccomp has none';
+
+  test('goes into config.json as it is', () => {
+    const { config, lacks } = as('oci', { seccomp });
+    const [ordered, other] = syscalls;
+    const expected = { defaultAction: 'SCMP_ACT_ALLOW', syscalls: [{ ...ordered, errnoRet: 1 }, other] };
+    expect(config).toMatchObject({ linux: { seccomp: expected } });
+    expect(lacks).toContain(ofTheOrder);
+  });
+
+  test.each(['podman', 'docker'] as const)(
+    'goes into a file for %s, with numbers that JSON readers would round',
+    (tool) => {
+      const { before, argv, lacks } = as(tool, { seccomp });
+      expect(argv).toContain('--security-opt=seccomp=seccomp.json');
+      const line = before.find((command) => command.endsWith('> seccomp.json'));
+      expect(line).toContain('"value":18446744073709551615');
+      expect(line).toMatch(/^printf %s '\{"defaultAction":"SCMP_ACT_ALLOW",.*\}' > seccomp\.json$/);
+      expect(lacks).toContain(ofTheOrder);
+    },
+  );
+
+  test('and strict are left out, in words, where a tool cannot have them', () => {
+    for (const tool of ['bwrap', 'nspawn', 'firejail', 'linux-user-chroot'] as const)
+      expect(as(tool, { seccomp }).lacks.join('\n'), tool).toContain('the seccomp filter: ');
+    for (const tool of ['oci', 'podman', 'docker'] as const)
+      expect(as(tool, { seccomp: 'strict' }).lacks.join('\n'), tool).toContain('a command that starts: strict forbids');
+  });
 });
 
 describe('a profile for libseccomp', () => {

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { readSeccomp } from '../../src/seccomp/custom.ts';
 import { describeSpec } from '../../src/spec/explain.ts';
 import { normalize } from '../../src/spec/normalize.ts';
 import type { SandboxSpec } from '../../src/spec/types.ts';
@@ -17,6 +18,18 @@ test('the default in words', () => {
     'has 6 environment variables: PATH, HOME, USER, LOGNAME, LANG, TMPDIR',
     'writes no core files',
   ]);
+});
+
+test('a filter that was compiled is said in a sentence', () => {
+  const said = (spec: SandboxSpec): string | undefined =>
+    describeSpec(normalize(spec, new MemoryHost(), readSeccomp(spec, { architecture: 'x64', kernel: '6.1.0' })))[4];
+  expect(said({ seccomp: 'strict' })).toBe(
+    'may read and write what is open, end, and nothing else: any other system call kills it',
+  );
+  const syscalls = [{ names: ['ptrace'], action: 'SCMP_ACT_ERRNO' }];
+  expect(said({ seccomp: { defaultAction: 'SCMP_ACT_ALLOW', syscalls } })).toBe(
+    'system calls are filtered by a profile of 1 rule, and SCMP_ACT_ALLOW where none fits',
+  );
 });
 
 test('everything that was asked for is said', () => {

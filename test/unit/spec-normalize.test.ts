@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { SpecError } from '../../src/errors/errors.ts';
+import { readSeccomp } from '../../src/seccomp/custom.ts';
 import { nodeSpecHost } from '../../src/spec/host.ts';
 import { normalize } from '../../src/spec/normalize.ts';
 import type { NormalizedSpec, SandboxSpec } from '../../src/spec/types.ts';
@@ -840,6 +841,22 @@ describe('the rest', () => {
       network: 'none',
       seccomp: 'default',
     });
+  });
+
+  test('what is wrong with a profile is said together with the rest', () => {
+    const spec: SandboxSpec = { seccomp: { defaultAction: 'SCMP_ACT_NOTIFY' }, hostname: '' };
+    const compiled = readSeccomp(spec, { architecture: 'x64', kernel: '6.1.0' });
+    expect(() => normalize(spec, new MemoryHost(), compiled)).toThrow(
+      expect.objectContaining({
+        issues: [
+          expect.objectContaining({ path: ['seccomp', 'defaultAction'] }),
+          expect.objectContaining({ path: ['hostname'] }),
+        ],
+      }),
+    );
+    expect(issuesOf({ seccompUnknownSyscalls: 'ignore' })).toEqual([
+      expect.stringContaining('seccompUnknownSyscalls: is about the names in a profile of your own'),
+    ]);
   });
 
   test('nothing but SpecError is thrown, whatever a spec says', () => {

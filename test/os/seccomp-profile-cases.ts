@@ -1,0 +1,149 @@
+// Profiles from files, by the command line, as people have them. For root and for an ordinary user: the files that import this differ in who runs it.
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { cliPath } from '../helpers/cli.ts';
+import { requires } from '../helpers/requires.ts';
+
+const ENGINE_PROFILE = '/usr/share/containers/seccomp.json';
+
+interface Ended {
+  readonly status: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export function profileCases(): void {
+  let directory = '';
+  beforeAll(() => {
+    directory = mkdtempSync(join(tmpdir(), 'profiles-'));
+  });
+  afterAll(() => rmSync(directory, { recursive: true }));
+
+  function file(name: string, profile: unknown): string {
+    const path = join(directory, name);
+    writeFileSync(path, JSON.stringify(profile));
+    return path;
+  }
+
+  function sandbox(args: readonly string[], before: readonly string[] = []): Ended {
+    const [program = '', ...rest] = [...before, process.execPath, cliPath, ...args];
+    const { status, stdout, stderr } = spawnSync(program, rest, { encoding: 'utf8', cwd: directory });
+    return { status, stdout, stderr };
+  }
+
+  const noExec = {
+    defaultAction: 'SCMP_ACT_ALLOW',
+    syscalls: [{ names: ['execve', 'execveat'], action: 'SCMP_ACT_ERRNO', errnoRet: 1 }],
+  };
+
+  describe('a profile from a file', () => {
+    requires('userns');
+
+    test('is the section of an OCI config, or the whole config', () => {
+      const config = { ociVersion: '1.0.2', process: { args: ['sh'] }, linux: { namespaces: [], seccomp: noExec } };
+      for (const path of [file('section.json', noExec), file('config.json', config)]) {
+        expect(sandbox(['--seccomp', path, '--', '/bin/echo', 'hello'])).toEqual({
+          status: 0,
+          stdout: 'hello\n',
+          stderr: '',
+        });
+        const { status, stderr } = sandbox(['--seccomp', path, '--', 'sh', '-c', '/bin/echo hello']);
+        expect({ status, stderr }).toMatchObject({
+          status: 126,
+          stderr: expect.stringContaining('Operation not permitted'),
+        });
+      }
+      const { status, stderr } = sandbox([
+        '--seccomp',
+        file('none.json', { ociVersion: '1.0.2', linux: {} }),
+        '--',
+        'true',
+      ]);
+      expect({ status, stderr }).toMatchObject({
+        status: 125,
+        stderr: expect.stringContaining('is an OCI config without linux.seccomp'),
+      });
+    });
+
+    test('is that of container engines, under which common programs work', () => {
+      requires(`file:${ENGINE_PROFILE}`, 'command:python3');
+      const script = `
+import subprocess, threading, socket
+thread = threading.Thread(target=lambda: None); thread.start(); thread.join()
+a, b = socket.socketpair(); a.send(b'x')
+print(subprocess.check_output(['echo', 'y'], text=True).strip() + b.recv(1).decode())`;
+      expect(sandbox(['--seccomp', ENGINE_PROFILE, '--', 'python3', '-c', script])).toEqual({
+        status: 0,
+        stdout: 'yx\n',
+        stderr: '',
+      });
+      // Its only rule that ends with EINVAL: netlink sockets of the audit system, without CAP_AUDIT_WRITE.
+      const audit = 'import socket\ntry: socket.socket(16, 3, 9)\nexcept OSError as error: print(error.errno)';
+      expect(sandbox(['--seccomp', ENGINE_PROFILE, '--', 'python3', '-c', audit]).stdout).toBe('22\n');
+      expect(sandbox(['--seccomp', 'unconfined', '--', 'python3', '-c', audit]).stdout).not.toBe('22\n');
+    });
+
+    test('is refused before anything is made, with all that is wrong', () => {
+      const syscalls = [
+        { names: ['raed', 'wirte'], action: 'SCMP_ACT_ALLOW' },
+        { names: ['read'], action: 'SCMP_ACT_TRACE', args: [{ index: 0, op: '==', value: 1 }] },
+      ];
+      const { status, stdout, stderr } = sandbox([
+        '--seccomp',
+        file('wrong.json', { defaultAction: 'SCMP_ACT_KILL', syscalls }),
+        '--',
+        'true',
+      ]);
+      expect({ status, stdout }).toEqual({ status: 125, stdout: '' });
+      expect(stderr).toContain('SCMP_ACT_TRACE is not supported');
+      expect(stderr).toContain('must be one of SCMP_CMP_NE');
+      const misspelt = file('misspelt.json', {
+        defaultAction: 'SCMP_ACT_ALLOW',
+        syscalls: [{ ...syscalls[0], action: 'SCMP_ACT_ERRNO' }],
+      });
+      const refused = sandbox(['--seccomp', misspelt, '--', 'true']);
+      expect(refused.status).toBe(125);
+      expect(refused.stderr).toContain('has no system call "raed"');
+      expect(refused.stderr).toContain('has no system call "wirte"');
+      expect(sandbox(['--seccomp', misspelt, '--seccomp-unknown-syscalls', 'ignore', '--', 'true'])).toEqual({
+        status: 0,
+        stdout: '',
+        stderr: '',
+      });
+    });
+
+    test('is too long together with filters that are there already, and that is said', () => {
+      requires('command:python3');
+      // Filters that allow everything with their first instruction, until the kernel takes no more of them.
+      const stack = `
+import ctypes, os, struct, sys
+libc = ctypes.CDLL(None, use_errno=True)
+libc.prctl(38, 1, 0, 0, 0)
+class Program(ctypes.Structure): _fields_ = [('length', ctypes.c_ushort), ('rules', ctypes.c_void_p)]
+memory = ctypes.create_string_buffer(struct.pack('HBBI', 6, 0, 0, 0x7fff0000) * 4096)
+for length in 4096, 512, 64:
+    program = Program(length, ctypes.addressof(memory))
+    count = 0
+    while libc.prctl(22, 2, ctypes.byref(program), 0, 0) == 0: count += 1
+    if count == 0: sys.exit('the kernel took no filter of %d' % length)
+os.execvp(sys.argv[1], sys.argv[1:])`;
+      const long = Array.from({ length: 900 }, (_, value) => ({
+        names: ['getppid'],
+        action: 'SCMP_ACT_LOG',
+        args: [{ index: 0, op: 'SCMP_CMP_EQ', value }],
+      }));
+      const path = file('long.json', { defaultAction: 'SCMP_ACT_ALLOW', syscalls: long });
+      expect(sandbox(['--seccomp', path, '--', 'true'])).toEqual({ status: 0, stdout: '', stderr: '' });
+      const { status, stderr } = sandbox(
+        ['--backend', 'native', '--seccomp', path, '--', 'true'],
+        ['python3', '-c', stack],
+      );
+      expect(stderr).toContain('cannot install the seccomp filter: ENOMEM from seccomp(2)');
+      expect(stderr).toContain('more than 32768 instructions');
+      expect(status).toBe(125);
+    });
+  });
+}

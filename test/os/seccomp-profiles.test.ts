@@ -1,0 +1,4 @@
+// As whoever runs the tests.
+import { profileCases } from './seccomp-profile-cases.ts';
+
+profileCases();
