@@ -234,7 +234,10 @@ describe('kernels', () => {
       find(fakeHosts.plain, [refused('seccomp.filter', 'ENOSYS', 'seccomp')]),
       'kernel-without-seccomp.filter',
     );
-    expect(finding).toMatchObject({ severity: 'error', features: ['seccomp.default', 'seccomp.strict', 'seccomp.custom'] });
+    expect(finding).toMatchObject({
+      severity: 'error',
+      features: ['seccomp.default', 'seccomp.strict', 'seccomp.custom'],
+    });
   });
 
   test('a terminal that can be typed into is a remark', () => {
