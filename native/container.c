@@ -11,7 +11,6 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -29,12 +28,6 @@ struct handed {
   int socket_fd, room, user, network;
   struct rendezvous_legacy legacy;
 };
-
-// Of the caller, by the numbers of the host: an ordinary user cannot give any up, and what is denied to one of them stays so.
-static struct {
-  uint32_t number[PLAN_GROUPS_MAX];
-  size_t count;
-} groups;
 
 static int complain(const char *what) {
   char text[256];
@@ -65,14 +58,6 @@ static bool receive(int from, struct handed *handed) {
   return true;
 }
 
-// unix(7): whoever listens, as it is seen from this user namespace, which is the host's.
-static bool read_groups(int to) {
-  socklen_t size = sizeof groups.number;
-  if (getsockopt(to, SOL_SOCKET, SBX_SO_PEERGROUPS, groups.number, &size) < 0) return false;
-  groups.count = size / sizeof groups.number[0];
-  return true;
-}
-
 // Whoever comes late finds a name that nobody listens on: then it is ours to take away.
 static const char *meet(const char *path, struct handed *handed) {
   struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -90,11 +75,7 @@ static const char *meet(const char *path, struct handed *handed) {
   errno = saved;
   if (!connected) return "connect";
   bool received = receive(to, handed);
-  saved = errno;
-  bool known = read_groups(to);
   (void)close(to);
-  if (received && !known) return "getsockopt(SO_PEERGROUPS)";
-  errno = saved;
   return received ? NULL : "recvmsg";
 }
 
@@ -109,8 +90,6 @@ static const char *inherit(const struct rendezvous_legacy *legacy) {
     const struct sbx_rlimit wanted = {.soft = lesser(legacy->rlimits[resource].soft, hard), .hard = hard};
     if (sys_prlimit(resource, &wanted, NULL) < 0) return "prlimit";
   }
-  // None of those processors may be the container's to use.
-  if (syscall(SYS_sched_setaffinity, 0, sizeof legacy->processors, legacy->processors) < 0 && errno != EINVAL) return "sched_setaffinity";
   errno = 0;
   int nice_value = getpriority(PRIO_PROCESS, 0);
   if (errno != 0) return "getpriority";
@@ -119,7 +98,7 @@ static const char *inherit(const struct rendezvous_legacy *legacy) {
 
 // The network namespace first: it is none of the room's.
 static const char *enter(const struct handed *handed, bool own_network) {
-  if (sys_setgroups(groups.count, groups.number) < 0) return "setgroups";
+  if (sys_setgroups(0, NULL) < 0) return "setgroups";
   if (!own_network && setns(handed->network, CLONE_NEWNET) < 0) return "setns(CLONE_NEWNET)";
   if (setns(handed->user, CLONE_NEWUSER) < 0) return "setns(CLONE_NEWUSER)";
   if (sys_setresgid(0) < 0) return "setresgid";

@@ -11,13 +11,11 @@
 // Init's socket, the room as a tree of mounts that is mounted nowhere, and the room's user and network namespace.
 #define RENDEZVOUS_DESCRIPTORS 4
 #define RENDEZVOUS_RLIMITS 16  // all that there are, RLIM_NLIMITS
-#define RENDEZVOUS_PROCESSOR_BYTES 1024  // the kernel's largest NR_CPUS is 8192
 
 // What a child inherits of its parent besides, and the engine's containers have from the engine.
 struct rendezvous_legacy {
   struct sbx_rlimit rlimits[RENDEZVOUS_RLIMITS];
   int32_t nice_value;
-  uint8_t processors[RENDEZVOUS_PROCESSOR_BYTES];  // a mask, as sched_setaffinity(2) takes it
 };
 
 // Runs `command` in the room of a tool, each argument that is RENDEZVOUS being the name of the container, and of the socket in `directory`.

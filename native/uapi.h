@@ -143,7 +143,6 @@ struct sbx_cap_data {
 #define SBX_TMPFS_MAGIC 0x01021994
 #define SBX_CGROUP_SUPER_MAGIC 0x27e0eb
 #define SBX_CGROUP2_SUPER_MAGIC 0x63677270
-#define SBX_SO_PEERGROUPS 59  // 4.13
 #define SBX_MFD_CLOEXEC 1U        // memfd_create(2), 3.17
 #define SBX_MFD_ALLOW_SEALING 2U
 #define SBX_KEYCTL_JOIN_SESSION_KEYRING 1  // keyctl(2)
