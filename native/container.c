@@ -23,6 +23,11 @@
 // Of the image.
 #define ROOM "/room"
 #define ROOM_PROC ROOM "/proc"
+#define GROUPS_MAX 65536  // NGROUPS_MAX
+
+#ifndef SO_PEERGROUPS
+#define SO_PEERGROUPS 59
+#endif
 
 struct handed {
   int socket_fd, room, user, network;
@@ -58,6 +63,15 @@ static bool receive(int from, struct handed *handed) {
   return true;
 }
 
+// Of an ordinary user, who cannot give them up: a group may be denied what everybody else is granted. The kernel knows those of whoever listens
+// (unix(7), SO_PEERGROUPS, 4.13), and tells them here by their numbers on the host, which the room has no numbers for.
+static const char *take_groups(int from) {
+  static uint32_t groups[GROUPS_MAX];
+  socklen_t size = sizeof groups;
+  if (getsockopt(from, SOL_SOCKET, SO_PEERGROUPS, groups, &size) < 0) return "getsockopt(SO_PEERGROUPS)";
+  return sys_setgroups(size / sizeof groups[0], groups) < 0 ? "setgroups" : NULL;
+}
+
 // Whoever comes late finds a name that nobody listens on: then it is ours to take away.
 static const char *meet(const char *path, struct handed *handed) {
   struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -74,9 +88,9 @@ static const char *meet(const char *path, struct handed *handed) {
   if (!connected && saved == ECONNREFUSED) (void)unlink(path);
   errno = saved;
   if (!connected) return "connect";
-  bool received = receive(to, handed);
+  const char *failed = receive(to, handed) ? take_groups(to) : "recvmsg";
   (void)close(to);
-  return received ? NULL : "recvmsg";
+  return failed;
 }
 
 static uint64_t lesser(uint64_t a, uint64_t b) { return a < b ? a : b; }
@@ -90,6 +104,8 @@ static const char *inherit(const struct rendezvous_legacy *legacy) {
     const struct sbx_rlimit wanted = {.soft = lesser(legacy->rlimits[resource].soft, hard), .hard = hard};
     if (sys_prlimit(resource, &wanted, NULL) < 0) return "prlimit";
   }
+  // Those of the engine's control group bound it as well.
+  if (sched_setaffinity(0, sizeof legacy->processors, &legacy->processors) < 0) return "sched_setaffinity";
   errno = 0;
   int nice_value = getpriority(PRIO_PROCESS, 0);
   if (errno != 0) return "getpriority";
@@ -98,7 +114,6 @@ static const char *inherit(const struct rendezvous_legacy *legacy) {
 
 // The network namespace first: it is none of the room's.
 static const char *enter(const struct handed *handed, bool own_network) {
-  if (sys_setgroups(0, NULL) < 0) return "setgroups";
   if (!own_network && setns(handed->network, CLONE_NEWNET) < 0) return "setns(CLONE_NEWNET)";
   if (setns(handed->user, CLONE_NEWUSER) < 0) return "setns(CLONE_NEWUSER)";
   if (sys_setresgid(0) < 0) return "setresgid";

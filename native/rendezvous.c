@@ -83,6 +83,7 @@ static bool read_legacy(struct rendezvous_legacy *legacy) {
   for (int resource = 0; resource < RENDEZVOUS_RLIMITS; resource++) {
     if (sys_prlimit(resource, NULL, &legacy->rlimits[resource]) < 0) return false;
   }
+  if (sched_getaffinity(0, sizeof legacy->processors, &legacy->processors) < 0) return false;
   errno = 0;
   legacy->nice_value = getpriority(PRIO_PROCESS, 0);
   return errno == 0;

@@ -2,6 +2,7 @@
 #ifndef SANDBOXLIB_RENDEZVOUS_H
 #define SANDBOXLIB_RENDEZVOUS_H
 
+#include <sched.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -15,6 +16,7 @@
 // What a child inherits of its parent besides, and the engine's containers have from the engine.
 struct rendezvous_legacy {
   struct sbx_rlimit rlimits[RENDEZVOUS_RLIMITS];
+  cpu_set_t processors;
   int32_t nice_value;
 };
 

@@ -1,7 +1,17 @@
 // A container engine for the time of the tests, where root can have one. It is in a network and a mount namespace of its own, so that it changes nothing of
 // the machine's; what it keeps is in memory there. Its socket is the only thing of it that is to be seen from outside.
 import { type ChildProcess, spawn } from 'node:child_process';
-import { chmodSync, chownSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmdirSync, rmSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmdirSync,
+  rmSync,
+  statSync,
+} from 'node:fs';
 import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
@@ -13,6 +23,7 @@ const READY_MS = 60_000;
 const END_MS = 30_000;
 const POLL_MS = 50;
 const GROUPS = '/sys/fs/cgroup';
+const GROUP_PREFIX = 'sandboxlib-test-engine-';
 
 /** Unpacked by the set-up where they are not installed (scripts/lib/engine.mjs). */
 const unpacked = ['usr/bin', 'usr/sbin'].map((name) =>
@@ -28,7 +39,8 @@ export async function startEngine(): Promise<(() => Promise<void>) | undefined> 
   if (process.getuid?.() !== 0 || process.env['DOCKER_HOST'] !== undefined || !hasPrograms()) return undefined;
   const directory = mkdtempSync(join(tmpdir(), 'sandboxlib-test-engine-'));
   chmodSync(directory, 0o755);
-  const group = `sandboxlib-test-engine-${process.pid}`;
+  const group = `${GROUP_PREFIX}${process.pid}`;
+  removeGroups(isOfNobody);
   const socket = join(directory, 'engine.sock');
   let said = '';
   const engine = spawn('setpriv', engineArgs(directory, socket, group), { stdio: ['ignore', 'ignore', 'pipe'] });
@@ -37,7 +49,7 @@ export async function startEngine(): Promise<(() => Promise<void>) | undefined> 
   });
   const end = async (): Promise<void> => {
     await endEngine(engine);
-    removeGroups(group);
+    removeGroups((name) => name === group);
     rmSync(directory, { recursive: true, force: true });
   };
   if (!(await isReady(engine, socket))) {
@@ -109,8 +121,16 @@ async function endEngine(engine: ChildProcess): Promise<void> {
   if (engine.exitCode === null && engine.signalCode === null) throw new Error(`dockerd (${engine.pid}) does not end`);
 }
 
-/** The one that all of its containers were in; each removed its own. */
-function removeGroups(name: string): void {
+/** Those that all containers of an engine were in; each removed its own. */
+function removeGroups(chosen: (name: string) => boolean): void {
   const trees = existsSync(GROUPS) ? readdirSync(GROUPS).map((tree) => join(GROUPS, tree)) : [];
-  for (const tree of [GROUPS, ...trees]) if (existsSync(join(tree, name))) rmdirSync(join(tree, name));
+  for (const tree of [GROUPS, ...trees]) {
+    const names = statSync(tree).isDirectory() ? readdirSync(tree).filter(chosen) : [];
+    for (const name of names) rmdirSync(join(tree, name));
+  }
+}
+
+/** Of tests that were killed: their engine ended with them, and nobody was left to remove its groups. */
+function isOfNobody(name: string): boolean {
+  return name.startsWith(GROUP_PREFIX) && !existsSync(`/proc/${name.slice(GROUP_PREFIX.length)}`);
 }
