@@ -172,7 +172,17 @@ static void end_the_rest(void) {
   while (waitid(P_ALL, 0, &ended, WEXITED) == 0 || errno == EINTR) continue;
 }
 
-static void reap(int socket_fd, pid_t command) {
+// What the tool took is none of the command's, and only here are they told apart.
+static void tell_counts(int socket_fd) {
+  struct rusage usage;
+  struct counts counts = {0};
+  if (getrusage(RUSAGE_CHILDREN, &usage) < 0) return;
+  counts_add(&counts, &usage);
+  // Unless the supervisor is gone.
+  (void)message_send_counts(socket_fd, &counts);
+}
+
+static void reap(const struct run *run, int socket_fd, pid_t command) {
   int status;
   for (;;) {
     pid_t reaped = waitpid(-1, &status, WNOHANG);
@@ -183,11 +193,12 @@ static void reap(int socket_fd, pid_t command) {
     if (reaped != command) continue;
     if (!message_send(socket_fd, MESSAGE_EXITED, status)) fail(STEP_INIT, NO_INDEX, "send", NULL);
     end_the_rest();
+    if (run->plan.has_tool) tell_counts(socket_fd);
     _exit(0);
   }
 }
 
-static _Noreturn void watch(int socket_fd, pid_t command) {
+static _Noreturn void watch(const struct run *run, int socket_fd, pid_t command) {
   sigset_t set;
   sigemptyset(&set);
   sigaddset(&set, SIGCHLD);
@@ -195,7 +206,7 @@ static _Noreturn void watch(int socket_fd, pid_t command) {
   if (children < 0) fail(STEP_INIT, NO_INDEX, "signalfd", NULL);
   struct pollfd watched[2] = {{.fd = socket_fd, .events = POLLIN}, {.fd = children, .events = POLLIN}};
   for (;;) {
-    reap(socket_fd, command);
+    reap(run, socket_fd, command);
     if (poll(watched, 2, -1) < 0) {
       if (errno != EINTR) fail(STEP_INIT, NO_INDEX, "poll", NULL);
       continue;
@@ -218,7 +229,7 @@ static _Noreturn void start_and_watch(const struct run *run, int socket_fd) {
   pid_t command = start_command(run, socket_fd);
   give_up_privileges(socket_fd);
   if (!message_send(socket_fd, MESSAGE_STARTED, 0)) fail(STEP_INIT, NO_INDEX, "send", NULL);
-  watch(socket_fd, command);
+  watch(run, socket_fd, command);
 }
 
 // The root of a cgroup namespace is the group that its maker is in (cgroup_namespaces(7)): this process was put into the sandbox's own after its birth.

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "probe.h"
+#include "rendezvous.h"
 #include "run.h"
 #include "status.h"
 #include "sys.h"
@@ -23,6 +24,8 @@ static const char usage[] =
     "usage: launcher run --channel-fd N\n"
     "       launcher run (--plan-fd N | --plan-env NAME) [--status-fd N]\n"
     "       launcher inside --socket-fd N\n"
+    "       launcher inside --rendezvous PATH --network own|room\n"
+    "       launcher rendezvous --directory PATH --tree PATH COMMAND [ARG...]\n"
     "       launcher probe [...]\n"
     "       launcher --version\n";
 
@@ -223,7 +226,7 @@ static bool parse_arguments(int count, char **values, struct arguments *parsed) 
   return sources == 1 && (parsed->channel_fd < 0 || parsed->status_fd < 0);
 }
 
-static int refuse_probe(void) {
+static int refuse_privileges(void) {
   (void)!write(STDERR_FILENO, privileged, sizeof privileged - 1);
   return EXIT_USAGE;
 }
@@ -264,6 +267,17 @@ static void outlast_caller(int channel_fd) {
   }
 }
 
+// Both ends of a rendezvous; -1 where the arguments name none.
+static int meet(int count, char **values) {
+  bool inside = count == 4 && strcmp(values[0], "--rendezvous") == 0 && strcmp(values[2], "--network") == 0;
+  bool own = inside && strcmp(values[3], "own") == 0;
+  bool outside = count > 4 && strcmp(values[0], "--directory") == 0 && strcmp(values[2], "--tree") == 0;
+  if (!outside && !own && !(inside && strcmp(values[3], "room") == 0)) return -1;
+  if (has_gained_privileges()) return refuse_privileges();
+  if (!open_standard() || !reset_signals()) return EXIT_USAGE;
+  return outside ? rendezvous_main(values[1], values[3], values + 4) : container_main(values[1], own);
+}
+
 int main(int count, char **values) {
   pid_t parent = getppid();
   (void)umask(0);  // modes in a plan are exact
@@ -271,12 +285,16 @@ int main(int count, char **values) {
     return printf("{\"launcher\":\"sandboxlib\",\"protocol\":%d}\n", PLAN_PROTOCOL) < 0 || fflush(stdout) != 0 ? EXIT_USAGE : 0;
   }
   if (count >= 2 && strcmp(values[1], "probe") == 0) {
-    if (has_gained_privileges()) return refuse_probe();
+    if (has_gained_privileges()) return refuse_privileges();
     return open_standard() && reset_signals() ? probe_main(count - 2, values + 2) : EXIT_USAGE;
   }
   int socket_fd;
   if (count == 4 && strcmp(values[1], "inside") == 0 && strcmp(values[2], "--socket-fd") == 0) {
     return parse_descriptor(values[3], &socket_fd) && open_standard() && reset_signals() ? inside_main(socket_fd) : EXIT_USAGE;
+  }
+  if (count >= 2 && (strcmp(values[1], "inside") == 0 || strcmp(values[1], "rendezvous") == 0)) {
+    int met = meet(count - 2, values + 2);
+    return met < 0 ? refuse_usage() : met;
   }
   struct arguments arguments;
   if (count < 2 || strcmp(values[1], "run") != 0 || !parse_arguments(count - 2, values + 2, &arguments)) return refuse_usage();

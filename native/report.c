@@ -30,22 +30,38 @@ void failure_fill(struct failure *failure, enum step step, uint32_t index, int e
   copy_text(failure->path, sizeof failure->path, path);
 }
 
-// A failed send means that the supervisor is gone; this process ends either way, and with it the sandbox.
-_Noreturn void fail_with(const struct failure *failure) {
-  struct message message = {.kind = MESSAGE_FAILED, .value = 0};
-  struct iovec parts[2] = {{.iov_base = &message, .iov_len = sizeof message},
-                           {.iov_base = (void *)(uintptr_t)failure, .iov_len = sizeof *failure}};
-  struct msghdr header = {.msg_iov = parts, .msg_iovlen = 2};
-  ssize_t sent;
-  do sent = sys_sendmsg(report_socket, &header, MSG_NOSIGNAL);
-  while (sent < 0 && errno == EINTR);
-  sys_exit(125);
-}
-
 _Noreturn void fail(enum step step, uint32_t index, const char *syscall, const char *path) {
   struct failure failure;
   failure_fill(&failure, step, index, errno, syscall, path);
   fail_with(&failure);
+}
+
+// Blocks are of 512 bytes on Linux, and what is resident is in KiB.
+void counts_add(struct counts *counts, const struct rusage *usage) {
+  int64_t resident = (int64_t)usage->ru_maxrss * 1024;
+  if (resident > counts->resident_bytes) counts->resident_bytes = resident;
+  counts->read_bytes += (int64_t)usage->ru_inblock * 512;
+  counts->written_bytes += (int64_t)usage->ru_oublock * 512;
+  counts->voluntary_switches += usage->ru_nvcsw;
+  counts->involuntary_switches += usage->ru_nivcsw;
+}
+
+static bool send_with(int socket_fd, enum message_kind kind, const void *more, size_t length) {
+  struct message message = {.kind = kind, .value = 0};
+  struct iovec parts[2] = {{.iov_base = &message, .iov_len = sizeof message}, {.iov_base = (void *)(uintptr_t)more, .iov_len = length}};
+  struct msghdr header = {.msg_iov = parts, .msg_iovlen = 2};
+  ssize_t sent;
+  do sent = sys_sendmsg(socket_fd, &header, MSG_NOSIGNAL);
+  while (sent < 0 && errno == EINTR);
+  return sent == (ssize_t)(sizeof message + length);
+}
+
+bool message_send_counts(int socket_fd, const struct counts *counts) { return send_with(socket_fd, MESSAGE_COUNTS, counts, sizeof *counts); }
+
+// A failed send means that the supervisor is gone; this process ends either way, and with it the sandbox.
+_Noreturn void fail_with(const struct failure *failure) {
+  (void)send_with(report_socket, MESSAGE_FAILED, failure, sizeof *failure);
+  sys_exit(125);
 }
 
 bool message_send(int socket_fd, enum message_kind kind, int value) {

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/resource.h>
 
 #include "steps.h"
 
@@ -45,6 +46,10 @@ enum message_kind {
   MESSAGE_STARTED,
   MESSAGE_EXITED,  // value: the command's wait status
   MESSAGE_HERE,    // of init inside of a tool, by the number that the kernel puts with it: it is to be put into the control groups
+  MESSAGE_COUNTS,  // of init inside of a tool, the last that it says: struct counts follows
+  // beside init in a container (container.c); value: milliseconds
+  MESSAGE_USER_TIME,
+  MESSAGE_SYSTEM_TIME,
   // beside the supervisor, see binfmt.c
   MESSAGE_TABLE,  // value: descriptor
   // supervisor to init
@@ -62,6 +67,14 @@ struct message {
   int value;
 };
 
+// Of processes that were waited for, all together (getrusage(2)).
+struct counts {
+  int64_t resident_bytes;  // the most of one of them
+  int64_t read_bytes, written_bytes;
+  int64_t voluntary_switches, involuntary_switches;
+};
+void counts_add(struct counts *counts, const struct rusage *usage);
+
 void failure_fill(struct failure *failure, enum step step, uint32_t index, int error, const char *syscall, const char *path);
 
 // The path of a failure is optional everywhere below: NULL for none. errno is taken as it is when the call is made.
@@ -71,6 +84,7 @@ _Noreturn void fail(enum step step, uint32_t index, const char *syscall, const c
 _Noreturn void fail_with(const struct failure *failure);
 
 bool message_send(int socket_fd, enum message_kind kind, int value);
+bool message_send_counts(int socket_fd, const struct counts *counts);
 bool message_send_descriptor(int socket_fd, enum message_kind kind, int descriptor);
 
 // "EPERM", "SIGKILL"; a number in words where there is no name.

@@ -194,10 +194,12 @@ void status_ended(const struct ending *ending) {
   add_milliseconds(ending->system_us);
   count_member("memoryBytes", ending->memory_peak);
   count_member("pids", ending->pids_peak);
-  count_member("maxResidentBytes", ending->resident_bytes);
-  count_member("readBytes", ending->read_bytes);
-  count_member("writtenBytes", ending->written_bytes);
-  count_member("voluntaryContextSwitches", ending->voluntary_switches);
-  count_member("involuntaryContextSwitches", ending->involuntary_switches);
+  if (ending->counted) {
+    count_member("maxResidentBytes", ending->counts.resident_bytes);
+    count_member("readBytes", ending->counts.read_bytes);
+    count_member("writtenBytes", ending->counts.written_bytes);
+    count_member("voluntaryContextSwitches", ending->counts.voluntary_switches);
+    count_member("involuntaryContextSwitches", ending->counts.involuntary_switches);
+  }
   finish();
 }

@@ -20,9 +20,8 @@ struct ending {
   bool output_truncated, error_truncated;
   int64_t wall_us, user_us, system_us;
   int64_t memory_peak, pids_peak;  // -1: not known
-  int64_t resident_bytes;          // the most of one process
-  int64_t read_bytes, written_bytes;
-  int64_t voluntary_switches, involuntary_switches;
+  bool counted;
+  struct counts counts;
 };
 
 // -1: no status lines.

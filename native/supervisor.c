@@ -32,6 +32,8 @@
 #define EXIT_NOT_FOUND 127
 #define CONTROL_BYTES 12
 #define TOOL_PATIENCE_NS 5000000000
+// For one that no signal ends: what an engine was asked for it does in its own time.
+#define UNASKED_TOOL_PATIENCE_NS 30000000000
 #define END_OF_TRANSMISSION 4  // ^D, the terminal's end of file
 #define CONTROLS_PER_ROUND 64
 #define MILLISECOND_NS INT64_C(1000000)
@@ -199,7 +201,7 @@ static bool write_id_maps(void) {
 static void end_tool(void) {
   uint32_t signal = self.run->plan.tool_end_signal;
   if (self.init_gone || self.tool_ended || self.tool_deadline_ns != 0) return;
-  if (signal != SIGKILL) self.tool_deadline_ns = now_ns() + TOOL_PATIENCE_NS;
+  if (signal != SIGKILL) self.tool_deadline_ns = now_ns() + (signal == 0 ? UNASKED_TOOL_PATIENCE_NS : TOOL_PATIENCE_NS);
   if (signal != 0) (void)kill(self.init, (int)signal);
 }
 
@@ -333,7 +335,10 @@ static void on_started(void) {
 
 struct incoming {
   struct message message;
-  struct failure failure;
+  union {
+    struct failure failure;
+    struct counts counts;
+  };
 };
 
 // cmsg(3) by hand: musl's CMSG_NXTHDR does not compile without a warning.
@@ -392,7 +397,7 @@ static bool read_message(int *socket_fd) {
   }
   switch (incoming.message.kind) {
     case MESSAGE_FAILED:
-      if (self.failed || got != (ssize_t)sizeof incoming) break;
+      if (self.failed || got != (ssize_t)(sizeof incoming.message + sizeof incoming.failure)) break;
       self.failed = true;
       self.failure = incoming.failure;
       break;
@@ -404,6 +409,13 @@ static bool read_message(int *socket_fd) {
       self.ending.wait_status = incoming.message.value;
       self.ended_ns = now_ns();
       break;
+    case MESSAGE_COUNTS:
+      if (got != (ssize_t)(sizeof incoming.message + sizeof incoming.counts)) break;
+      self.ending.counts = incoming.counts;
+      self.ending.counted = true;
+      break;
+    case MESSAGE_USER_TIME: self.ending.user_us += (int64_t)incoming.message.value * 1000; break;
+    case MESSAGE_SYSTEM_TIME: self.ending.system_us += (int64_t)incoming.message.value * 1000; break;
     case MESSAGE_PLAN:
     case MESSAGE_DESCRIPTOR:
     case MESSAGE_GATE:
@@ -432,17 +444,15 @@ static void read_messages(void) {
 
 static int64_t microseconds_of(struct timeval time) { return (int64_t)time.tv_sec * 1000000 + time.tv_usec; }
 
-// getrusage(2): blocks are of 512 bytes on Linux, and what is resident is in KiB.
 static void add_usage(const struct rusage *usage) {
-  struct ending *ending = &self.ending;
-  ending->user_us += microseconds_of(usage->ru_utime);
-  ending->system_us += microseconds_of(usage->ru_stime);
-  int64_t resident = (int64_t)usage->ru_maxrss * 1024;
-  if (resident > ending->resident_bytes) ending->resident_bytes = resident;
-  ending->read_bytes += (int64_t)usage->ru_inblock * 512;
-  ending->written_bytes += (int64_t)usage->ru_oublock * 512;
-  ending->voluntary_switches += usage->ru_nvcsw;
-  ending->involuntary_switches += usage->ru_nivcsw;
+  self.ending.user_us += microseconds_of(usage->ru_utime);
+  self.ending.system_us += microseconds_of(usage->ru_stime);
+  if (!self.run->plan.has_tool) counts_add(&self.ending.counts, usage);
+}
+
+// Of an init that was killed the kernel waited for the rest, and counted it nowhere.
+static void count_if_whole(int status) {
+  if (!self.run->plan.has_tool && WIFEXITED(status)) self.ending.counted = true;
 }
 
 static void on_all_gone(void) {
@@ -466,6 +476,7 @@ static void reap_init(void) {
     while (waitpid(self.init, &status, 0) < 0 && errno == EINTR) continue;
   }
   add_usage(&usage);
+  count_if_whole(status);
   on_all_gone();
 }
 
@@ -503,6 +514,7 @@ static void reap_children(void) {
     if (reaped <= 0) break;
     add_usage(&usage);
     if (reaped != self.init) continue;
+    count_if_whole(status);
     self.tool_ended = true;
     self.tool_status = status;
   }

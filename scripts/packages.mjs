@@ -18,7 +18,7 @@ export const testPackages = {
   runc: 'another, with another idea of user namespaces and control groups',
   'systemd-container':
     'systemd-nspawn, a container that the library can start as root; also runs what `explain --as nspawn` prints',
-  podman: 'runs what `explain --as podman` prints',
+  podman: 'a container engine that the library can start; also runs what `explain --as podman` prints',
   strace: 'injects faults into system calls of the launcher',
   'libseccomp-dev': 'another compiler of filters, which ours is compared with',
   'golang-github-containers-common': 'the profile that container engines use by default, in their own words',

@@ -5,6 +5,7 @@ import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { canInstall, installPackages } from './lib/apt.mjs';
 import { ensureCompiler } from './lib/compiler.mjs';
+import { ensureEngine } from './lib/engine.mjs';
 import { withLock } from './lib/lock.mjs';
 import { main } from './lib/main.mjs';
 import {
@@ -43,6 +44,7 @@ async function setUp() {
   await ensureNodeModules();
   // What is missing then shows as skips with their reason, which CI does not accept.
   if (canInstall()) await installPackages(Object.keys(testPackages)).catch(reportAndContinue);
+  await ensureEngine().catch(reportAndContinue);
   await ensureLauncher();
   await ensureCrossLauncher();
   await ensureTestPrograms();

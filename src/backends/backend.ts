@@ -11,6 +11,8 @@ export const backendNames = [
   'oci',
   'linux-user-chroot',
   'systemd-nspawn',
+  'podman',
+  'docker',
   'firejail',
   'proot',
   'chroot',
@@ -103,7 +105,8 @@ export interface Usage {
   readonly pids?: number;
   /**
    * Most memory that one process of the sandbox had resident, in bytes (`ru_maxrss` of getrusage(2)): how much the sandbox had is `memoryBytes`. This and what
-   * follows is of all processes of the sandbox together, set-up included, as far as they were waited for; absent without a launcher.
+   * follows is of all processes of the sandbox, but not of a tool that makes it; absent where they had to be killed without being waited for, and without a
+   * launcher.
    */
   readonly maxResidentBytes?: number;
   /** Bytes that storage was read for, and that it will be written for sooner or later; not what caches and tmpfs answered (getrusage(2)). */

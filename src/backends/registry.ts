@@ -3,11 +3,13 @@ import type { Feature } from '../features/feature.ts';
 import type { Backend, BackendName } from './backend.ts';
 import { recognized as bubblewrapFeatures } from './bubblewrap/recognized.ts';
 import { recognized as chrootFeatures } from './chroot/recognized.ts';
+import { recognized as dockerFeatures } from './docker/recognized.ts';
 import { recognized as firejailFeatures } from './firejail/recognized.ts';
 import { recognized as helperFeatures, views as helperViews } from './linux-user-chroot/recognized.ts';
 import { recognized as nativeFeatures } from './native/recognized.ts';
 import { noneFeatures } from './none-recognized.ts';
 import { recognized as ociFeatures } from './oci/recognized.ts';
+import { recognized as podmanFeatures } from './podman/recognized.ts';
 import { recognized as prootFeatures, views as prootViews } from './proot/recognized.ts';
 import { recognized as nspawnFeatures } from './systemd-nspawn/recognized.ts';
 
@@ -53,6 +55,18 @@ export const registry: readonly RegisteredBackend[] = [
     recognized: nspawnFeatures,
     byNameOnly: false,
     load: async () => (await import('./systemd-nspawn/index.ts')).systemdNspawn as Backend,
+  },
+  {
+    name: 'podman',
+    recognized: podmanFeatures,
+    byNameOnly: true,
+    load: async () => (await import('./podman/index.ts')).podman as Backend,
+  },
+  {
+    name: 'docker',
+    recognized: dockerFeatures,
+    byNameOnly: true,
+    load: async () => (await import('./docker/index.ts')).loadDocker() as Backend,
   },
   {
     name: 'firejail',

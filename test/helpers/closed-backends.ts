@@ -1,6 +1,6 @@
 // Backends that are not for everybody. What who may not use one is told is the business of test/os/root-alone.test.ts and test/os/firejail.test.ts; there
 // is nothing to try on them then.
-import { readFileSync, statSync } from 'node:fs';
+import { accessSync, constants, readFileSync, statSync } from 'node:fs';
 import type { BackendName } from '../../src/backends/backend.ts';
 import { callerFacts } from '../../src/host/facts.ts';
 
@@ -15,6 +15,7 @@ export function whyRootAlone(backend: BackendName): string | undefined {
 export function whyClosed(backend: BackendName): string | undefined {
   if (backend === 'firejail') return whyWithoutAccount();
   if (backend === 'linux-user-chroot') return whyWithoutHelper();
+  if (backend === 'docker') return whyWithoutEngine();
   if (process.getuid?.() === 0) return undefined;
   return whyRootAlone(backend);
 }
@@ -34,4 +35,15 @@ function whyWithoutHelper(): string | undefined {
   const file = callerFacts().program('linux-user-chroot');
   const { uid, mode } = file === undefined ? { uid: undefined, mode: 0 } : statSync(file);
   return uid === 0 && (mode & 0o4000) !== 0 ? undefined : 'there is no linux-user-chroot that is set-user-ID root';
+}
+
+/** test/helpers/engine.ts starts one where it can. */
+export function whyWithoutEngine(): string | undefined {
+  const host = process.env['DOCKER_HOST'] ?? 'unix:///var/run/docker.sock';
+  try {
+    accessSync(host.replace(/^unix:\/\//, ''), constants.R_OK | constants.W_OK);
+    return undefined;
+  } catch (error) {
+    return `no container engine can be reached: ${(error as NodeJS.ErrnoException).code}`;
+  }
 }

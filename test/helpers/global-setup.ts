@@ -1,10 +1,11 @@
-// Before any test: the launcher, the test programs and dist/ of the current sources. Some tests run a caller of their own by dist/, and as an ordinary user
-// who may not write there.
+// Before any test: the launcher, the test programs and dist/ of the current sources, and what plays the tools that are not to be had as they are. Some tests
+// run a caller of their own by dist/, and as an ordinary user who may not write there.
 import { execFileSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
+import { startEngine } from './engine.ts';
 import { installStandIns } from './stand-ins.ts';
 
-export default function setup(): (() => void) | undefined {
+export default async function setup(): Promise<(() => Promise<void>) | undefined> {
   // Once for all projects.
   if (process.env['SANDBOXLIB_TEST_BUILT'] === '1') return undefined;
   for (const name of ['build.mjs', 'build-native.mjs']) {
@@ -12,5 +13,10 @@ export default function setup(): (() => void) | undefined {
     execFileSync(process.execPath, [script], { stdio: ['ignore', 'inherit', 'inherit'] });
   }
   process.env['SANDBOXLIB_TEST_BUILT'] = '1';
-  return installStandIns();
+  const removeStandIns = installStandIns();
+  const stopEngine = await startEngine();
+  return async () => {
+    await stopEngine?.();
+    removeStandIns();
+  };
 }

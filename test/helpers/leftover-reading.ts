@@ -28,3 +28,8 @@ export function namesIn(directory: string): string[] {
     return [];
   }
 }
+
+/** A socket that a process holds, as one of a run by docker that has not come to its container yet; its process is looked for by itself. */
+export function isListenedOn(name: string): boolean {
+  return (readIfThere('/proc/net/unix') ?? '').split('\n').some((line) => line.endsWith(`/${name}`));
+}

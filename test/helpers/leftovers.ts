@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { namespacesInUse, namespacesOfThisProcess, ourProcesses } from './leftover-processes.ts';
-import { markName, readIfThere, targetOf } from './leftover-reading.ts';
+import { isListenedOn, markName, readIfThere, targetOf } from './leftover-reading.ts';
 
 export interface Inventory {
   /** What was there, each by what tells it from any other. */
@@ -173,7 +173,7 @@ function boundSockets(): string[] {
 function systemFiles(): string[] {
   return [...new Set([systemTmpdir, '/tmp', '/var/tmp', '/dev/shm', '/dev/mqueue'])].flatMap((directory) =>
     (existsSync(directory) ? readdirSync(directory) : [])
-      .filter((name) => name.includes('sandboxlib') && !name.startsWith('sandboxlib-test-'))
+      .filter((name) => name.includes('sandboxlib') && !name.startsWith('sandboxlib-test-') && !isListenedOn(name))
       .map((name) => join(directory, name)),
   );
 }

@@ -3,26 +3,36 @@
 import { randomUUID } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { beforeAll, describe, expect, test } from 'vitest';
+import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { Backend, LaunchedProcess } from '../../src/backends/backend.ts';
+import { loadDocker } from '../../src/backends/docker/index.ts';
 import { loadOci } from '../../src/backends/oci/index.ts';
+import { podman } from '../../src/backends/podman/index.ts';
 import { systemdNspawn } from '../../src/backends/systemd-nspawn/index.ts';
 import { callerFacts } from '../../src/host/facts.ts';
 import { nodeSpecHost } from '../../src/spec/host.ts';
 import { normalize } from '../../src/spec/normalize.ts';
+import { whyClosed } from '../helpers/closed-backends.ts';
+import { isListenedOn } from '../helpers/leftover-reading.ts';
 import { processesWith } from '../helpers/processes.ts';
 import { type Need, requires } from '../helpers/requires.ts';
 
 /** Where tools keep state, and where they make control groups. */
 const places = [
   '/run',
+  '/run/containers',
   '/run/crun',
+  '/run/libpod',
   '/run/runc',
   '/run/systemd',
   '/run/systemd/machines',
   '/run/systemd/nspawn',
   '/run/systemd/nspawn/locks',
+  '/dev/shm',
   '/tmp',
+  '/var/lib/containers',
+  '/var/lib/containers/storage',
+  '/var/tmp',
   ...controlGroups(),
 ];
 
@@ -35,11 +45,17 @@ interface Tool {
 const tools: readonly Tool[] = [
   { name: 'oci, by crun', needs: ['command:crun'], load: async () => (await loadOci('crun')) as Backend },
   { name: 'oci, by runc', needs: ['command:runc'], load: async () => (await loadOci('runc')) as Backend },
+  { name: 'podman', needs: ['command:podman', 'command:crun'], load: async () => podman as Backend },
+  { name: 'docker', needs: [], load: async () => loadDocker() as Backend },
   { name: 'systemd-nspawn', needs: ['root', 'command:systemd-nspawn'], load: async () => systemdNspawn as Backend },
 ];
 
-describe.each(tools)('$name', ({ needs, load }) => {
+describe.each(tools)('$name', ({ name, needs, load }) => {
   requires('linux', 'userns', ...needs);
+  beforeEach((context) => {
+    const why = name === 'docker' ? whyClosed(name) : undefined;
+    if (why !== undefined) context.skip(why);
+  });
   let backend: Backend;
   beforeAll(async () => {
     backend = await load();
@@ -83,7 +99,7 @@ describe.each(tools)('$name', ({ needs, load }) => {
       launched.kill();
     }
     await expect.poll(() => processesWith(marker), { timeout: 30_000 }).toEqual([]);
-    expect(contents()).toEqual(before);
+    await expectNothingNew(before);
   });
 
   test('a run that ends by itself leaves nothing', async () => {
@@ -96,11 +112,16 @@ describe.each(tools)('$name', ({ needs, load }) => {
       gracePeriodMs: 0,
     });
     expect((await ended).code).toBe(0);
-    expect(contents()).toEqual(before);
+    await expectNothingNew(before);
   });
 });
 
-const ofTools = /crun|runc|sandbox|nspawn|payload|supervisor/;
+/** A socket of a run beside this one may be gone between two looks at it; what is left stays. */
+async function expectNothingNew(before: readonly string[]): Promise<void> {
+  await expect.poll(() => contents().filter((name) => !before.includes(name)), { timeout: 10_000 }).toEqual([]);
+}
+
+const ofTools = /container|crun|libpod|netns|podman|runc|sandbox|nspawn|payload|supervisor/;
 /** Directories of test runs beside this one, and of measurements, which come and go. */
 const ofTests = /^sandboxlib-(test|bench)-/;
 
@@ -109,7 +130,7 @@ function contents(): string[] {
   return places.flatMap((place) =>
     existsSync(place)
       ? namesIn(place)
-          .filter((name) => ofTools.test(name) && !ofTests.test(name))
+          .filter((name) => ofTools.test(name) && !ofTests.test(name) && !isListenedOn(name))
           .map((name) => join(place, name))
       : [],
   );

@@ -5,7 +5,9 @@ import { expect, test } from 'vitest';
 import { run } from '../../src/index.ts';
 import { requires } from '../helpers/requires.ts';
 
-requires('linux', 'userns', 'file:/usr/bin/python3');
+requires('linux', 'root', 'userns', 'file:/usr/bin/python3', 'command:bwrap', 'command:crun', 'command:systemd-nspawn');
+
+const backends = ['native', 'bubblewrap', 'oci', 'systemd-nspawn'] as const;
 
 const MiB = 1024 * 1024;
 
@@ -38,12 +40,12 @@ print(json.dumps({'resident': used.ru_maxrss * 1024, 'written': used.ru_oublock 
   'cpuMs': 1000 * (used.ru_utime + used.ru_stime)}))
 `;
 
-test('of a known load nothing is missing, and little is added', async () => {
+test.each(backends)('of a known load nothing is missing, and nothing of a tool is added: %s', async (backend) => {
   // On a disk: what a tmpfs holds was never written.
   const directory = mkdtempSync(join(import.meta.dirname, '../../build/usage-'));
   try {
     const spec = { workspace: directory };
-    const { stdout, usage, outcome } = await run(['/usr/bin/python3', '-c', load], spec);
+    const { stdout, usage, outcome } = await run(['/usr/bin/python3', '-c', load], spec, { backend });
     expect(outcome).toEqual({ kind: 'exited', code: 0 });
     const known = JSON.parse(stdout as string) as Known;
     const {

@@ -25,7 +25,9 @@ import { type ToolPlan, throughTool } from './tool.ts';
 export const TOOL_ROOT: string = `${BASE}/root`;
 const SOURCES = '/sources';
 
-export interface RoomTool extends Pick<ToolPlan, 'backend' | 'mechanisms' | 'argv'> {
+export interface RoomTool extends Pick<ToolPlan, 'backend' | 'mechanisms' | 'argv' | 'endSignal'> {
+  /** What the tool is to find open, wherever on the host it is: before anything there is covered. */
+  readonly sources?: readonly Step[];
   /** What the tool needs to find in its room. */
   readonly room: readonly Step[];
   readonly env: Readonly<Record<string, string>>;
@@ -50,7 +52,14 @@ export function throughRoom(
   const root = rootInside(spec, caller, ids, forbidsNesting(spec, granted, hostRoot));
   return throughTool(spec, granted, caller, {
     ...tool,
-    room: [...namespaceSteps(ids), ...root.trees, ...coverSteps(caller), ...root.mounts, ...tool.room],
+    room: [
+      ...namespaceSteps(ids),
+      ...(tool.sources ?? []),
+      ...root.trees,
+      ...coverSteps(caller),
+      ...root.mounts,
+      ...tool.room,
+    ],
     setGroups: spec.idMappings.privileged,
     groups: true,
     inside: root.steps,

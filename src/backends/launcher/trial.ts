@@ -9,6 +9,7 @@ import { normalize } from '../../spec/normalize.ts';
 import type { SandboxSpec } from '../../spec/types.ts';
 import type { Backend, BackendReport } from '../backend.ts';
 import { withTriedGroups } from './facilities.ts';
+import { rangesOfOrdinaryUser } from './room.ts';
 import type { LauncherPlan } from './steps.ts';
 import type { Mechanisms } from './tool.ts';
 
@@ -34,6 +35,19 @@ export async function probeByTrial(
 ): Promise<BackendReport> {
   const report = reportOf(backend, mechanisms, await tryOnce(backend, tool));
   return report.usable.available ? withTriedGroups(report) : report;
+}
+
+/** The same for a tool in a room, which an ordinary user can make of one id alone. */
+export async function probeInRoom(
+  backend: Backend<LauncherPlan>,
+  mechanisms: Mechanisms,
+  tool: TrialTool,
+): Promise<BackendReport> {
+  const report = await probeByTrial(backend, mechanisms, tool);
+  if (!report.usable.available || callerFacts().uid === 0) return report;
+  const { feature, because, remedy } = rangesOfOrdinaryUser(backend.name);
+  const ranges: Availability = { available: false, because, remedy };
+  return { ...report, features: new Map([...report.features, [feature, ranges]]) };
 }
 
 /** What a tool gives where a trial went well: all that its backend knows; else none of it, for one and the same reason. */

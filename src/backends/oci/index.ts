@@ -1,16 +1,14 @@
 // An OCI runtime, with our init inside: the runtime makes namespaces and mounts from a config.json, init does the rest. Which runtime is found once in
 // a process, when this backend is first used: a plan is a pure function, and to try one takes a sandbox.
 import { BackendError } from '../../errors/errors.ts';
-import type { Availability } from '../../features/feature.ts';
 import { callerFacts } from '../../host/facts.ts';
 import { nearest } from '../../spec/nearest.ts';
 import type { Backend, BackendReport } from '../backend.ts';
-import { withTriedGroups } from '../launcher/facilities.ts';
 import { launchPlan } from '../launcher/launch.ts';
 import { launcherPath } from '../launcher/locate.ts';
-import { rangesOfOrdinaryUser } from '../launcher/room.ts';
 import type { LauncherPlan } from '../launcher/steps.ts';
-import { reportOf, tryOnce } from '../launcher/trial.ts';
+import { probeInRoom } from '../launcher/trial.ts';
+import { unusable } from '../launcher/unusable.ts';
 import { wornInRoom } from '../launcher/worn.ts';
 import { wrapPlan } from '../launcher/wrap.ts';
 import { planOci, type Runtime } from './plan.ts';
@@ -24,7 +22,7 @@ export async function loadOci(
   named: string | undefined = process.env[RUNTIME_VARIABLE],
 ): Promise<Backend<LauncherPlan>> {
   const found = named === undefined || named === '' ? installed() : namedRuntime(named);
-  if (found instanceof BackendError) return unusable(found);
+  if (found instanceof BackendError) return unusable('oci', recognized, found);
   const [only, ...others] = found;
   // One needs no trial: the launch is its own.
   if (only !== undefined && others.length === 0) return ociThrough(only);
@@ -35,7 +33,7 @@ export async function loadOci(
     if (usable.available) return backend;
     refusals.push({ backend: runtime.name, because: usable.because });
   }
-  return unusable(new BackendError('backend oci cannot run here', refusals, 'install crun or runc'));
+  return unusable('oci', recognized, new BackendError('backend oci cannot run here', refusals, 'install crun or runc'));
 }
 
 function installed(): Runtime[] | BackendError {
@@ -70,7 +68,10 @@ function ociThrough(runtime: Runtime): Backend<LauncherPlan> {
     name: 'oci',
     recognized,
     probe() {
-      report ??= probeRuntime(backend, runtime);
+      report ??= probeInRoom(backend, wornInRoom(runtime.name), {
+        program: runtime.name,
+        remedy: `install ${runtime.name}`,
+      });
       return report;
     },
     plan: (spec, granted, caller) => planOci(runtime, spec, granted, caller),
@@ -78,38 +79,4 @@ function ociThrough(runtime: Runtime): Backend<LauncherPlan> {
     wrap: (plan, request) => wrapPlan(launcherPath(), plan, request),
   };
   return backend;
-}
-
-async function probeRuntime(backend: Backend<LauncherPlan>, { name }: Runtime): Promise<BackendReport> {
-  const usable = await tryOnce(backend, { program: name, remedy: `install ${name}` });
-  if (!usable.available) return reportOf(backend, wornInRoom(name), usable);
-  const report = await withTriedGroups(reportOf(backend, wornInRoom(name), usable));
-  if (callerFacts().uid === 0) return report;
-  const { feature, because, remedy } = rangesOfOrdinaryUser('oci');
-  const ranges: Availability = { available: false, because, remedy };
-  return { ...report, features: new Map([...report.features, [feature, ranges]]) };
-}
-
-/** For who asks for it all the same, and for reports. */
-function unusable(error: BackendError): Backend<LauncherPlan> {
-  const because = error.probes.map(({ backend, because }) => `${backend}: ${because}`).join(', ') || error.message;
-  const usable: Availability = {
-    available: false,
-    because,
-    ...(error.remedy === undefined ? {} : { remedy: error.remedy }),
-  };
-  const refuse = (): never => {
-    throw error;
-  };
-  return {
-    name: 'oci',
-    recognized,
-    probe: async () => ({
-      backend: 'oci',
-      usable,
-      features: new Map([...recognized].map((feature) => [feature, usable])),
-    }),
-    plan: refuse,
-    launch: refuse,
-  };
 }

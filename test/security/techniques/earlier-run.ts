@@ -60,7 +60,7 @@ export const technique: Technique = {
         return stdout as string;
       };
       const fresh = await seen();
-      const queues = readdirSync('/dev/shm').length;
+      const queues = queuesOfHost();
       for (let round = 0; round < 3; round++) {
         const { stdout } = (await sandbox.run(pythonCommand(leave))).assertSuccess();
         // Where it may, it does leave something.
@@ -76,7 +76,12 @@ export const technique: Technique = {
       other.kill();
       expect(fresh).toContain('[]\n[]\nNone 0o22 ');
       expect(fresh).toContain('-1 -1 -1 -1\n[1, 1, 1]\nTrue set()\nECONNREFUSED\n2 True\n');
-      expect(readdirSync('/dev/shm')).toHaveLength(queues);
+      expect(queuesOfHost()).toEqual(queues);
     },
   },
 };
+
+/** Without the sockets that runs by docker beside this one have there for a moment. */
+function queuesOfHost(): string[] {
+  return readdirSync('/dev/shm').filter((name) => !/^sandboxlib-[0-9a-f]{32}$/.test(name));
+}
