@@ -6,17 +6,22 @@ import { startEngine } from './engine.ts';
 import { installStandIns } from './stand-ins.ts';
 
 export default async function setup(): Promise<(() => Promise<void>) | undefined> {
-  // Once for all projects.
-  if (process.env['SANDBOXLIB_TEST_BUILT'] === '1') return undefined;
-  for (const name of ['build.mjs', 'build-native.mjs']) {
-    const script = fileURLToPath(new URL(`../../scripts/${name}`, import.meta.url));
-    execFileSync(process.execPath, [script], { stdio: ['ignore', 'inherit', 'inherit'] });
-  }
-  process.env['SANDBOXLIB_TEST_BUILT'] = '1';
+  // Once for all projects, each of which has a module of its own.
+  if (process.env['SANDBOXLIB_TEST_PREPARED'] === '1') return undefined;
+  process.env['SANDBOXLIB_TEST_PREPARED'] = '1';
+  // scripts/test.mjs has done this.
+  if (process.env['SANDBOXLIB_TEST_BUILT'] !== '1') build();
   const removeStandIns = installStandIns();
   const stopEngine = await startEngine();
   return async () => {
     await stopEngine?.();
     removeStandIns();
   };
+}
+
+function build(): void {
+  for (const name of ['build.mjs', 'build-native.mjs']) {
+    const script = fileURLToPath(new URL(`../../scripts/${name}`, import.meta.url));
+    execFileSync(process.execPath, [script], { stdio: ['ignore', 'inherit', 'inherit'] });
+  }
 }
