@@ -7,7 +7,7 @@ import type { Backend } from '../backend.ts';
 import { launchPlan } from '../launcher/launch.ts';
 import { launcherPath } from '../launcher/locate.ts';
 import type { LauncherPlan } from '../launcher/steps.ts';
-import { probeInRoom } from '../launcher/trial.ts';
+import { probeByTrial } from '../launcher/trial.ts';
 import { unusable } from '../launcher/unusable.ts';
 import { wrapPlan } from '../launcher/wrap.ts';
 import { type Engine, ensureImage, type LauncherImage, readImage } from './image.ts';
@@ -37,7 +37,7 @@ export function loadDocker(
   const backend: Backend<LauncherPlan> = {
     name: 'docker',
     recognized,
-    probe: () => probeInRoom(backend, mechanisms, { program: 'docker', remedy: 'install docker.io' }),
+    probe: () => probeByTrial(backend, mechanisms, { program: 'docker', remedy: 'install docker.io' }),
     plan: (spec, granted, caller) => planDocker(engine, imageOnce().name, spec, granted, caller),
     launch: (plan, request) => launchPlan(withImage(), plan, request),
     wrap: (plan, request) => wrapPlan(withImage(), plan, request),

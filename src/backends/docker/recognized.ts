@@ -3,11 +3,12 @@ import type { Feature } from '../../features/feature.ts';
 import type { Mechanisms } from '../launcher/tool.ts';
 import { wornInRoom } from '../launcher/worn.ts';
 
+/** The client reaches the engine from within the room, as its caller: who maps that id to nobody has no way there. */
+const beyond: ReadonlySet<string> = new Set<Feature>(['idMappings', 'idMappings.ranges']);
+
 export const mechanisms: Mechanisms = {
-  ...wornInRoom('docker'),
+  ...Object.fromEntries(Object.entries(wornInRoom('docker')).filter(([feature]) => !beyond.has(feature))),
   hostname: 'sethostname in a uts namespace in the container',
-  idMappings: 'uid_map and gid_map of a user namespace entered from the container',
-  'idMappings.ranges': 'uid_map and gid_map of a user namespace entered from the container',
   'namespace.user': 'user namespace entered from the container',
   'namespace.pid': 'pid namespace in that of the container, our init as pid 1',
   'namespace.mount': 'mount namespace in the container, its root detached',
