@@ -34,13 +34,7 @@ struct handed {
   struct rendezvous_legacy legacy;
 };
 
-static int complain(const char *what) {
-  char text[256];
-  char error[32];
-  int length = snprintf(text, sizeof text, "container: %s: %s\n", what, error_name(errno, error, sizeof error));
-  if (length > 0) (void)!write(STDERR_FILENO, text, (size_t)length);
-  return EXIT_FAILED;
-}
+static int complain(const char *what) { return rendezvous_complain("container", what); }
 
 static bool receive(int from, struct handed *handed) {
   int descriptors[RENDEZVOUS_DESCRIPTORS];

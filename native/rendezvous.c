@@ -35,14 +35,15 @@
 static struct sockaddr_un address = {.sun_family = AF_UNIX};
 static char name[sizeof RENDEZVOUS_PREFIX + (size_t)RANDOM_BYTES * 2] = RENDEZVOUS_PREFIX;
 
-// The supervisor reads this as what the tool has to say.
-static int complain(const char *what) {
+int rendezvous_complain(const char *who, const char *what) {
   char text[256];
   char error[32];
-  int length = snprintf(text, sizeof text, "rendezvous: %s: %s\n", what, error_name(errno, error, sizeof error));
+  int length = snprintf(text, sizeof text, "%s: %s: %s\n", who, what, error_name(errno, error, sizeof error));
   if (length > 0) (void)!write(STDERR_FILENO, text, (size_t)length);
   return EXIT_FAILED;
 }
+
+static int complain(const char *what) { return rendezvous_complain("rendezvous", what); }
 
 static bool choose_name(void) {
   uint8_t bytes[RANDOM_BYTES];
@@ -93,22 +94,7 @@ static bool hand_over(int to, const int descriptors[RENDEZVOUS_DESCRIPTORS]) {
   struct rendezvous_legacy legacy;
   memset(&legacy, 0, sizeof legacy);
   if (!read_legacy(&legacy)) return false;
-  struct iovec part = {.iov_base = &legacy, .iov_len = sizeof legacy};
-  union {
-    char bytes[CMSG_SPACE(sizeof(int) * RENDEZVOUS_DESCRIPTORS)];
-    struct cmsghdr align;
-  } control;
-  memset(&control, 0, sizeof control);
-  struct msghdr header = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
-  struct cmsghdr *rights = CMSG_FIRSTHDR(&header);
-  rights->cmsg_level = SOL_SOCKET;
-  rights->cmsg_type = SCM_RIGHTS;
-  rights->cmsg_len = CMSG_LEN(sizeof(int) * RENDEZVOUS_DESCRIPTORS);
-  memcpy(CMSG_DATA(rights), descriptors, sizeof(int) * RENDEZVOUS_DESCRIPTORS);
-  ssize_t sent;
-  do sent = sendmsg(to, &header, MSG_NOSIGNAL);
-  while (sent < 0 && errno == EINTR);
-  return sent == (ssize_t)sizeof legacy;
+  return descriptors_send(to, &legacy, sizeof legacy, descriptors, RENDEZVOUS_DESCRIPTORS);
 }
 
 // False: it was nobody after all.

@@ -72,24 +72,30 @@ bool message_send(int socket_fd, enum message_kind kind, int value) {
   return sent == (ssize_t)sizeof message;
 }
 
-bool message_send_descriptor(int socket_fd, enum message_kind kind, int descriptor) {
-  struct message message = {.kind = kind, .value = 0};
-  struct iovec part = {.iov_base = &message, .iov_len = sizeof message};
+bool descriptors_send(int socket_fd, const void *bytes, size_t length, const int *descriptors, size_t count) {
+  struct iovec part = {.iov_base = (void *)(uintptr_t)bytes, .iov_len = length};
   union {
-    char bytes[CMSG_SPACE(sizeof(int))];
+    char bytes[CMSG_SPACE(sizeof(int) * DESCRIPTORS_SENT_MAX)];
     struct cmsghdr align;
   } control;
   memset(&control, 0, sizeof control);
-  struct msghdr header = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
-  struct cmsghdr *rights = CMSG_FIRSTHDR(&header);
-  rights->cmsg_level = SOL_SOCKET;
-  rights->cmsg_type = SCM_RIGHTS;
-  rights->cmsg_len = CMSG_LEN(sizeof(int));
-  memcpy(CMSG_DATA(rights), &descriptor, sizeof descriptor);
+  // The C libraries disagree about the type of lengths.
+  size_t size = count * sizeof descriptors[0];
+  struct msghdr header = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control.bytes};
+  header.msg_controllen = (__typeof__(header.msg_controllen))CMSG_SPACE(size);
+  control.align.cmsg_level = SOL_SOCKET;
+  control.align.cmsg_type = SCM_RIGHTS;
+  control.align.cmsg_len = (__typeof__(control.align.cmsg_len))CMSG_LEN(size);
+  memcpy(control.bytes + CMSG_LEN(0), descriptors, size);
   ssize_t sent;
   do sent = sendmsg(socket_fd, &header, MSG_NOSIGNAL);
   while (sent < 0 && errno == EINTR);
-  return sent == (ssize_t)sizeof message;
+  return sent == (ssize_t)length;
+}
+
+bool message_send_descriptor(int socket_fd, enum message_kind kind, int descriptor) {
+  const struct message message = {.kind = kind, .value = 0};
+  return descriptors_send(socket_fd, &message, sizeof message, &descriptor, 1);
 }
 
 const char *exec_reason_name(enum exec_reason reason) {

@@ -85,6 +85,9 @@ _Noreturn void fail_with(const struct failure *failure);
 
 bool message_send(int socket_fd, enum message_kind kind, int value);
 bool message_send_counts(int socket_fd, const struct counts *counts);
+// Bytes that need not be a struct message, with `count` descriptors: one to DESCRIPTORS_SENT_MAX.
+#define DESCRIPTORS_SENT_MAX 4
+bool descriptors_send(int socket_fd, const void *bytes, size_t length, const int *descriptors, size_t count);
 bool message_send_descriptor(int socket_fd, enum message_kind kind, int descriptor);
 
 // "EPERM", "SIGKILL"; a number in words where there is no name.

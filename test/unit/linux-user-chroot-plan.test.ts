@@ -12,7 +12,7 @@ import { MemoryHost, ordinaryTree } from '../helpers/memory-host.ts';
 const procEntries = new Set(['bus', 'sys', 'kcore']);
 
 function planOf(spec: SandboxSpec, { uid = 1000, gid = 1000 } = {}) {
-  const home = { work: { sub: {} }, root: { ...ordinaryTree, deep: {} }, file: '' };
+  const home = { mine: { sub: {} }, root: { ...ordinaryTree, deep: {} }, file: '' };
   const host = new MemoryHost({ uid, gid, tree: { ...ordinaryTree, srv: home } });
   const facts = { ...readCallerFacts(fakeHost({}), { uid, gid, architecture: 'x64' }), procEntries };
   const program = (name: string) => (name === 'linux-user-chroot' ? '/usr/bin/linux-user-chroot' : undefined);
@@ -39,13 +39,13 @@ describe('for an ordinary user', () => {
   test('mounts are binds in their order, those that are read-only made so at once', () => {
     const spec: SandboxSpec = {
       root: { path: '/srv/root', readonly: false },
-      mounts: ['/usr:/usr:ro', '/srv/work:/work:rw'],
+      mounts: ['/usr:/usr:ro', '/srv/mine:/place:rw'],
       network: 'host',
     };
     expect(planOf(spec).argv).toEqual([
       ...['/usr/bin/linux-user-chroot', '--unshare-ipc', '--unshare-pid'],
       ...['--mount-proc', '/proc', ...readonlyProc],
-      ...['--mount-bind', '/usr', '/usr', '--mount-readonly', '/usr', '--mount-bind', '/srv/work', '/work'],
+      ...['--mount-bind', '/usr', '/usr', '--mount-readonly', '/usr', '--mount-bind', '/srv/mine', '/place'],
       ...['/srv/root', ...inits],
     ]);
   });
@@ -61,19 +61,19 @@ describe('for an ordinary user', () => {
 
 describe('for root', () => {
   test('what is shown is opened by the launcher, and named where only root writes', () => {
-    const { outside, argv } = planOf({ mounts: ['/srv/work:/work:rw'] }, { uid: 0, gid: 0 });
-    expect(outside.flatMap((step) => (step.step === 'tree' ? [step.path] : []))).toEqual(['/srv/work', '/srv/root']);
+    const { outside, argv } = planOf({ mounts: ['/srv/mine:/place:rw'] }, { uid: 0, gid: 0 });
+    expect(outside.flatMap((step) => (step.step === 'tree' ? [step.path] : []))).toEqual(['/srv/mine', '/srv/root']);
     expect(argv.slice(argv.indexOf('--mount-bind'))).toEqual([
-      ...['--mount-bind', '/run/sandboxlib/0', '/work', '/run/sandboxlib/1', ...inits],
+      ...['--mount-bind', '/run/sandboxlib/0', '/place', '/run/sandboxlib/1', ...inits],
     ]);
   });
 });
 
 describe('refused by name', () => {
   test('every source that is no directory, and every one that the command could exchange, at once', () => {
-    const spec: SandboxSpec = { mounts: ['/srv/file:/mnt:ro', '/srv/work:/work:rw', '/srv/work/sub:/sub:ro'] };
+    const spec: SandboxSpec = { mounts: ['/srv/file:/mnt:ro', '/srv/mine:/place:rw', '/srv/mine/sub:/sub:ro'] };
     expect(() => planOf(spec)).toThrow(FeatureError);
-    expect(() => planOf(spec)).toThrow(/directories alone, and \/srv\/file is none.*in the place of \/srv\/work\/sub/s);
+    expect(() => planOf(spec)).toThrow(/directories alone, and \/srv\/file is none.*in the place of \/srv\/mine\/sub/s);
     expect(() => planOf(spec, { uid: 0, gid: 0 })).not.toThrow(/in the place of/);
   });
 
