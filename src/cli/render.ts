@@ -98,10 +98,10 @@ function reason(availability: Availability): string {
 /** One column for each backend; below it the reasons. */
 export function backendsText({ backends }: HostReport, paint: Paint): string {
   const wide = Math.max(...features.map((feature) => feature.length)) + 2;
-  const width = Math.max(...backends.map(({ backend }) => backend.length), 3) + 2;
-  const lines = [''.padEnd(wide) + backends.map(({ backend }) => backend.padEnd(width)).join('')];
+  const lines = [''.padEnd(wide) + backends.map(({ backend }) => `${backend}  `).join('')];
   for (const feature of features) {
     const cells = backends.map((backend) => {
+      const width = backend.backend.length + 2;
       const availability = backend.features[feature];
       if (availability === undefined) return '-'.padEnd(width);
       return availability.available ? paint('green', 'yes'.padEnd(width)) : paint('red', 'no'.padEnd(width));
@@ -115,9 +115,11 @@ export function backendsText({ backends }: HostReport, paint: Paint): string {
       const availability = known[feature];
       if (availability === undefined || availability.available) continue;
       const because = reason(availability);
+      // What it lacks because it cannot run at all need not be said one by one.
+      if (!usable.available && because === reason(usable)) continue;
       reasons.set(because, [...(reasons.get(because) ?? []), feature]);
     }
-    if (!usable.available) lines.push(`${backend}: ${reason(usable)}`);
+    if (!usable.available) lines.push(`${backend}: cannot run here: ${reason(usable)}`);
     for (const [because, lost] of reasons) lines.push(`${backend}: no ${lost.join(', ')}: ${because}`);
   }
   return `${lines.join('\n')}\n`;

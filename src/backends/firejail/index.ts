@@ -6,7 +6,7 @@ import { launchPlan } from '../launcher/launch.ts';
 import { launcherPath } from '../launcher/locate.ts';
 import { INIT_INSIDE, type LauncherPlan, toolDescriptors } from '../launcher/steps.ts';
 import { asCaller, throughTool } from '../launcher/tool.ts';
-import { probeByTrial } from '../launcher/trial.ts';
+import { probeByTrial, reportOf } from '../launcher/trial.ts';
 import { wrapPlan } from '../launcher/wrap.ts';
 import { firejailArgs } from './argv.ts';
 import { mechanisms, recognized } from './recognized.ts';
@@ -19,10 +19,8 @@ export const firejail: Backend<LauncherPlan> = {
     const report = await probeByTrial(firejail, mechanisms, { program: 'firejail', remedy: 'install firejail' });
     const { usable } = report;
     if (usable.available || !usable.because.includes('getpwuid')) return report;
-    return {
-      ...report,
-      usable: { ...usable, remedy: 'firejail serves only users who have an account in /etc/passwd' },
-    };
+    const remedy = 'firejail serves only users who have an account in /etc/passwd';
+    return reportOf(firejail, mechanisms, { ...usable, remedy });
   },
 
   plan(wanted, granted, caller) {

@@ -1,6 +1,6 @@
 // Whether a tool works here is found by running the smallest sandbox with it: a version number says little, and what a tool needs of a host shows
 // only when it asks for it.
-import { isSandboxError } from '../../errors/errors.ts';
+import { BackendError, isSandboxError } from '../../errors/errors.ts';
 import type { Availability, Feature } from '../../features/feature.ts';
 import { requirements } from '../../features/requirements.ts';
 import { callerFacts } from '../../host/facts.ts';
@@ -88,7 +88,9 @@ export async function tryOnce(backend: Backend<LauncherPlan>, tool: TrialTool): 
     return { available: false, because: `a trial sandbox of ${file} ended with ${code ?? 'no exit status'}` };
   } catch (error) {
     if (!isSandboxError(error)) throw error;
-    return { available: false, because: error.message, ...withRemedy(error.remedy) };
+    // A backend that refuses to plan says so of itself, and why.
+    const [refusal] = error instanceof BackendError ? error.probes : [];
+    return { available: false, because: refusal?.because ?? error.message, ...withRemedy(error.remedy) };
   }
 }
 
