@@ -147,7 +147,8 @@ function verdictOf(cases, kind) {
 }
 
 /**
- * `run`, with the cell of `committed` wherever this host could not try as much, for reasons that are expected of hosts.
+ * `run`, with the cell of `committed` wherever this host could not try as much, for reasons that are expected of hosts, or tried as much and left out the
+ * rest for other such reasons.
  *
  * @param {readonly Cell[]} run
  * @param {readonly Cell[]} committed
@@ -162,22 +163,30 @@ export function keepWhatIsOutOfReach(run, committed, isExpected, { orMore = fals
   const kept = [];
   const cells = run.map((cell) => {
     const other = before.get(keyOf(cell));
-    if (other === undefined) return cell;
+    if (other === undefined || JSON.stringify(cell) === JSON.stringify(other)) return cell;
     const less = isLess(cell, other) && isExplained(cell);
     const more = orMore && cell.verdict === other.verdict && isLess(other, cell) && isExplained(other);
-    if (!less && !more) return cell;
+    const same = isAsMuch(cell, other) && isExplained(cell) && isExplained(other);
+    if (!less && !more && !same) return cell;
     kept.push(cell);
     return other;
   });
   return { cells, kept };
 }
 
-/** Whether both are about the same cases, and fewer of them were tried in `cell`. */
+/** Whether both are about the same cases, and fewer of them were tried in `cell`: where that leaves only refusals, it is `refused`. */
 function isLess(cell, other) {
-  if (cell.verdict !== 'untried' && cell.verdict !== other.verdict) return false;
+  if (!['untried', 'refused', other.verdict].includes(cell.verdict)) return false;
   if (other.verdict !== 'held' && other.verdict !== 'refused') return false;
-  if (cell.cases === 0) return true;
-  return cell.cases === other.cases && tried(cell) < tried(other);
+  if (cell.cases === 0) return cell.verdict === 'untried';
+  if (cell.cases !== other.cases || tried(cell) >= tried(other)) return false;
+  return Object.entries(cell.lacking ?? {}).every(([features, count]) => count <= (other.lacking?.[features] ?? 0));
+}
+
+/** Whether the same was tried in both, and the rest left out for whatever reasons. */
+function isAsMuch(cell, other) {
+  const facts = ({ verdict, cases, lacking = {}, lighter = {} }) => JSON.stringify([verdict, cases, lacking, lighter]);
+  return facts(cell) === facts(other) && tried(cell) === tried(other);
 }
 
 /** @param {Cell} cell */

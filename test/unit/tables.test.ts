@@ -148,6 +148,39 @@ describe('on a host that cannot try everything', () => {
     expect(differences(committed, whim.cells)).toHaveLength(1);
   });
 
+  test('what is left of a cell where only the refusals could be tried gives way to what was committed', () => {
+    const lacking = record({ title: 'b', lacks: ['cwd'] });
+    const committed = cellsOf([record(), lacking], shape) as Cell[];
+    const agree = (records: readonly TrialRecord[]): Cell[] =>
+      (keepWhatIsOutOfReach(cellsOf(records, shape), committed, () => true) as { cells: Cell[] }).cells;
+    expect(differences(committed, agree([skipped('expected'), lacking]))).toEqual([]);
+    // That much more is refused is news.
+    const more = [record({ lacks: ['env'] }), lacking];
+    expect(differences(committed, agree(more))).toHaveLength(1);
+    expect(differences(committed, agree([skipped('expected'), record({ title: 'b', lacks: ['env'] })]))).toHaveLength(
+      1,
+    );
+  });
+
+  test('as much, with the rest left out for another expected reason, agrees', () => {
+    const committed = cellsOf([record(), skipped('needs root', 'b')], shape) as Cell[];
+    const now = cellsOf([record(), skipped('takes long', 'b')], shape) as Cell[];
+    const agree = (isExpected: () => boolean): Cell[] =>
+      (keepWhatIsOutOfReach(now, committed, isExpected) as { cells: Cell[] }).cells;
+    expect(
+      differences(
+        committed,
+        agree(() => true),
+      ),
+    ).toEqual([]);
+    expect(
+      differences(
+        committed,
+        agree(() => false),
+      ),
+    ).toHaveLength(1);
+  });
+
   test('a committed cell that was not tried gives way to one that was', () => {
     const committed = cellsOf([skipped('expected')], shape);
     const now = cellsOf([record()], shape);
