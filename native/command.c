@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "landlock.h"
 #include "run.h"
 #include "sys.h"
 
@@ -332,6 +333,7 @@ static void perform(const struct run *run, pid_t init, struct record *record) {
     case STEP_USER: become_user(run, record); break;
     case STEP_CAPABILITIES: keep_capabilities(run, record); break;
     case STEP_CWD: change_directory(record); break;
+    case STEP_LANDLOCK: landlock_restrict(record); break;
     case STEP_SECCOMP: install_filter(record); break;
     case STEP_EXEC: execute(run, record->index);
     default: break;  // of an earlier phase

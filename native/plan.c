@@ -384,6 +384,35 @@ static const char *check_seccomp(struct plan *plan, struct reader *r) {
   return NULL;
 }
 
+// What is not handled is not restricted, so that to allow it would say nothing.
+static const char *check_rule(struct reader *r, const uint64_t handled[]) {
+  uint32_t kind = read_u32(r);
+  if (kind > PLAN_RULE_PORT) return "unknown kind of a rule";
+  uint64_t access = read_u64(r);
+  if (access == 0 || (access & ~handled[kind]) != 0) return "a rule allows nothing, or what is not handled";
+  if (kind == PLAN_RULE_PORT) return read_u32(r) > UINT16_MAX ? "port out of range" : NULL;
+  return is_absolute(read_string(r)) ? NULL : "a path of a rule is not absolute";
+}
+
+static const char *check_landlock(struct plan *plan, struct reader *r) {
+  if (plan->has_landlock) return "more than one landlock record";
+  plan->has_landlock = true;
+  uint64_t paths = read_u64(r);
+  uint64_t wished = read_u64(r);
+  uint64_t ports = read_u64(r);
+  uint64_t scopes = read_u64(r);
+  if (paths == 0 && wished != 0) return "rights of paths that are only wished for";
+  if (paths == 0 && ports == 0 && scopes == 0 && !r->failed) return "a landlock record that handles nothing";
+  uint32_t count = read_u32(r);
+  if (count > PLAN_RULES_MAX) return "number of rules out of range";
+  const uint64_t handled[] = {[PLAN_RULE_PATH] = paths | wished, [PLAN_RULE_PORT] = ports};
+  for (uint32_t i = 0; i < count && !r->failed; i++) {
+    const char *reason = check_rule(r, handled);
+    if (reason != NULL && !r->failed) return reason;
+  }
+  return NULL;
+}
+
 static const char *check_vectors(struct reader *r, uint32_t *arguments, uint32_t *environment, bool by_path) {
   *arguments = read_u32(r);
   if (*arguments == 0 || *arguments > PLAN_BYTES_MAX / 5) return "number of arguments out of range";
@@ -489,6 +518,7 @@ static const char *check_record(struct plan *plan, struct record *record) {
     case STEP_CWD: return check_path(plan, r);
     case STEP_SECCOMP: return check_seccomp(plan, r);
     case STEP_EXEC: return check_exec(plan, r);
+    case STEP_LANDLOCK: return check_landlock(plan, r);
     case STEP_PLAN:
     case STEP_CLONE:
     case STEP_SESSION:

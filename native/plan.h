@@ -19,6 +19,7 @@
 #define PLAN_GROUPS_MAX 65536u     // NGROUPS_MAX
 #define PLAN_FILTER_MAX 4096u      // BPF_MAXINSNS
 #define PLAN_FILTER_DENIES_KEYRINGS 1u
+#define PLAN_RULES_MAX 4096u        // of Landlock
 #define PLAN_SOURCES_MAX 4096u
 #define PLAN_TREES_MAX 4096u
 // Descriptors that a tool inherits: the way to the supervisor, this program, and from here on the sources that the plan names.
@@ -41,6 +42,7 @@ enum { PLAN_CGROUP_MEMORY = 1, PLAN_CGROUP_PIDS = 2, PLAN_CGROUP_PROCESSOR_TIME 
 enum { PLAN_BINFMT_AROUND = 1, PLAN_BINFMT_IF_POSSIBLE = 2, PLAN_BINFMT_FLAGS = 3 };
 // Between the fields of a registration with binfmt_misc: nothing that stands in a path.
 #define BINFMT_SEPARATOR '\x01'
+enum { PLAN_RULE_PATH = 0, PLAN_RULE_PORT = 1 };
 enum { PLAN_SOURCE_ANY = 0, PLAN_SOURCE_DIRECTORY = 1, PLAN_SOURCE_FILE = 2 };
 enum {
   PLAN_MOUNT_READONLY = 1,
@@ -92,7 +94,7 @@ struct plan {
   uint32_t grace_milliseconds;
   bool has_terminal;
   uint32_t columns, rows;
-  bool has_root, denies_keyrings, has_pass, has_pivot;
+  bool has_root, denies_keyrings, has_pass, has_pivot, has_landlock;
   uint32_t root_kind;  // 0, PLAN_ROOT_TMPFS, where there is none
   bool joins_proc;  // a fresh proc is mounted
   bool has_binfmt, binfmt_around;

@@ -29,16 +29,8 @@
 #ifndef SYS_clone3
 #define SYS_clone3 435  // 5.3
 #endif
-#ifndef SYS_landlock_create_ruleset
-#define SYS_landlock_create_ruleset 444  // 5.13
-#endif
-#ifndef SYS_landlock_restrict_self
-#define SYS_landlock_restrict_self 446  // 5.13
-#endif
 #define PIDFD_CLONE_FLAG UINT64_C(0x00001000)           // CLONE_PIDFD, 5.2
 #define INTO_CGROUP_CLONE_FLAG UINT64_C(0x200000000)    // CLONE_INTO_CGROUP, 5.7
-#define LANDLOCK_VERSION_FLAG 1U                        // LANDLOCK_CREATE_RULESET_VERSION
-#define LANDLOCK_READ_FILE UINT64_C(4)                  // LANDLOCK_ACCESS_FS_READ_FILE
 #define CGROUP2_MAGIC 0x63677270                        // statfs(2)
 #define WAIT_BY_PIDFD ((idtype_t)3)                     // P_PIDFD, 5.4
 #define IOCTL_TIOCGPTPEER 0x5441UL
@@ -165,30 +157,6 @@ bool probe_close_range(struct probe_result *result) {
   if (fcntl(descriptor, F_GETFD) < 0 && errno == EBADF) return probe_pass(result, "close_range(2)");
   errno = 0;
   return probe_fail(result, "close_range", "the descriptor is still open");
-}
-
-static bool restrict_reading(struct probe_result *result, int ruleset, int version) {
-  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) return probe_fail(result, "prctl", "PR_SET_NO_NEW_PRIVS");
-  if (syscall(SYS_landlock_restrict_self, ruleset, 0) < 0) return probe_fail(result, "landlock_restrict_self", "refused");
-  int descriptor = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
-  if (descriptor < 0 && errno == EACCES) return probe_pass(result, "ABI %d", version);
-  if (descriptor >= 0) (void)close(descriptor);
-  errno = 0;
-  return probe_fail(result, "open", "a ruleset without rules let a file be read");
-}
-
-bool probe_landlock(struct probe_result *result) {
-  uint64_t handled = LANDLOCK_READ_FILE;
-  int version = (int)syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_VERSION_FLAG);
-  if (version < 0) {
-    const char *because = errno == EOPNOTSUPP ? "built into the kernel and switched off at boot (lsm=)"
-                                              : not_before("not before Linux 5.13, not built in, or filtered");
-    return probe_fail(result, "landlock_create_ruleset", "%s", because);
-  }
-  int ruleset = (int)syscall(SYS_landlock_create_ruleset, &handled, sizeof handled, 0);
-  if (ruleset < 0) return probe_fail(result, "landlock_create_ruleset", "refused");
-  bool ok = restrict_reading(result, ruleset, version);
-  return close(ruleset) == 0 && ok;
 }
 
 bool probe_keyring(struct probe_result *result) {

@@ -115,7 +115,6 @@ bool probe_clone3(struct probe_result *result);
 bool probe_clone3_cgroup(struct probe_result *result);
 bool probe_pidfd(struct probe_result *result);
 bool probe_close_range(struct probe_result *result);
-bool probe_landlock(struct probe_result *result);
 bool probe_keyring(struct probe_result *result);
 bool probe_no_new_privileges(struct probe_result *result);
 bool probe_memfd(struct probe_result *result);
@@ -123,6 +122,12 @@ bool probe_subreaper(struct probe_result *result);
 bool probe_terminal(struct probe_result *result);
 bool probe_tiocsti(struct probe_result *result);
 bool probe_io_uring(struct probe_result *result);
+
+// Landlock: probe_landlock.c
+bool probe_landlock(struct probe_result *result);
+bool probe_landlock_truncate(struct probe_result *result);
+bool probe_landlock_tcp(struct probe_result *result);
+bool probe_landlock_scope(struct probe_result *result);
 
 // Filters: probe_seccomp.c
 bool probe_seccomp_filter(struct probe_result *result);

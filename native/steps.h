@@ -37,7 +37,8 @@
   X(CAPABILITIES, 43, "capabilities")        \
   X(CWD, 44, "cwd")                          \
   X(SECCOMP, 45, "seccomp")                  \
-  X(EXEC, 46, "exec")
+  X(EXEC, 46, "exec")                        \
+  X(LANDLOCK, 47, "landlock")
 
 // What the launcher does in every run: no records.
 #define FIXED_STEPS(X)                              \

@@ -65,6 +65,26 @@ int sys_seccomp_filter(const struct sbx_sock_fprog *program) {
   return result;
 }
 
+int sys_landlock_version(void) {
+  return (int)syscall(SYS_landlock_create_ruleset, NULL, 0UL, SBX_LANDLOCK_CREATE_RULESET_VERSION);
+}
+
+int sys_landlock_create_ruleset(const struct sbx_landlock_ruleset *ruleset) {
+  return (int)syscall(SYS_landlock_create_ruleset, ruleset, sizeof *ruleset, 0UL);
+}
+
+int sys_landlock_allow_path(int ruleset, uint64_t access, int parent) {
+  struct sbx_landlock_path_beneath rule = {.allowed_access = access, .parent = parent};
+  return (int)syscall(SYS_landlock_add_rule, ruleset, SBX_LANDLOCK_RULE_PATH_BENEATH, &rule, 0UL);
+}
+
+int sys_landlock_allow_port(int ruleset, uint64_t access, uint64_t port) {
+  struct sbx_landlock_net_port rule = {.allowed_access = access, .port = port};
+  return (int)syscall(SYS_landlock_add_rule, ruleset, SBX_LANDLOCK_RULE_NET_PORT, &rule, 0UL);
+}
+
+int sys_landlock_restrict_self(int ruleset) { return (int)syscall(SYS_landlock_restrict_self, ruleset, 0UL); }
+
 int sys_join_session_keyring(void) { return (int)syscall(SYS_keyctl, SBX_KEYCTL_JOIN_SESSION_KEYRING, NULL, 0, 0, 0); }
 
 int sys_capset(uint64_t effective, uint64_t permitted, uint64_t inheritable) {

@@ -26,6 +26,12 @@ int sys_pivot_root(const char *new_root, const char *put_old);
 int sys_close_range(unsigned first, unsigned last, unsigned flags);
 long sys_getdents(int directory, void *entries, size_t size);
 int sys_seccomp_filter(const struct sbx_sock_fprog *program);
+// The ABI of Landlock; -1 with errno ENOSYS or EOPNOTSUPP where there is none.
+int sys_landlock_version(void);
+int sys_landlock_create_ruleset(const struct sbx_landlock_ruleset *ruleset);
+int sys_landlock_allow_path(int ruleset, uint64_t access, int parent);
+int sys_landlock_allow_port(int ruleset, uint64_t access, uint64_t port);
+int sys_landlock_restrict_self(int ruleset);
 // A number of 64 bits that nobody can guess, and that is not 0.
 int sys_draw_pass(uint64_t *pass);
 int sys_join_session_keyring(void);

@@ -33,6 +33,15 @@
 #ifndef SYS_pidfd_open
 #define SYS_pidfd_open 434  // 5.3
 #endif
+#ifndef SYS_landlock_create_ruleset
+#define SYS_landlock_create_ruleset 444  // 5.13
+#endif
+#ifndef SYS_landlock_add_rule
+#define SYS_landlock_add_rule 445  // 5.13
+#endif
+#ifndef SYS_landlock_restrict_self
+#define SYS_landlock_restrict_self 446  // 5.13
+#endif
 #ifndef SYS_mount_setattr
 #define SYS_mount_setattr 442  // 5.12
 #endif
@@ -103,6 +112,31 @@ struct sbx_sock_fprog {
   uint16_t len;
   const struct sbx_sock_filter *filter;
 };
+
+// landlock(7), 5.13. What a kernel does not know of a ruleset must be 0.
+#define SBX_LANDLOCK_CREATE_RULESET_VERSION 1U
+#define SBX_LANDLOCK_RULE_PATH_BENEATH 1
+#define SBX_LANDLOCK_RULE_NET_PORT 2
+struct sbx_landlock_ruleset {
+  uint64_t handled_access_fs;
+  uint64_t handled_access_net;  // ABI 4
+  uint64_t scoped;              // ABI 6
+};
+struct sbx_landlock_path_beneath {
+  uint64_t allowed_access;
+  int32_t parent;
+} __attribute__((packed));
+struct sbx_landlock_net_port {
+  uint64_t allowed_access;
+  uint64_t port;
+};
+#define SBX_LANDLOCK_FS_EXECUTE (UINT64_C(1) << 0)
+#define SBX_LANDLOCK_FS_WRITE_FILE (UINT64_C(1) << 1)
+#define SBX_LANDLOCK_FS_READ_FILE (UINT64_C(1) << 2)
+#define SBX_LANDLOCK_FS_TRUNCATE (UINT64_C(1) << 14)   // ABI 3
+#define SBX_LANDLOCK_FS_IOCTL_DEV (UINT64_C(1) << 15)  // ABI 5
+#define SBX_LANDLOCK_NET_BIND_TCP (UINT64_C(1) << 0)   // ABI 4
+#define SBX_LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET (UINT64_C(1) << 0)  // ABI 6
 
 // getdents64(2): a record is these fields, the name with a NUL, and padding.
 struct sbx_dirent {

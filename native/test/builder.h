@@ -132,6 +132,12 @@ static inline void add_record(struct builder *b, enum step step) {
     case STEP_USER: put_u32(b, 0), put_u32(b, 0), put_u32(b, 1), put_u32(b, 1), put_u32(b, 5); break;
     case STEP_CAPABILITIES: put_u64(b, 0); break;
     case STEP_SECCOMP: put_u32(b, 1), put_u32(b, 1), put_bytes(b, "\x06\0\0\0\0\0\xff\x7f", 8), put_u32(b, 0); break;
+    case STEP_LANDLOCK:
+      put_u64(b, 12), put_u64(b, 1u << 15), put_u64(b, 3), put_u64(b, 1);
+      put_u32(b, 2);
+      put_u32(b, PLAN_RULE_PATH), put_u64(b, 4 | 1u << 15), put_string(b, "/usr");
+      put_u32(b, PLAN_RULE_PORT), put_u64(b, 2), put_u32(b, 443);
+      break;
     case STEP_SOURCE: put_u32(b, 10), put_u32(b, PLAN_SOURCE_DIRECTORY), put_string(b, "/srv"); break;
     case STEP_TREE: put_u32(b, PLAN_SOURCE_DIRECTORY), put_string(b, "/srv"); break;
     case STEP_USER_NAMESPACE: put_u32(b, 1000), put_u32(b, 1000); break;
@@ -147,7 +153,7 @@ static const enum step builder_steps[] = {
     STEP_NAMESPACES, STEP_MAP_IDS, STEP_MAP_IDS, STEP_LIMIT_WALL, STEP_LIMIT_OUTPUT, STEP_TERMINATION, STEP_TERMINAL, STEP_DESCRIPTOR, STEP_CGROUP, STEP_LIMIT_CPU,
     STEP_HOSTNAME,   STEP_LOOPBACK, STEP_ROOT, STEP_MOUNT,      STEP_READONLY,     STEP_MASK,        STEP_MKDIR,    STEP_SYMLINK,
     STEP_FILE,       STEP_SYSCTL,  STEP_BINFMT, STEP_PIVOT, STEP_RLIMIT,     STEP_UMASK,        STEP_USER,        STEP_CAPABILITIES, STEP_CWD,
-    STEP_SECCOMP,    STEP_EXEC};
+    STEP_LANDLOCK,   STEP_SECCOMP, STEP_EXEC};
 #define BUILDER_STEPS (sizeof builder_steps / sizeof builder_steps[0])
 
 // A plan with one of every kind; `starts`, where given, gets where each record starts.

@@ -93,6 +93,17 @@ static void use_record(struct record *record) {
       use_bytes(r, (size_t)count * 8);
       use_numbers(r, read_u32(r));
       break;
+    case STEP_LANDLOCK:
+      use_numbers(r, 8);
+      count = read_u32(r);
+      if (count > PLAN_RULES_MAX) abort();
+      for (uint32_t i = 0; i < count; i++) {
+        uint32_t kind = read_u32(r);
+        use_numbers(r, 2);
+        if (kind == PLAN_RULE_PATH) use_string(r);
+        else if (kind != PLAN_RULE_PORT || read_u32(r) > 65535) abort();
+      }
+      break;
     case STEP_SOURCE:
       use_numbers(r, 2);
       use_string(r);

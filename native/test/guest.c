@@ -10,6 +10,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,6 +21,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <sys/uio.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -541,6 +543,19 @@ static int do_connect(int argc, char **argv) {
   return 0;
 }
 
+// Connects to the abstract unix socket NAME.
+static int do_connect_abstract(int argc, char **argv) {
+  const char *name = argument(argc, argv, 2);
+  struct sockaddr_un address = {.sun_family = AF_UNIX};
+  if (strlen(name) > sizeof address.sun_path - 1) usage("the name is too long");
+  memcpy(address.sun_path + 1, name, strlen(name));
+  int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  socklen_t size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + strlen(name));
+  if (fd < 0 || connect(fd, (struct sockaddr *)&address, size) < 0) fail_with(errno);
+  printf("connected\n");
+  return 0;
+}
+
 // Listens on loopback and connects to itself.
 static int do_loopback(int argc, char **argv) {
   (void)argc;
@@ -797,6 +812,7 @@ static const struct verb {
     {"await-resize", do_await_resize},
     {"interfaces", do_interfaces},
     {"connect", do_connect},
+    {"connect-abstract", do_connect_abstract},
     {"loopback", do_loopback},
     {"pids", do_pids},
     {"kill", do_kill},

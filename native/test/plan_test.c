@@ -716,6 +716,43 @@ static void command_values_are_checked(void) {
   CHECK(close_and_refuse("an environment entry is not NAME=value"));
 }
 
+// Handled: a right of paths, one that is wished for, a right of ports, no scope.
+static void put_handled(uint64_t paths, uint64_t wished, uint64_t ports, uint64_t scopes) {
+  COMMAND(STEP_LANDLOCK);
+  put_u64(&builder, paths), put_u64(&builder, wished), put_u64(&builder, ports), put_u64(&builder, scopes);
+}
+
+static void put_rule(uint32_t kind, uint64_t access) {
+  put_handled(4, 8, 1, 0);
+  put_u32(&builder, 1), put_u32(&builder, kind), put_u64(&builder, access);
+}
+
+static void landlock_is_checked(void) {
+  put_handled(0, 0, 0, 0), put_u32(&builder, 0);
+  CHECK(close_and_refuse("a landlock record that handles nothing"));
+  put_handled(0, 1, 1, 0), put_u32(&builder, 0);
+  CHECK(close_and_refuse("rights of paths that are only wished for"));
+  put_handled(4, 0, 0, 0), put_u32(&builder, PLAN_RULES_MAX + 1);
+  CHECK(close_and_refuse("number of rules out of range"));
+  put_rule(2, 4);
+  CHECK(close_and_refuse("unknown kind of a rule"));
+  put_rule(PLAN_RULE_PATH, 0), put_string(&builder, "/usr");
+  CHECK(close_and_refuse("a rule allows nothing, or what is not handled"));
+  put_rule(PLAN_RULE_PATH, 1), put_string(&builder, "/usr");
+  CHECK(close_and_refuse("a rule allows nothing, or what is not handled"));
+  put_rule(PLAN_RULE_PORT, 4), put_u32(&builder, 80);
+  CHECK(close_and_refuse("a rule allows nothing, or what is not handled"));
+  put_rule(PLAN_RULE_PATH, 12), put_string(&builder, "usr");
+  CHECK(close_and_refuse("a path of a rule is not absolute"));
+  put_rule(PLAN_RULE_PORT, 1), put_u32(&builder, 65536);
+  CHECK(close_and_refuse("port out of range"));
+  start_plan(&builder);
+  add_record(&builder, STEP_NAMESPACES), add_record(&builder, STEP_ROOT), add_record(&builder, STEP_PIVOT);
+  add_record(&builder, STEP_LANDLOCK), add_record(&builder, STEP_LANDLOCK);
+  end_plan(&builder);
+  CHECK(is_refused("more than one landlock record"));
+}
+
 static void strings_are_checked(void) {
   static const struct {
     const char *bytes;
@@ -818,6 +855,7 @@ int main(int count, char **arguments) {
   TEST(init_values_are_checked, "plan: values for init are checked");
   TEST(formats_are_checked, "plan: formats of programs are checked");
   TEST(command_values_are_checked, "plan: values for the command are checked");
+  TEST(landlock_is_checked, "plan: what Landlock is to take away and give back is checked");
   TEST(strings_are_checked, "plan: strings end with their only NUL");
   TEST(readers_stay_failed, "plan: a reader that failed stays failed");
   TEST(steps_have_names, "plan: steps have names");

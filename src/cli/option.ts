@@ -3,7 +3,16 @@
 import type { BackendName } from '../backends/backend.ts';
 import type { Feature } from '../features/feature.ts';
 import type { ToolName } from '../run/as/tools.ts';
-import type { IdMapping, Limits, MountSpec, RootSpec, SandboxSpec, WorkspaceSpec } from '../spec/types.ts';
+import type {
+  IdMapping,
+  LandlockAccess,
+  LandlockSpec,
+  Limits,
+  MountSpec,
+  RootSpec,
+  SandboxSpec,
+  WorkspaceSpec,
+} from '../spec/types.ts';
 
 /** Where options count: a run, or a word that is the very first argument. */
 export const subcommands = ['explain', 'doctor', 'backends', 'completion', 'help'] as const;
@@ -63,6 +72,7 @@ export interface Draft {
   uidMappings?: IdMapping[] | 'subordinate';
   gidMappings?: IdMapping[] | 'subordinate';
   capabilities: string[];
+  landlock: { paths?: Record<string, LandlockAccess> } & Mutable<Omit<LandlockSpec, 'paths'>>;
   /** Parts of the spec that an option says as a whole. */
   rest: Mutable<
     Pick<
@@ -99,6 +109,7 @@ export function newDraft(): Draft {
     publish: [],
     limits: {},
     capabilities: [],
+    landlock: {},
     rest: {},
     settings: { optional: [], json: false, quiet: false, verbose: false, help: false, version: false },
   };

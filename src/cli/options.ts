@@ -6,6 +6,7 @@ import { features } from '../features/feature.ts';
 import { toolNames } from '../run/as/tools.ts';
 import { architectures } from '../spec/architectures.ts';
 import { capabilityNames, checkCapability } from '../spec/capabilities.ts';
+import { landlockScopes } from '../spec/landlock.ts';
 import { nearest } from '../spec/nearest.ts';
 import type { Limits, MountSpec } from '../spec/types.ts';
 import { checkBytes, checkMilliseconds } from '../spec/units.ts';
@@ -327,6 +328,42 @@ export const options: readonly Option[] = [
     apply: (draft, value) => checkCapability(value, nearest) ?? use(() => draft.capabilities.push(value)),
   },
   {
+    name: 'landlock',
+    value: 'PATH:ro|rox|rw|rwx',
+    repeatable: true,
+    group: 'Isolation',
+    sets: 'landlock.paths',
+    help: 'by Landlock: what the command may do below this path inside, and below no other that is not named',
+    details:
+      'ro: read; rox: execute too; rw: write, create, remove, rename; rwx: all of it. The command itself, its loader and its libraries are denied too unless a path covers them: ' +
+      '--landlock /usr:rox --landlock /dev:rw.',
+    apply: (draft, value) =>
+      read.attempt(
+        () => read.readLandlockPath(value),
+        ({ path, access }) => {
+          draft.landlock.paths = { ...draft.landlock.paths, [path]: access };
+        },
+      ),
+  },
+  ports('landlock-bind', 'bindTcp', 'bind'),
+  ports('landlock-connect', 'connectTcp', 'connect to'),
+  {
+    name: 'landlock-scope',
+    value: landlockScopes.join('|'),
+    repeatable: true,
+    group: 'Isolation',
+    sets: 'landlock.scopes',
+    help: 'by Landlock: what of others the command does not reach',
+    completes: landlockScopes,
+    apply: (draft, value) =>
+      read.attempt(
+        () => read.readWord(value, landlockScopes, 'scope of Landlock'),
+        (scope) => {
+          draft.landlock.scopes = [...(draft.landlock.scopes ?? []), scope];
+        },
+      ),
+  },
+  {
     name: 'backend',
     value: 'NAME',
     group: 'Isolation',
@@ -496,6 +533,22 @@ function mapping(name: string, key: 'uidMappings' | 'gidMappings', ids: string):
         (range) => (draft[key] = [...(known ?? []), range]),
       );
     },
+  };
+}
+
+function ports(name: string, key: 'bindTcp' | 'connectTcp', what: string): Option {
+  return {
+    name,
+    value: 'PORT[,PORT...]|none',
+    repeatable: true,
+    group: 'Isolation',
+    sets: `landlock.${key}`,
+    help: `by Landlock: the TCP ports that the command may ${what}, and no others`,
+    apply: (draft, value) =>
+      read.attempt(
+        () => read.readPorts(value),
+        (list) => (draft.landlock[key] = [...(draft.landlock[key] ?? []), ...list]),
+      ),
   };
 }
 

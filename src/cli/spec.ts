@@ -1,13 +1,13 @@
 // From options, and a profile where there is one, to a spec. Options replace what has one value and add to what is a list.
 import { formatPath, type SpecIssue } from '../errors/errors.ts';
 import { isEnvSpec } from '../spec/environment.ts';
-import type { EnvSpec, NetworkPolicy, RootSpec, SandboxSpec } from '../spec/types.ts';
+import type { EnvSpec, LandlockSpec, NetworkPolicy, RootSpec, SandboxSpec } from '../spec/types.ts';
 import type { Draft } from './option.ts';
 import { options } from './options.ts';
 
 /** Preconditions: `profile` was checked against the schema. */
 export function specOf(draft: Draft, profile: SandboxSpec = {}): SandboxSpec {
-  const { mounts, workspace, limits, uidMappings, gidMappings, capabilities, rest } = draft;
+  const { mounts, workspace, limits, uidMappings, gidMappings, capabilities, landlock, rest } = draft;
   return {
     ...profile,
     ...rest,
@@ -26,6 +26,7 @@ export function specOf(draft: Draft, profile: SandboxSpec = {}): SandboxSpec {
     ...given('uidMappings', uidMappings),
     ...given('gidMappings', gidMappings),
     ...given('capabilities', joined(profile.capabilities, capabilities)),
+    ...given('landlock', Object.keys(landlock).length === 0 ? undefined : mergeLandlock(draft, profile.landlock)),
   };
 }
 
@@ -82,6 +83,15 @@ function mergeNetwork(draft: Draft, profile: SandboxSpec['network']): SandboxSpe
     ...before,
     ...given('allow', joined(before.allow, allow)),
     ...given('publish', joined(before.publish, publish)),
+  };
+}
+
+function mergeLandlock({ landlock }: Draft, profile: LandlockSpec = {}): LandlockSpec {
+  const { paths, ...rest } = landlock;
+  return {
+    ...profile,
+    ...rest,
+    ...given('paths', paths === undefined ? profile.paths : { ...profile.paths, ...paths }),
   };
 }
 

@@ -1,9 +1,11 @@
 // The values of options, one form each. A function returns what was read, or throws a ValueError that says what was expected.
 import { readFileSync, statSync } from 'node:fs';
 import { resolve } from 'node:path';
+import { checkPathInside } from '../spec/checks.ts';
+import { landlockAccesses } from '../spec/landlock.ts';
 import { parseMountString } from '../spec/mount-string.ts';
 import { nearest } from '../spec/nearest.ts';
-import type { IdMapping, MountSpec, OciSeccomp, RootSpec, WorkspaceSpec } from '../spec/types.ts';
+import type { IdMapping, LandlockAccess, MountSpec, OciSeccomp, RootSpec, WorkspaceSpec } from '../spec/types.ts';
 import { checkBytes } from '../spec/units.ts';
 import { joinWords } from '../spec/words.ts';
 
@@ -163,6 +165,22 @@ export function readIdMapping(text: string): IdMapping {
     throw new ValueError(`must be INSIDE:OUTSIDE:COUNT, such as 0:100000:65536, or 'subordinate', not '${text}'`);
   const [containerID = 0, hostID = 0, size = 0] = match.slice(1).map(Number);
   return { containerID, hostID, size };
+}
+
+/** `PATH:ro`, and so on. The word is after the last colon, so that a path may have others. */
+export function readLandlockPath(text: string): { path: string; access: LandlockAccess } {
+  const colon = text.lastIndexOf(':');
+  if (colon === -1) throw new ValueError(`must be PATH:${landlockAccesses.join('|')}, such as /usr:rox, not '${text}'`);
+  const access = readWord(text.slice(colon + 1), landlockAccesses, 'access');
+  const path = text.slice(0, colon);
+  const problem = checkPathInside(path);
+  if (problem !== undefined) throw new ValueError(problem);
+  return { path, access };
+}
+
+/** `80,443`, or the word for none at all. */
+export function readPorts(text: string): number[] {
+  return text === 'none' ? [] : text.split(',').map((port) => readInteger(port, 0));
 }
 
 const imageFile = /\.(?:aci|oci|tar|tgz|tar\.(?:gz|xz|bz2|zst))$/i;

@@ -55,7 +55,7 @@ export function requirements(spec: SandboxSpec, options: RequirementOptions = {}
   for (const [name, value] of Object.entries(spec.limits ?? {})) need(value !== undefined, `limits.${name}` as Feature);
   addSeccomp(spec.seccomp, need);
   need((spec.capabilities ?? []).length > 0, 'capabilities.keep');
-  need(spec.landlock !== undefined, 'landlock');
+  addLandlock(spec.landlock, need);
   need(spec.selinux !== undefined, 'selinux');
   need(spec.terminal !== undefined && spec.terminal !== false, 'terminal');
   const { architecture = process.arch, descriptors = false, missingMountPoints = false } = options;
@@ -112,4 +112,12 @@ function addSeccomp(seccomp: SandboxSpec['seccomp'] = 'default', need: Need): vo
   need(seccomp === 'default', 'seccomp.default');
   need(seccomp === 'strict', 'seccomp.strict');
   need(typeof seccomp === 'object', 'seccomp.custom');
+}
+
+function addLandlock(landlock: SandboxSpec['landlock'], need: Need): void {
+  if (landlock === undefined) return;
+  const { paths, bindTcp, connectTcp, scopes = [] } = landlock;
+  need(paths !== undefined, 'landlock.paths');
+  need(bindTcp !== undefined || connectTcp !== undefined, 'landlock.tcp');
+  need(scopes.length > 0, 'landlock.scopes');
 }

@@ -18,7 +18,7 @@ import { callerFacts } from '../host/facts.ts';
 import { mayRefuseUserNamespaces } from '../host/suspicion.ts';
 import { checkCommand } from '../spec/command.ts';
 import { nodeSpecHost } from '../spec/host.ts';
-import { normalize, type ReadSeccomp } from '../spec/normalize.ts';
+import { normalize, type ReadFilters } from '../spec/normalize.ts';
 import type { NormalizedSpec, SandboxSpec } from '../spec/types.ts';
 import { type CallOptions, checkOptions, type OptionName, sandboxOptionNames } from './options.ts';
 import type { Enforcement } from './types.ts';
@@ -116,7 +116,7 @@ function negotiateAndPlan(spec: SandboxSpec, options: CallOptions): Soon<Prepare
     chosen,
     architecture: spec.architecture,
   };
-  const soon = whenReady(agree(request), (first) => whenReady(readSeccomp(spec), (compiled) => ({ first, compiled })));
+  const soon = whenReady(agree(request), (first) => whenReady(readFilters(spec), (compiled) => ({ first, compiled })));
   return whenReady(soon, ({ first, compiled }) => {
     const normalized = normalize(spec, nodeSpecHost(), compiled);
     // Only who has looked at the root knows that it lacks mount points, and a spec is looked at only when somebody can serve it.
@@ -135,11 +135,13 @@ function negotiateAndPlan(spec: SandboxSpec, options: CallOptions): Soon<Prepare
   });
 }
 
-/** Few specs name a profile, and nobody else loads the compiler. */
-function readSeccomp(spec: SandboxSpec): Soon<ReadSeccomp | undefined> {
-  if (spec.seccomp !== 'strict' && typeof spec.seccomp !== 'object') return undefined;
+/** Few specs need a filter that is not the default one, and nobody else loads the compiler. */
+function readFilters(spec: SandboxSpec): Soon<ReadFilters | undefined> {
+  const { seccomp, landlock } = spec;
+  const hasPorts = landlock?.bindTcp !== undefined || landlock?.connectTcp !== undefined;
+  if (seccomp !== 'strict' && typeof seccomp !== 'object' && !hasPorts) return undefined;
   const { architecture } = callerFacts();
-  return import('../seccomp/custom.ts').then((custom) => custom.readSeccomp(spec, { architecture, kernel: release() }));
+  return import('../seccomp/custom.ts').then((custom) => custom.readFilters(spec, { architecture, kernel: release() }));
 }
 
 function planWith(

@@ -15,6 +15,7 @@ export function describeSpec(spec: NormalizedSpec): string[] {
     describeUser(spec),
     ...describeIds(spec),
     describeSeccomp(spec),
+    ...describeLandlock(spec),
     `starts in ${spec.cwd}, on a host called ${spec.hostname}, with umask ${octal(spec.umask)}`,
     `has ${count(Object.keys(spec.env).length, 'environment variable')}: ${Object.keys(spec.env).join(', ')}`,
     ...describeTerminal(spec),
@@ -85,6 +86,27 @@ function describeSeccomp({ seccomp }: NormalizedSpec): string {
     return 'may read and write what is open, end, and nothing else: any other system call kills it';
   const { defaultAction, syscalls } = seccomp.profile;
   return `system calls are filtered by a profile of ${count(syscalls?.length ?? 0, 'rule')}, and ${defaultAction} where none fits`;
+}
+
+function describeLandlock({ landlock }: NormalizedSpec): string[] {
+  if (landlock === undefined) return [];
+  const { paths, bindTcp, connectTcp, scopes } = landlock;
+  const listed = (paths ?? []).map(({ path, access }) => `${path} (${access})`);
+  return [
+    ...(paths === undefined
+      ? []
+      : [`Landlock leaves it ${listed.length === 0 ? 'no path at all' : joinWords(listed)}`]),
+    ...describePorts('bind', bindTcp),
+    ...describePorts('connect to', connectTcp),
+    ...(scopes.includes('abstract-unix-socket') ? ['reaches no abstract unix socket of anybody else'] : []),
+    ...(scopes.includes('signal') ? ['sends signals to nobody else'] : []),
+  ];
+}
+
+function describePorts(what: string, ports: readonly number[] | undefined): string[] {
+  if (ports === undefined) return [];
+  if (ports.length === 0) return [`may ${what} no TCP port`];
+  return [`may ${what} TCP ${ports.length === 1 ? 'port' : 'ports'} ${joinWords(ports.map(String))} alone`];
 }
 
 function describeTerminal({ terminal }: NormalizedSpec): string[] {

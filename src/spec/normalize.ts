@@ -12,6 +12,7 @@ import type { SpecHost } from './host.ts';
 import { resolveIdMappings } from './id-mappings.ts';
 import type { LookupCache } from './in-root.ts';
 import type { Reporter } from './issues.ts';
+import { resolveLandlock } from './landlock.ts';
 import { builtinMountPoints, checkMountPoints, placeWorkspace } from './mount-points.ts';
 import { collect, type PlacedMount, resolveMounts, resolveWorkspace } from './mounts.ts';
 import { nearest } from './nearest.ts';
@@ -23,18 +24,21 @@ import { formatBytes, parseBytes, parseMilliseconds } from './units.ts';
 const HOSTNAME_DEFAULT = 'sandbox';
 const UMASK_DEFAULT = 0o022;
 
-/** What the compiler of filters made of `spec.seccomp`, and what is wrong with that. */
-export interface ReadSeccomp {
+/** What the compiler of filters made of a spec, and what is wrong with that. */
+export interface ReadFilters {
+  /** Of `spec.seccomp`, where that names a profile that is not the default one. */
   readonly seccomp: NormalizedSeccomp | undefined;
+  /** Where `spec.landlock` names ports. */
+  readonly portsFilter: string | undefined;
   readonly issues: readonly SpecIssue[];
 }
 
 /**
- * `compiled`: where the spec names a profile that is not the default one.
+ * `compiled`: where the spec needs a filter that is not the default one.
  *
  * @throws {SpecError} with every issue. Nothing was created.
  */
-export function normalize(spec: SandboxSpec, host: SpecHost, compiled?: ReadSeccomp): NormalizedSpec {
+export function normalize(spec: SandboxSpec, host: SpecHost, compiled?: ReadFilters): NormalizedSpec {
   const issues: SpecIssue[] = [...(compiled?.issues ?? [])];
   const report: Reporter = (path, message) => {
     issues.push({ path, message });
@@ -71,6 +75,7 @@ export function normalize(spec: SandboxSpec, host: SpecHost, compiled?: ReadSecc
     limits: resolveLimits(spec.limits, report),
     seccomp: resolveSeccomp(spec, compiled?.seccomp, report),
     capabilities: resolveCapabilities(spec.capabilities, report),
+    landlock: resolveLandlock(spec.landlock, compiled?.portsFilter, report),
     terminal,
     architecture: spec.architecture,
     notes,

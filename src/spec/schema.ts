@@ -19,6 +19,7 @@ import {
   TERMINAL_MAX,
 } from './checks.ts';
 import { isEnvSpec } from './environment.ts';
+import { landlockAccesses, landlockScopes, PORT_MAX } from './landlock.ts';
 import { parseMountString } from './mount-string.ts';
 import { nearest } from './nearest.ts';
 import { type SchemaIssue, toSpecIssues } from './schema-issues.ts';
@@ -187,6 +188,17 @@ const limits = object('Limits', {
 const ociSeccomp = z.looseObject({ defaultAction: plainText });
 annotations.add(ociSeccomp, { id: 'OciSeccomp' });
 
+// The paths are checked with the rest of what the spec means, so that a message points at one.
+const landlockPath = z.string();
+annotations.add(landlockPath, { pattern: '^/[^\\u0000]*$' });
+
+const landlockSpec = object('LandlockSpec', {
+  paths: z.record(landlockPath, z.enum(landlockAccesses)).optional(),
+  bindTcp: z.array(integer(0, PORT_MAX)).optional(),
+  connectTcp: z.array(integer(1, PORT_MAX)).optional(),
+  scopes: z.array(z.enum(landlockScopes)).optional(),
+});
+
 const terminalSize = object('TerminalSize', {
   columns: integer(1, TERMINAL_MAX),
   rows: integer(1, TERMINAL_MAX),
@@ -215,7 +227,7 @@ export const sandboxSpec: z.ZodObject = object('SandboxSpec', {
   seccomp: z.union([z.enum(['default', 'strict', 'unconfined']), ociSeccomp]).optional(),
   seccompUnknownSyscalls: z.enum(['error', 'ignore']).optional(),
   capabilities: z.array(capability).optional(),
-  landlock: z.record(z.string(), z.unknown()).optional(),
+  landlock: landlockSpec.optional(),
   selinux: plainText.optional(),
   terminal: z.union([z.boolean(), terminalSize]).optional(),
   architecture: z.enum(architectures).optional(),
@@ -223,7 +235,7 @@ export const sandboxSpec: z.ZodObject = object('SandboxSpec', {
 
 /** zod passes over `__proto__` in a record; nothing may be dropped in silence. */
 function prototypeIssues(value: unknown): SpecIssue[] {
-  return [['env'], ['env', 'set'], ['landlock'], ['seccomp']]
+  return [['env'], ['env', 'set'], ['landlock'], ['landlock', 'paths'], ['seccomp']]
     .filter((path) => {
       const record = path.reduce<unknown>((outer, key) => (isRecord(outer) ? outer[key] : undefined), value);
       return isRecord(record) && Object.hasOwn(record, '__proto__');

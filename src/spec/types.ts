@@ -240,6 +240,48 @@ export interface OciSeccompCondition {
   readonly minKernel?: string | null;
 }
 
+/**
+ * What the command may do below a path: read (`ro`), also execute (`rox`), also write, create, remove, rename and use devices (`rw`), all of it (`rwx`).
+ * A file of its own may be named too.
+ */
+export type LandlockAccess = 'ro' | 'rox' | 'rw' | 'rwx';
+
+/** What a command is kept from reaching outside of itself: abstract unix sockets, and processes by signals. */
+export type LandlockScope = 'abstract-unix-socket' | 'signal';
+
+/**
+ * What Landlock leaves to the command: a second wall behind the mounts, put on after all else but the filter, and never taken off. What is not
+ * mentioned here is not restricted by it; descriptors that are open already keep working.
+ *
+ * @see landlock(7), the kernel's Documentation/userspace-api/landlock.rst
+ */
+export interface LandlockSpec {
+  /**
+   * Absolute paths inside the sandbox, and what may be done below each; a symlink is followed. With this member everything else is denied (EACCES): also to
+   * execute the command itself, its loader, and to read its libraries, unless a path covers them. What covers more than one allows what either does.
+   *
+   * The kernel does not restrict what belongs to no right of Landlock: stat(2), chdir(2), chmod(2), chown(2), setxattr(2), utime(2), fcntl(2), access(2); nor a
+   * connection to a unix socket by its path. A program that may be read can be run by its loader (`ld.so PROGRAM`) where that may be executed.
+   *
+   * Needs Linux 6.2 (ABI 3): before it truncate(2) passes. ioctl(2) on devices is denied beside `rw` and `rwx` from Linux 6.10 (ABI 5) on.
+   */
+  readonly paths?: Readonly<Record<string, LandlockAccess>>;
+  /**
+   * TCP ports that may be bound; an empty list: none; 0: one that the kernel chooses. Needs Linux 6.7 (ABI 4).
+   *
+   * A socket that is never bound may still listen, at a port that the kernel chooses (listen(2)): Landlock does not see that.
+   */
+  readonly bindTcp?: readonly number[];
+  /**
+   * TCP ports that may be connected to, at whatever address; an empty list: none. Needs Linux 6.7 (ABI 4).
+   *
+   * With this or `bindTcp`, MPTCP, SMC, RDS, TCP Fast Open, io_uring and TCP_ULP are refused by a filter: Landlock does not see them. UDP is not restricted.
+   */
+  readonly connectTcp?: readonly number[];
+  /** What of outside is out of reach. Needs Linux 6.12 (ABI 6). */
+  readonly scopes?: readonly LandlockScope[];
+}
+
 /** What is wanted. Everything left out has the safe default of `docs/getting-started.md`. */
 export interface SandboxSpec {
   /**
@@ -318,8 +360,13 @@ export interface SandboxSpec {
    * @defaultValue none
    */
   readonly capabilities?: readonly string[];
-  /** Not served yet. */
-  readonly landlock?: Readonly<Record<string, unknown>>;
+  /**
+   * Paths, ports and scopes that Landlock leaves to the command.
+   *
+   * @defaultValue nothing is restricted by it
+   * @example { landlock: { paths: { '/usr': 'rox', '/dev/null': 'rw' }, connectTcp: [443] } }
+   */
+  readonly landlock?: LandlockSpec;
   /** Not served yet. */
   readonly selinux?: string;
   /** Run on a pseudo-terminal of the sandbox's own; stdin, stdout and stderr are that one terminal. */
@@ -381,6 +428,16 @@ export interface NormalizedSeccomp {
   readonly deniesKeyrings: boolean;
 }
 
+/** Of paths and ports: `undefined`: not restricted; an empty list: nothing is left. */
+export interface NormalizedLandlock {
+  readonly paths: readonly { readonly path: string; readonly access: LandlockAccess }[] | undefined;
+  readonly bindTcp: readonly number[] | undefined;
+  readonly connectTcp: readonly number[] | undefined;
+  readonly scopes: readonly LandlockScope[];
+  /** Beside ports, a seccomp filter for the ways to them that Landlock does not see: `struct sock_filter`, 8 bytes each, in base64. */
+  readonly portsFilter: string | undefined;
+}
+
 export interface NormalizedSpec {
   readonly root: NormalizedRoot;
   readonly mounts: readonly NormalizedMount[];
@@ -423,6 +480,7 @@ export interface NormalizedSpec {
   };
   readonly seccomp: 'default' | 'unconfined' | NormalizedSeccomp;
   readonly capabilities: readonly string[];
+  readonly landlock: NormalizedLandlock | undefined;
   readonly terminal: TerminalSize | true | undefined;
   /** As the spec names it, this host's own too. */
   readonly architecture: Architecture | undefined;

@@ -1,9 +1,10 @@
 // What the command can reach beside files: processes, network, kernel interfaces, privileges, a terminal.
-import { readlinkSync } from 'node:fs';
+import { chmodSync, readFileSync, readlinkSync } from 'node:fs';
 import { type AddressInfo, createServer } from 'node:net';
 import { expect } from 'vitest';
 import { run } from '../../src/index.ts';
-import type { OciSeccomp, SandboxSpec } from '../../src/spec/types.ts';
+import type { RunResult } from '../../src/run/types.ts';
+import type { LandlockAccess, OciSeccomp, SandboxSpec } from '../../src/spec/types.ts';
 import { requires } from '../helpers/requires.ts';
 import type { Bench } from './bench.ts';
 import type { Suite } from './describe-backend.ts';
@@ -16,6 +17,7 @@ export function isolationCases(suite: Suite): void {
   networkCases(suite);
   privilegeCases(suite);
   filterCases(suite);
+  landlockCases(suite);
   terminalCases(suite);
 }
 
@@ -239,6 +241,86 @@ function filterCases({ bench, promise }: Suite): void {
       });
     },
   );
+}
+
+function landlockCases({ bench, promise }: Suite): void {
+  /** `spec` with a directory of the host in it, and Landlock that leaves `access` to it, and the guest. */
+  const leaving = (path: string, access: LandlockAccess): SandboxSpec => ({
+    landlock: { paths: { [bench.guest([])[0] ?? '']: 'rox', [bench.inside(path)]: access } },
+    mounts: bench.mountsFor(path, 'rw'),
+  });
+
+  promise(['landlock.paths'], 'a path that is left to read is not written, and what is left to write is', async () => {
+    const path = bench.makeDirectory('landlocked');
+    chmodSync(path, 0o777);
+    bench.makeFile('landlocked/file', 'content', 0o666);
+    const [file, other] = [`${bench.inside(path)}/file`, `${bench.inside(path)}/other`];
+    expect(await bench.answer(['read', file], leaving(path, 'ro'))).toBe('content');
+    expect(await bench.refusal(['write', file, 'x'], leaving(path, 'ro'))).toBe('errno EACCES');
+    expect(await bench.refusal(['write', other, 'x'], leaving(path, 'ro'))).toBe('errno EACCES');
+    expect(await bench.refusal(['unlink', file], leaving(path, 'ro'))).toBe('errno EACCES');
+    expect(await bench.answer(['write', file, 'x'], leaving(path, 'rw'))).toBe('written');
+    expect(await bench.answer(['mkdir', other], leaving(path, 'rw'))).toBe('made');
+    expect(readFileSync(`${path}/file`, 'utf8')).toBe('x');
+  });
+
+  promise(['landlock.paths'], 'a path that is not left is not read', async () => {
+    const path = bench.makeDirectory('denied');
+    bench.makeFile('denied/file', 'content');
+    const spec = leaving(path, 'ro');
+    const landlock = { paths: { [bench.guest([])[0] ?? '']: 'rox' } } as const;
+    expect(await bench.answer(['read', `${bench.inside(path)}/file`], spec)).toBe('content');
+    expect(await bench.refusal(['read', `${bench.inside(path)}/file`], { ...spec, landlock })).toBe('errno EACCES');
+  });
+
+  promise(['landlock.paths'], 'a command that it may not execute is named, and a path that is not there', async () => {
+    const start = (paths: Readonly<Record<string, LandlockAccess>>): Promise<RunResult> =>
+      bench.run(['exit', 0], { landlock: { paths } });
+    const denied = { code: 'SBX_LAUNCH_FAILED', step: 'exec', reason: 'not-executable' };
+    await expect(start({})).rejects.toMatchObject(denied);
+    await expect(start({ '/': 'rw' })).rejects.toMatchObject(denied);
+    await expect(start({})).rejects.toThrow(/landlock\.paths must cover it/);
+    await expect(start({ '/': 'rox', '/not/there': 'ro' })).rejects.toMatchObject({
+      code: 'SBX_LAUNCH_FAILED',
+      step: 'landlock',
+      errno: 'ENOENT',
+      path: '/not/there',
+    });
+    expect((await start({ '/': 'rox' })).outcome).toEqual({ kind: 'exited', code: 0 });
+  });
+
+  promise(['landlock.tcp', 'network.host'], 'the ports that are named can be connected to, and no others', async () => {
+    await withServer(async (port) => {
+      const toPorts = (...connectTcp: number[]): SandboxSpec => ({ network: 'host', landlock: { connectTcp } });
+      expect(await bench.answer(['connect', port], toPorts(1, port))).toBe('connected');
+      expect(await bench.refusal(['connect', port], toPorts(1))).toBe('errno EACCES');
+      expect(await bench.refusal(['connect', port], toPorts())).toBe('errno EACCES');
+    });
+  });
+
+  promise(['landlock.tcp', 'network.host'], 'the ports that are named can be bound, and no others', async () => {
+    const ofPorts = (...bindTcp: number[]): SandboxSpec => ({ network: 'host', landlock: { bindTcp } });
+    expect(await bench.answer(['loopback'], ofPorts(0))).toBe('connected');
+    expect(await bench.refusal(['loopback'], ofPorts(1))).toBe('errno EACCES');
+    expect(await bench.refusal(['loopback'], ofPorts())).toBe('errno EACCES');
+  });
+
+  promise(['landlock.scopes', 'network.host'], 'an abstract socket of others is out of reach in a scope', async () => {
+    const name = `sandboxlib-${process.pid}-${bench.backend}`;
+    const server = createServer((socket) => {
+      socket.on('error', () => {});
+      socket.end();
+    });
+    await new Promise<void>((resolve) => server.listen(`\0${name}`, resolve));
+    try {
+      const scopes = ['abstract-unix-socket'] as const;
+      expect(await bench.answer(['connect-abstract', name], { network: 'host' })).toBe('connected');
+      const scoped: SandboxSpec = { network: 'host', landlock: { scopes } };
+      expect(await bench.refusal(['connect-abstract', name], scoped)).toBe('errno EPERM');
+    } finally {
+      await new Promise((resolve) => server.close(resolve));
+    }
+  });
 }
 
 function terminalCases({ bench, promise }: Suite): void {

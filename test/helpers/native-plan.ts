@@ -123,6 +123,7 @@ export function defaultSteps(
     limits: { coreBytes: 0 },
     seccomp: 'default',
     capabilities: [],
+    landlock: undefined,
     terminal: undefined,
     architecture: undefined,
     notes: [],

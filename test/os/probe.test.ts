@@ -60,7 +60,8 @@ function failures(facilities: Facilities): string[] {
 
 /** Facilities that say something about the machine and not about what a sandbox needs. */
 const dependsOnMachine = new Set([
-  ...['idmap.ranges', 'binfmt_misc', 'clone3.cgroup', 'seccomp.i386', 'tiocsti', 'io_uring', 'landlock'],
+  ...['idmap.ranges', 'binfmt_misc', 'clone3.cgroup', 'seccomp.i386', 'tiocsti', 'io_uring'],
+  ...['landlock', 'landlock.truncate', 'landlock.tcp', 'landlock.scope'],
   ...['root.idmapped-mount', 'namespace.time', 'keyring'],
   // Only where the caller says which groups may be divided.
   ...['cgroup.memory', 'cgroup.pids', 'cgroup.cpu', 'cgroup.cpuacct'],

@@ -9,6 +9,7 @@ export type Bringer =
   | `backend ${string}`
   | 'time namespaces'
   | 'seccomp user notification'
+  | 'Landlock ABI 9'
   | 'warm launchers';
 
 export interface Later {
@@ -189,14 +190,13 @@ export const coverage: readonly CoveredAttack[] = [
   {
     id: 'S03',
     attack: 'abstract sockets of the host',
-    triedBy: ['network-escape', 'shared-objects'],
-    later: { because: 'with network host they can be reached, as documented', broughtBy: 'landlock' },
+    triedBy: ['network-escape', 'shared-objects', 'past-landlock'],
   },
   {
     id: 'S04',
     attack: 'sockets in mounted directories',
     triedBy: ['shared-objects'],
-    later: { because: 'what is mounted can be connected to, as documented', broughtBy: 'landlock' },
+    later: { because: 'what is mounted can be connected to, as documented', broughtBy: 'Landlock ABI 9' },
   },
   { id: 'S05', attack: 'shared memory, semaphores and queues of System V', triedBy: ['shared-objects'] },
   { id: 'S06', attack: 'socket families beyond the usual', triedBy: ['socket-families'] },

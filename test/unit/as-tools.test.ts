@@ -5,7 +5,7 @@ import { readCallerFacts } from '../../src/host/facts.ts';
 import { equivalentOf } from '../../src/run/as/equivalent.ts';
 import { type ToolName, toolNames } from '../../src/run/as/tools.ts';
 import type { Equivalent } from '../../src/run/types.ts';
-import { readSeccomp } from '../../src/seccomp/custom.ts';
+import { readFilters } from '../../src/seccomp/custom.ts';
 import { forLibseccomp } from '../../src/seccomp/libseccomp.ts';
 import { defaultProfile } from '../../src/seccomp/profile.ts';
 import { normalize } from '../../src/spec/normalize.ts';
@@ -24,7 +24,7 @@ const tree = {
 function as(tool: ToolName, spec: SandboxSpec, uid = 1000): Equivalent {
   const caller = readCallerFacts(fakeHost(tree), { uid, gid: uid, architecture: 'x64' });
   const own = typeof spec.seccomp === 'object' || spec.seccomp === 'strict';
-  const compiled = own ? readSeccomp(spec, { architecture: 'x64', kernel: '6.1.0' }) : undefined;
+  const compiled = own ? readFilters(spec, { architecture: 'x64', kernel: '6.1.0' }) : undefined;
   return equivalentOf(tool, normalize(spec, new MemoryHost(), compiled), caller, '/somewhere');
 }
 
@@ -193,4 +193,11 @@ describe('a profile for libseccomp', () => {
     expect(rulesOf('socketcall')).toEqual([]);
     expect(new Set(rulesOf('socket').map(String))).toEqual(new Set(['SCMP_ACT_ALLOW,tested']));
   });
+});
+
+test('no tool has a word for Landlock', () => {
+  for (const tool of toolNames)
+    expect(as(tool, { landlock: { paths: { '/': 'ro' } } }).lacks).toContain(
+      'what Landlock takes away: it has no word for that',
+    );
 });

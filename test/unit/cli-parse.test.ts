@@ -281,11 +281,11 @@ describe('what is given more than once', () => {
       '/b',
       '--optional=seccomp.default',
       '--optional',
-      'landlock',
+      'limits.diskBytes',
     ]);
     expect(draft.capabilities).toEqual(['CAP_CHOWN', 'CAP_KILL']);
     expect(draft.root.writablePaths).toEqual(['/a', '/b']);
-    expect(draft.settings.optional).toEqual(['seccomp.default', 'landlock']);
+    expect(draft.settings.optional).toEqual(['seccomp.default', 'limits.diskBytes']);
   });
 
   test('all of the root excludes some of it', () => {

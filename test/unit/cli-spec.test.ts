@@ -79,6 +79,16 @@ test('what options make is a spec by the schema, which a run never loads', () =>
       '-t',
     ],
     ...['--seccomp', 'unconfined', '--cap-keep', 'CAP_CHOWN'],
+    ...[
+      '--landlock',
+      '/usr:rox',
+      '--landlock-bind',
+      'none',
+      '--landlock-connect',
+      '80,443',
+      '--landlock-scope',
+      'signal',
+    ],
   ]);
   expect(validateSpec(spec)).toEqual(spec);
 });
@@ -111,6 +121,11 @@ describe('options and a profile', () => {
     const spec = specFrom(['--bind', '/x', '--cap-keep', 'CAP_CHOWN', '--writable', '/b'], profile);
     expect(spec.mounts).toEqual(['/p:/p', { type: 'bind', source: '/x', destination: '/x', readonly: true }]);
     expect(spec.capabilities).toEqual(['CAP_KILL', 'CAP_CHOWN']);
+    expect(
+      specFrom(['--landlock', '/a:b:rw', '--landlock-bind', '1', '--landlock-bind', '2'], {
+        landlock: { paths: { '/p': 'ro' }, bindTcp: [9], connectTcp: [] },
+      }).landlock,
+    ).toEqual({ paths: { '/p': 'ro', '/a:b': 'rw' }, bindTcp: [1, 2], connectTcp: [] });
     expect(spec.root).toEqual({ path: '/r', readonly: true, writablePaths: ['/a', '/b'] });
   });
 

@@ -16,6 +16,8 @@ import {
   type Step,
 } from '../../src/backends/launcher/steps.ts';
 import { type CapabilityName, capabilities, capabilityNames } from '../../src/spec/capabilities.ts';
+import { landlockAccesses, landlockScopes } from '../../src/spec/landlock.ts';
+import type { LandlockAccess } from '../../src/spec/types.ts';
 
 class Reader {
   readonly #bytes: Buffer;
@@ -160,6 +162,30 @@ function decodeStep(step: RecordType, r: Reader): Step {
       const deniesKeyrings = r.u32() === 1;
       return { step, deniesKeyrings, filter: r.raw(r.u32() * 8).toString('base64'), pass: r.list(() => r.u32()) };
     }
+    case 'landlock': {
+      const [paths, wished, ports, scopes] = [r.u64(), r.u64(), r.u64(), r.u64()];
+      expect(wished === 0n).toBe(paths === 0n);
+      const rules = r.list(() => {
+        const kind = r.u32();
+        return { rights: r.u64(), at: kind === 0 ? r.string() : r.u32() };
+      });
+      const portsOf = (right: bigint): number[] | undefined =>
+        (ports & right) === 0n
+          ? undefined
+          : rules.flatMap(({ rights, at }) => (typeof at === 'number' && rights === right ? [at] : []));
+      return {
+        step,
+        paths:
+          paths === 0n
+            ? undefined
+            : rules.flatMap(({ rights, at }) =>
+                typeof at === 'string' ? [{ path: at, access: accessOf(rights) }] : [],
+              ),
+        bindTcp: portsOf(1n),
+        connectTcp: portsOf(2n),
+        scopes: landlockScopes.filter((_, bit) => (scopes & (1n << BigInt(bit))) !== 0n),
+      };
+    }
     case 'binfmt': {
       const flags = r.u32();
       const blob = (): string => r.raw(r.u32()).toString('base64');
@@ -192,6 +218,18 @@ function decodeStep(step: RecordType, r: Reader): Step {
     case 'exec':
       return { step, ...vectorsOf(r) };
   }
+}
+
+/** Written by hand from landlock(7): read, directories, execute, and what writes. */
+function accessOf(rights: bigint): LandlockAccess {
+  const [read, execute] = [0b1100n, 0b1n];
+  const write = 0b1111_0111_1011_0010n & ~read;
+  const found = landlockAccesses.find((access) => {
+    const wanted = read | (access.includes('w') ? write : 0n) | (access.endsWith('x') ? execute : 0n);
+    return rights === wanted;
+  });
+  if (found === undefined) throw new Error(`no access has the rights ${rights.toString(2)}`);
+  return found;
 }
 
 function vectorsOf(r: Reader): { argv: string[]; env: Record<string, string> } {
@@ -303,6 +341,15 @@ const arbitrarySteps: { readonly [Name in RecordType]: fc.Arbitrary<Step> } = {
     filter: bytes.map((value) => base64(value.subarray(0, value.length & ~7))),
     deniesKeyrings: fc.boolean(),
     pass: fc.array(u32),
+  }),
+  landlock: fc.record({
+    step: is('landlock'),
+    paths: fc.option(fc.array(fc.record({ path: text, access: fc.constantFrom(...landlockAccesses) })), {
+      nil: undefined,
+    }),
+    bindTcp: fc.option(fc.array(u32), { nil: undefined }),
+    connectTcp: fc.option(fc.array(u32), { nil: undefined }),
+    scopes: fc.subarray([...landlockScopes]),
   }),
   exec: fc.record({
     step: is('exec'),

@@ -35,6 +35,7 @@ const everyone = [
     'no_new_privs',
     'binfmt_misc',
   ],
+  ...['landlock', 'landlock.truncate', 'landlock.tcp', 'landlock.scope'],
   ...['cgroup.memory', 'cgroup.pids', 'cgroup.cpu', 'cgroup.cpuacct'],
 ];
 function trials(names: readonly string[], failing: readonly string[] = []): Facility[] {

@@ -25,7 +25,7 @@ function candidate(
 }
 
 function attempt(request: Partial<NegotiationRequest> & { candidates: readonly Candidate[] }) {
-  return negotiate({ required: new Set<Feature>(['env', 'landlock']), optional: [], ...request });
+  return negotiate({ required: new Set<Feature>(['env', 'limits.diskBytes']), optional: [], ...request });
 }
 
 function failure(run: () => unknown): FeatureError | BackendError {
@@ -40,7 +40,7 @@ function failure(run: () => unknown): FeatureError | BackendError {
 
 describe('negotiation', () => {
   const poor = candidate('poor', ['env']);
-  const rich = candidate('rich', ['env', 'landlock', 'cwd']);
+  const rich = candidate('rich', ['env', 'limits.diskBytes', 'cwd']);
 
   test('takes the first that offers all, in the order given', () => {
     expect(attempt({ candidates: [poor, rich] }).backend).toBe('rich');
@@ -50,16 +50,16 @@ describe('negotiation', () => {
   test('grants what is required, and nothing more', () => {
     expect(attempt({ candidates: [rich] })).toEqual({
       backend: 'rich',
-      granted: new Set(['env', 'landlock']),
+      granted: new Set(['env', 'limits.diskBytes']),
       skipped: [],
     });
   });
 
   test('skips what is optional with the reason, and takes it where it is to be had', () => {
-    expect(attempt({ candidates: [poor], optional: ['landlock'] })).toEqual({
+    expect(attempt({ candidates: [poor], optional: ['limits.diskBytes'] })).toEqual({
       backend: 'poor',
       granted: new Set(['env']),
-      skipped: [{ feature: 'landlock', because: 'not served by backend poor yet, nor by any other' }],
+      skipped: [{ feature: 'limits.diskBytes', because: 'not served by backend poor yet, nor by any other' }],
     });
     expect(attempt({ candidates: [poor], optional: 'all' }).skipped).toHaveLength(1);
     expect(attempt({ candidates: [rich], optional: 'all' }).skipped).toEqual([]);
@@ -67,41 +67,47 @@ describe('negotiation', () => {
 
   test('what is optional but not required is neither granted nor skipped', () => {
     expect(attempt({ candidates: [rich], optional: ['cwd', 'selinux'] })).toMatchObject({
-      granted: new Set(['env', 'landlock']),
+      granted: new Set(['env', 'limits.diskBytes']),
       skipped: [],
     });
   });
 
   test('what the host does not have is refused with its reason and remedy', () => {
-    const here = candidate('rich', ['env', 'landlock'], {
+    const here = candidate('rich', ['env', 'limits.diskBytes'], {
       env: yes,
-      landlock: no('this kernel has none', 'use Linux 5.13'),
+      'limits.diskBytes': no('this kernel has none', 'use Linux 5.13'),
     });
     const error = failure(() => attempt({ candidates: [here] }));
     expect(error).toMatchObject({
       code: 'SBX_FEATURE_UNAVAILABLE',
       backend: 'rich',
-      missing: [{ feature: 'landlock', because: 'this kernel has none', remedy: 'use Linux 5.13' }],
+      missing: [{ feature: 'limits.diskBytes', because: 'this kernel has none', remedy: 'use Linux 5.13' }],
     });
-    expect(error.message).toBe('not available on backend rich: landlock: this kernel has none (use Linux 5.13)');
-    expect(attempt({ candidates: [here], optional: ['landlock'] }).skipped).toEqual([
-      { feature: 'landlock', because: 'this kernel has none' },
+    expect(error.message).toBe(
+      'not available on backend rich: limits.diskBytes: this kernel has none (use Linux 5.13)',
+    );
+    expect(attempt({ candidates: [here], optional: ['limits.diskBytes'] }).skipped).toEqual([
+      { feature: 'limits.diskBytes', because: 'this kernel has none' },
     ]);
   });
 
   test('a recognized feature that the report does not have is no promise', () => {
     expect(
-      failure(() => attempt({ candidates: [candidate('rich', ['env', 'landlock'], { env: yes })] })).message,
+      failure(() => attempt({ candidates: [candidate('rich', ['env', 'limits.diskBytes'], { env: yes })] })).message,
     ).toContain('did not find it');
   });
 
   test('every missing feature is named at once, and who has it', () => {
     const error = failure(() =>
-      attempt({ required: new Set<Feature>(['env', 'landlock', 'selinux']), candidates: [poor, rich], chosen: 'poor' }),
+      attempt({
+        required: new Set<Feature>(['env', 'limits.diskBytes', 'selinux']),
+        candidates: [poor, rich],
+        chosen: 'poor',
+      }),
     );
     expect(error).toMatchObject({
       missing: [
-        { feature: 'landlock', because: 'not served by backend poor', remedy: 'use backend rich' },
+        { feature: 'limits.diskBytes', because: 'not served by backend poor', remedy: 'use backend rich' },
         { feature: 'selinux', because: 'not served by backend poor yet, nor by any other' },
       ],
     });
@@ -132,11 +138,11 @@ describe('negotiation', () => {
   test('when none of several fits, each has its reasons', () => {
     const broken = candidate('broken', [...features], {}, no('it is not installed', 'install it'));
     const error = failure(() =>
-      attempt({ candidates: [poor, broken], required: new Set<Feature>(['landlock', 'selinux']) }),
+      attempt({ candidates: [poor, broken], required: new Set<Feature>(['limits.diskBytes', 'selinux']) }),
     );
     expect(error).toBeInstanceOf(BackendError);
     expect((error as BackendError).probes).toEqual([
-      { backend: 'poor', because: 'it does not serve landlock, selinux' },
+      { backend: 'poor', because: 'it does not serve limits.diskBytes, selinux' },
       { backend: 'broken', because: 'it is not installed' },
     ]);
     expect(error.remedy).toBe('for broken: install it');
@@ -144,7 +150,7 @@ describe('negotiation', () => {
 
   test('what none of several knows is refused once, and by itself', () => {
     const error = failure(() =>
-      attempt({ candidates: [poor, rich], required: new Set<Feature>(['landlock', 'selinux']) }),
+      attempt({ candidates: [poor, rich], required: new Set<Feature>(['limits.diskBytes', 'selinux']) }),
     );
     expect(error).toMatchObject({
       code: 'SBX_FEATURE_UNAVAILABLE',
@@ -255,7 +261,10 @@ describe('requirements', () => {
     [{ seccomp: 'unconfined' }, []],
     [{ capabilities: [] }, []],
     [{ capabilities: ['CAP_KILL'] }, ['capabilities.keep']],
-    [{ landlock: {}, selinux: 'x' }, ['landlock', 'selinux']],
+    [
+      { landlock: { paths: {}, connectTcp: [], scopes: ['signal'] }, selinux: 'x' },
+      ['landlock.paths', 'landlock.scopes', 'landlock.tcp', 'selinux'],
+    ],
     [{ terminal: true }, ['terminal']],
     [{ terminal: false }, []],
     [{ uidMappings: 'subordinate' }, ['idMappings', 'idMappings.ranges']],

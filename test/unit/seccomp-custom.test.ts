@@ -2,7 +2,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { compileSeccomp } from '../../src/seccomp/compile.ts';
-import { readSeccomp } from '../../src/seccomp/custom.ts';
+import { readFilters } from '../../src/seccomp/custom.ts';
 import { orderedNames } from '../../src/seccomp/libseccomp.ts';
 import { syscallTable } from '../../src/seccomp/syscalls.ts';
 import type { NormalizedSeccomp, OciSeccomp, OciSeccompRule, SandboxSpec } from '../../src/spec/types.ts';
@@ -14,7 +14,7 @@ const kernel = '6.1.0-18-amd64';
 const abiOf = { x64: 'x86_64', arm64: 'aarch64' } as const;
 
 function read(spec: SandboxSpec, architecture: Architecture = 'x64'): NormalizedSeccomp {
-  const { seccomp, issues } = readSeccomp(spec, { architecture, kernel });
+  const { seccomp, issues } = readFilters(spec, { architecture, kernel });
   expect(issues).toEqual([]);
   if (seccomp === undefined) throw new Error('no filter');
   return seccomp;
@@ -203,7 +203,7 @@ describe('an engine’s profile', () => {
 
   test('is checked where it does not count, too', () => {
     const syscalls = [rule({ includes: { arches: ['arm64'] }, action: 'ALLOW' })];
-    const { issues, seccomp } = readSeccomp(
+    const { issues, seccomp } = readFilters(
       { seccomp: { defaultAction: 'SCMP_ACT_ERRNO', syscalls } },
       { architecture: 'x64', kernel },
     );
@@ -233,7 +233,7 @@ test('all unknown names are said at once, with the places that they have in the 
     { names: ['raed', 'write', 'wirte'], action: 'SCMP_ACT_ALLOW' },
   ];
   const seccomp = { defaultAction: 'SCMP_ACT_ERRNO', syscalls };
-  const { issues } = readSeccomp({ seccomp }, { architecture: 'x64', kernel });
+  const { issues } = readFilters({ seccomp }, { architecture: 'x64', kernel });
   expect(issues.map(({ path }) => path.join('.'))).toEqual([
     'seccomp.syscalls.1.names.0',
     'seccomp.syscalls.1.names.2',

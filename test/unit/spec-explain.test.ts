@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest';
-import { readSeccomp } from '../../src/seccomp/custom.ts';
+import { readFilters } from '../../src/seccomp/custom.ts';
 import { describeSpec } from '../../src/spec/explain.ts';
 import { normalize } from '../../src/spec/normalize.ts';
-import type { SandboxSpec } from '../../src/spec/types.ts';
+import type { LandlockSpec, SandboxSpec } from '../../src/spec/types.ts';
 import { MemoryHost } from '../helpers/memory-host.ts';
 
 const sentences = (spec: SandboxSpec): string[] => describeSpec(normalize(spec, new MemoryHost()));
@@ -22,7 +22,7 @@ test('the default in words', () => {
 
 test('a filter that was compiled is said in a sentence', () => {
   const said = (spec: SandboxSpec): string | undefined =>
-    describeSpec(normalize(spec, new MemoryHost(), readSeccomp(spec, { architecture: 'x64', kernel: '6.1.0' })))[4];
+    describeSpec(normalize(spec, new MemoryHost(), readFilters(spec, { architecture: 'x64', kernel: '6.1.0' })))[4];
   expect(said({ seccomp: 'strict' })).toBe(
     'may read and write what is open, end, and nothing else: any other system call kills it',
   );
@@ -30,6 +30,25 @@ test('a filter that was compiled is said in a sentence', () => {
   expect(said({ seccomp: { defaultAction: 'SCMP_ACT_ALLOW', syscalls } })).toBe(
     'system calls are filtered by a profile of 1 rule, and SCMP_ACT_ALLOW where none fits',
   );
+});
+
+test('what Landlock leaves is said', () => {
+  const said = (landlock: LandlockSpec): string[] => {
+    const spec = { landlock };
+    const compiled = readFilters(spec, { architecture: 'x64', kernel: '6.1.0' });
+    return describeSpec(normalize(spec, new MemoryHost(), compiled)).slice(5, -3);
+  };
+  expect(said({ paths: { '/usr': 'rox', '/dev': 'rw' }, connectTcp: [443], bindTcp: [] })).toEqual([
+    'Landlock leaves it /usr (rox) and /dev (rw)',
+    'may bind no TCP port',
+    'may connect to TCP port 443 alone',
+  ]);
+  expect(said({ paths: {}, connectTcp: [80, 443], scopes: ['signal', 'abstract-unix-socket'] })).toEqual([
+    'Landlock leaves it no path at all',
+    'may connect to TCP ports 80 and 443 alone',
+    'reaches no abstract unix socket of anybody else',
+    'sends signals to nobody else',
+  ]);
 });
 
 test('everything that was asked for is said', () => {

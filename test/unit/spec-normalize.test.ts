@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { SpecError } from '../../src/errors/errors.ts';
-import { readSeccomp } from '../../src/seccomp/custom.ts';
+import { readFilters } from '../../src/seccomp/custom.ts';
+import { portsFilter } from '../../src/seccomp/ports.ts';
 import { nodeSpecHost } from '../../src/spec/host.ts';
 import { normalize } from '../../src/spec/normalize.ts';
 import type { NormalizedSpec, SandboxSpec } from '../../src/spec/types.ts';
@@ -58,6 +59,7 @@ describe('the default', () => {
       network: 'none',
       limits: { coreBytes: 0 },
       seccomp: 'default',
+      landlock: undefined,
       capabilities: [],
       terminal: undefined,
       notes: [],
@@ -845,7 +847,7 @@ describe('the rest', () => {
 
   test('what is wrong with a profile is said together with the rest', () => {
     const spec: SandboxSpec = { seccomp: { defaultAction: 'SCMP_ACT_NOTIFY' }, hostname: '' };
-    const compiled = readSeccomp(spec, { architecture: 'x64', kernel: '6.1.0' });
+    const compiled = readFilters(spec, { architecture: 'x64', kernel: '6.1.0' });
     expect(() => normalize(spec, new MemoryHost(), compiled)).toThrow(
       expect.objectContaining({
         issues: [
@@ -856,6 +858,40 @@ describe('the rest', () => {
     );
     expect(issuesOf({ seccompUnknownSyscalls: 'ignore' })).toEqual([
       expect.stringContaining('seccompUnknownSyscalls: is about the names in a profile of your own'),
+    ]);
+  });
+
+  test('Landlock has clean paths, each port and scope once, and must restrict something', () => {
+    const landlock = {
+      paths: { '/usr/./lib/': 'rox', '/': 'ro' },
+      bindTcp: [0, 80, 80],
+      scopes: ['signal', 'signal'],
+    } as const;
+    const compiled = readFilters({ landlock }, { architecture: 'x64', kernel: '6.1.0' });
+    expect(normalize({ landlock }, new MemoryHost(), compiled).landlock).toEqual({
+      paths: [
+        { path: '/usr/lib', access: 'rox' },
+        { path: '/', access: 'ro' },
+      ],
+      bindTcp: [0, 80],
+      connectTcp: undefined,
+      scopes: ['signal'],
+      portsFilter: portsFilter('x64'),
+    });
+    expect(issuesOf({ landlock: {} })).toEqual([expect.stringContaining('landlock: must name paths')]);
+    expect(issuesOf({ landlock: { scopes: [] } })).toHaveLength(1);
+    expect(
+      issuesOf({ landlock: { paths: { usr: 'ro', '/a': 'ro', '/a/': 'rw' }, bindTcp: [-1, 65_536], connectTcp: [0] } }),
+    ).toEqual([
+      "landlock.paths.usr: must be an absolute path inside the sandbox, not 'usr'",
+      "landlock.paths./a/: is the same path as '/a'",
+      'landlock.bindTcp.0: must be at least 0, not -1',
+      'landlock.bindTcp.1: must be at most 65535, not 65536',
+      'landlock.connectTcp.0: must be at least 1, not 0',
+    ]);
+    const many = Object.fromEntries(Array.from({ length: 4097 }, (_, index) => [`/${index}`, 'ro' as const]));
+    expect(issuesOf({ landlock: { paths: many } })).toEqual([
+      'landlock: must not have more than 4096 rules: it has 4097',
     ]);
   });
 

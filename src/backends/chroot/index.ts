@@ -6,7 +6,7 @@ import { callerFacts } from '../../host/facts.ts';
 import { nodeSpecHost } from '../../spec/host.ts';
 import { normalize } from '../../spec/normalize.ts';
 import type { Backend, BackendReport } from '../backend.ts';
-import { withTriedGroups } from '../launcher/facilities.ts';
+import { withTriedFacilities } from '../launcher/facilities.ts';
 import { launchPlan } from '../launcher/launch.ts';
 import { launcherPath } from '../launcher/locate.ts';
 import type { LauncherPlan } from '../launcher/steps.ts';
@@ -32,7 +32,7 @@ const byLauncher: Backend<LauncherPlan> = {
         [`/${basename(launcher)}`, '--version'],
         'chroot(2)',
       );
-      return report.usable.available ? withTriedGroups(report) : report;
+      return report.usable.available ? withTriedFacilities(report) : report;
     } catch (error) {
       return refusedBy(byLauncher, error);
     }

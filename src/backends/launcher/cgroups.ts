@@ -1,9 +1,8 @@
 // Bounds on a sandbox as a whole: control groups that the launcher makes around it (cgroups(7)), whoever makes the rest. Pure.
 import { FeatureError, type MissingFeature } from '../../errors/errors.ts';
 import type { Feature } from '../../features/feature.ts';
-import type { Facility } from '../../host/types.ts';
 import type { NormalizedSpec } from '../../spec/types.ts';
-import type { BackendName, BackendReport, CallerFacts, CgroupController, CgroupParent } from '../backend.ts';
+import type { BackendName, CallerFacts, CgroupController, CgroupParent } from '../backend.ts';
 import type { CgroupContent, Step } from './steps.ts';
 import type { Mechanisms } from './tool.ts';
 
@@ -20,26 +19,6 @@ export const groupMechanisms: Mechanisms = {
   'limits.memoryBytes': 'memory of a control group, without swap',
   'limits.pids': 'processes of a control group',
 };
-
-const facilityOf: Readonly<Partial<Record<Feature, string>>> = {
-  'limits.cpuMs': 'cgroup.cpuacct',
-  'limits.cpus': 'cgroup.cpu',
-  'limits.memoryBytes': 'cgroup.memory',
-  'limits.pids': 'cgroup.pids',
-};
-
-/** A report in which the bounds by control groups are there only where they were tried with success. */
-export function withGroups(report: BackendReport, facilities: readonly Facility[]): BackendReport {
-  const features = new Map(report.features);
-  for (const [feature, name] of Object.entries(facilityOf) as [Feature, string][]) {
-    const facility = facilities.find((candidate) => candidate.facility === name);
-    if (features.get(feature)?.available !== true || facility?.ok === true) continue;
-    const call = [facility?.step, facility?.errno].filter((part) => part !== undefined).join(': ');
-    const because = `${name}: ${facility?.detail ?? 'not tried by this launcher'}${call === '' ? '' : ` (${call})`}`;
-    features.set(feature, { available: false, because, remedy: noTreeRemedy });
-  }
-  return { ...report, features };
-}
 
 type CgroupStep = Extract<Step, { step: 'cgroup' }>;
 type File = CgroupStep['files'][number];
@@ -136,7 +115,7 @@ function noTree({ feature, controller }: Bound): MissingFeature {
   };
 }
 
-const noTreeRemedy =
+export const noTreeRemedy =
   'run it as root, or in a delegated group: systemd-run --user --scope -p Delegate=yes; in a container mount /sys/fs/cgroup writable';
 
 function canBeLifted({ feature }: Bound): MissingFeature {

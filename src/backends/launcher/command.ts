@@ -5,6 +5,7 @@ import { defaultFilter } from '../../seccomp/default-filter.ts';
 import { type CapabilityName, isCapabilityName } from '../../spec/capabilities.ts';
 import type { NormalizedSpec } from '../../spec/types.ts';
 import type { CallerFacts } from '../backend.ts';
+import { landlockSteps } from './landlock.ts';
 import type { Step } from './steps.ts';
 
 // setrlimit(2)
@@ -32,6 +33,7 @@ export function commandSteps(
     { step: 'user', uid, gid, setgroups: setGroups, additionalGids: setGroups ? additionalGids : [] },
     { step: 'capabilities', keep: spec.capabilities.map(knownCapability) },
     { step: 'cwd', path: spec.cwd },
+    ...landlockSteps(spec, granted),
     ...filterSteps(spec, granted, caller),
   ];
 }

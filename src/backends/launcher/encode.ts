@@ -1,6 +1,7 @@
 // Steps to bytes, as `native/README.md` has them. The launcher checks everything again.
 import { InternalError } from '../../errors/errors.ts';
 import { type CapabilityName, capabilities } from '../../spec/capabilities.ts';
+import { landlockNumbers } from './landlock.ts';
 import {
   cgroupContents,
   mountFlags,
@@ -177,6 +178,18 @@ function encodeStep(w: Writer, step: Step): void {
       w.raw(filter);
       w.u32(step.pass.length);
       for (const place of step.pass) w.u32(place);
+      return;
+    }
+    case 'landlock': {
+      const { paths, wished, ports, scopes, rules } = landlockNumbers(step);
+      for (const handled of [paths, wished, ports, scopes]) w.u64(handled);
+      w.u32(rules.length);
+      for (const rule of rules) {
+        w.u32('path' in rule ? 0 : 1);
+        w.u64(rule.rights);
+        if ('path' in rule) w.string(rule.path);
+        else w.u32(rule.port);
+      }
       return;
     }
     case 'source':

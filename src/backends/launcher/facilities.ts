@@ -1,9 +1,10 @@
 // `launcher probe`: each facility of this host, tried in a throwaway child.
 import { spawn } from 'node:child_process';
+import type { Feature } from '../../features/feature.ts';
 import { readHost } from '../../host/read.ts';
 import type { Facility, HostFacts } from '../../host/types.ts';
 import type { BackendReport } from '../backend.ts';
-import { withGroups } from './cgroups.ts';
+import { noTreeRemedy } from './cgroups.ts';
 import { launcherPath, remedyForLauncher } from './locate.ts';
 
 /** Every trial has its own time limit inside the launcher; this one is for a launcher that does not answer at all. */
@@ -117,7 +118,35 @@ function parseObject(line: string): FacilityMembers | undefined {
   }
 }
 
-/** Of a backend that works: its bounds by control groups are tried by themselves. */
-export async function withTriedGroups(report: BackendReport): Promise<BackendReport> {
-  return withGroups(report, await tryFacilities(launcherPath(), readHost()));
+/** Of a backend that works: what does not depend on its tool but on this host is tried by itself. */
+export async function withTriedFacilities(report: BackendReport): Promise<BackendReport> {
+  return withFacilities(report, await tryFacilities(launcherPath(), readHost()));
+}
+
+interface Needed {
+  readonly facility: string;
+  readonly remedy: string;
+}
+
+const needed: Readonly<Partial<Record<Feature, Needed>>> = {
+  'limits.cpuMs': { facility: 'cgroup.cpuacct', remedy: noTreeRemedy },
+  'limits.cpus': { facility: 'cgroup.cpu', remedy: noTreeRemedy },
+  'limits.memoryBytes': { facility: 'cgroup.memory', remedy: noTreeRemedy },
+  'limits.pids': { facility: 'cgroup.pids', remedy: noTreeRemedy },
+  'landlock.paths': { facility: 'landlock.truncate', remedy: 'use Linux 6.2 or later, with Landlock' },
+  'landlock.tcp': { facility: 'landlock.tcp', remedy: 'use Linux 6.7 or later, with Landlock' },
+  'landlock.scopes': { facility: 'landlock.scope', remedy: 'use Linux 6.12 or later, with Landlock' },
+};
+
+/** Pure: a report in which these features are there only where they were tried with success. */
+export function withFacilities(report: BackendReport, facilities: readonly Facility[]): BackendReport {
+  const features = new Map(report.features);
+  for (const [feature, { facility: name, remedy }] of Object.entries(needed) as [Feature, Needed][]) {
+    const facility = facilities.find((candidate) => candidate.facility === name);
+    if (features.get(feature)?.available !== true || facility?.ok === true) continue;
+    const call = [facility?.step, facility?.errno].filter((part) => part !== undefined).join(': ');
+    const because = `${name}: ${facility?.detail ?? 'not tried by this launcher'}${call === '' ? '' : ` (${call})`}`;
+    features.set(feature, { available: false, because, remedy });
+  }
+  return { ...report, features };
 }

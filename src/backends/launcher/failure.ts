@@ -2,8 +2,9 @@
 import { type ExecReason, LaunchError } from '../../errors/errors.ts';
 import type { FailedLine } from './status.ts';
 
-export function launchError(line: FailedLine): LaunchError {
-  if (line.step === 'exec' && line.reason !== undefined) return execError(line, line.reason);
+/** `confined`: whether Landlock names the paths that the command may use. */
+export function launchError(line: FailedLine, confined: boolean): LaunchError {
+  if (line.step === 'exec' && line.reason !== undefined) return execError(line, line.reason, confined);
   const place = line.index === undefined ? line.step : `${line.step}[${line.index}]`;
   const what = verbs[line.step] ?? `cannot do step ${line.step} of`;
   const object = line.path ?? objects[line.step] ?? 'the sandbox';
@@ -29,6 +30,7 @@ const verbs: Record<string, string> = {
   cwd: 'cannot enter directory',
   user: 'cannot become',
   seccomp: 'cannot install',
+  landlock: 'cannot restrict by Landlock',
   capabilities: 'cannot drop',
   terminal: 'cannot open',
   binfmt: 'cannot register the format of programs with',
@@ -42,6 +44,7 @@ const objects: Record<string, string> = {
   pivot: 'the new root',
   user: 'the user',
   seccomp: 'the seccomp filter',
+  landlock: 'the command',
   capabilities: 'the capabilities',
   terminal: 'a terminal',
   binfmt: 'binfmt_misc',
@@ -57,6 +60,8 @@ function remedyFor(line: FailedLine): string | undefined {
     return 'it is a device, which a root that is only entered would let the command open: remove it, or use a backend that mounts the root';
   if (line.step === 'root' && line.syscall === 'fstatat' && line.errno === 'EXDEV')
     return 'another file system is mounted there, and shows the command more than the root: unmount it, or use a backend that mounts the root';
+  if (line.step === 'landlock' && line.path !== undefined && line.errno === 'ENOENT')
+    return 'name a path that is there, inside the sandbox';
   // The kernel's MAX_INSNS_PER_PATH.
   if (line.step === 'seccomp' && line.errno === 'ENOMEM')
     return 'with the filters that this process is under already there would be more than 32768 instructions: write a shorter profile, or start it under fewer filters';
@@ -65,11 +70,16 @@ function remedyFor(line: FailedLine): string | undefined {
   return undefined;
 }
 
-function execError(line: FailedLine, reason: ExecReason): LaunchError {
+function execError(line: FailedLine, reason: ExecReason, confined: boolean): LaunchError {
   const path = line.path ?? 'the command';
   const text: Record<ExecReason, [string, string | undefined]> = {
     'not-found': [`${path}: not found in the sandbox`, undefined],
-    'not-executable': [`${path}: permission denied`, 'make it executable, or run it by its interpreter'],
+    'not-executable': [
+      `${path}: permission denied`,
+      confined
+        ? 'landlock.paths must cover it, and its loader or interpreter, with rox or rwx; and it must be executable'
+        : 'make it executable, or run it by its interpreter',
+    ],
     directory: [`${path}: is a directory`, undefined],
     'missing-interpreter': [
       `${path}: its interpreter ${line.interpreter || '(unnamed)'} is not in the sandbox`,

@@ -20,13 +20,15 @@ const control = { terminate: 1, kill: 2, resize: 3, signal: 4, forward: 5 } as c
 export function launchPlan(launcher: string, plan: BackendPlan<LauncherPlan>, request: LaunchRequest): LaunchedProcess {
   const extra = extraDescriptors(request);
   const merged = request.stdio[2] === 'stdout' ? [{ from: 1, to: 2 }] : [];
-  const bytes = encodePlan(callSteps(plan.detail, request, [...merged, ...extra]));
+  const steps = callSteps(plan.detail, request, [...merged, ...extra]);
+  const bytes = encodePlan(steps);
   const child = spawnLauncher(launcher, [
     ...[0, 1, 2].map((fd) => standardEntry(request, fd)),
     'pipe',
     ...extra.map(({ entry }) => entry),
   ]);
-  return new LauncherProcess(child, launcher, bytes, request, extra);
+  const confined = steps.some((step) => step.step === 'landlock' && step.paths !== undefined);
+  return new LauncherProcess(child, launcher, bytes, request, extra, confined);
 }
 
 /** Some errors of spawn are thrown, others are events. */
@@ -136,6 +138,7 @@ class LauncherProcess implements LaunchedProcess {
     plan: Uint8Array,
     request: LaunchRequest,
     extra: readonly ExtraDescriptor[],
+    confined: boolean,
   ) {
     this.#child = child;
     this.#request = request;
@@ -150,7 +153,7 @@ class LauncherProcess implements LaunchedProcess {
         .map(({ from, to }) => [to, streams[from] as Duplex]),
     );
     this.#channel = streams[CHANNEL_FD] as Duplex | undefined;
-    const outcome = follow(child, this.#channel, launcher);
+    const outcome = follow(child, this.#channel, launcher, confined);
     this.started = outcome.started;
     this.ended = outcome.ended.finally(() => {
       this.#over = true;
@@ -211,6 +214,7 @@ function follow(
   child: ChildProcess,
   channel: Duplex | undefined,
   launcher: string,
+  confined: boolean,
 ): { started: Promise<void>; ended: Promise<LaunchEnd> } {
   const started = withResolvers<void>();
   const ended = withResolvers<LaunchEnd>();
@@ -237,7 +241,7 @@ function follow(
       started.resolve();
       ended.resolve(launchEnd(last));
     } else if (last?.event === 'failed') {
-      fail(launchError(last));
+      fail(launchError(last, confined));
     } else {
       fail(lostLauncher(child, launcher));
     }

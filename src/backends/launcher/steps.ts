@@ -1,6 +1,7 @@
 // The steps of a plan, as data that survives JSON. `native/README.md` has them byte by byte; `native/plan.h` has the same names and numbers, and
 // a test compares the three. TypeScript decides, the launcher only performs.
 import type { CapabilityName } from '../../spec/capabilities.ts';
+import type { NormalizedLandlock } from '../../spec/types.ts';
 
 export const PROTOCOL = 1;
 
@@ -42,6 +43,7 @@ export const recordTypes = {
   cwd: 44,
   seccomp: 45,
   exec: 46,
+  landlock: 47,
 } as const;
 
 export type RecordType = keyof typeof recordTypes;
@@ -257,4 +259,5 @@ export type Step =
       /** Instructions that take half of the launcher's pass each, the high half and the low half by turns. */
       readonly pass: readonly number[];
     }
+  | ({ readonly step: 'landlock' } & Omit<NormalizedLandlock, 'portsFilter'>)
   | { readonly step: 'exec'; readonly argv: readonly string[]; readonly env: Readonly<Record<string, string>> };

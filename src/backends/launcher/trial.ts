@@ -8,7 +8,7 @@ import { nodeSpecHost } from '../../spec/host.ts';
 import { normalize } from '../../spec/normalize.ts';
 import type { SandboxSpec } from '../../spec/types.ts';
 import type { Backend, BackendReport } from '../backend.ts';
-import { withTriedGroups } from './facilities.ts';
+import { withTriedFacilities } from './facilities.ts';
 import { rangesOfOrdinaryUser } from './room.ts';
 import type { LauncherPlan } from './steps.ts';
 import type { Mechanisms } from './tool.ts';
@@ -34,7 +34,7 @@ export async function probeByTrial(
   tool: TrialTool,
 ): Promise<BackendReport> {
   const report = reportOf(backend, mechanisms, await tryOnce(backend, tool));
-  return report.usable.available ? withTriedGroups(report) : report;
+  return report.usable.available ? withTriedFacilities(report) : report;
 }
 
 /** The same for a tool in a room, which an ordinary user can make of one id alone. */

@@ -1,6 +1,7 @@
 // What a sandbox made by another program still gets from our own init inside of it, and by which mechanism: the command wears it whoever made the
 // namespaces and mounts.
 import { groupMechanisms } from './cgroups.ts';
+import { landlockMechanisms } from './landlock.ts';
 import type { Mechanisms } from './tool.ts';
 
 /** Independent of the tool. */
@@ -18,6 +19,7 @@ export const worn: Mechanisms = {
   'seccomp.default': 'seccomp filter',
   'seccomp.strict': 'seccomp filter of SECCOMP_MODE_STRICT and exit_group',
   'seccomp.custom': 'seccomp filter of the profile',
+  ...landlockMechanisms,
   noNewPrivileges: 'PR_SET_NO_NEW_PRIVS',
   descriptors: 'SCM_RIGHTS to an init of ours, close_range, dup2',
   'usage.wall': "the launcher's monotonic clock",

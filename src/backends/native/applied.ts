@@ -4,6 +4,7 @@ import { type Feature, features } from '../../features/feature.ts';
 import type { NormalizedSpec } from '../../spec/types.ts';
 import type { AppliedFeature } from '../backend.ts';
 import { groupMechanisms } from '../launcher/cgroups.ts';
+import { landlockMechanisms } from '../launcher/landlock.ts';
 import { describeEmulation, type Emulation } from './binfmt.ts';
 
 const mechanisms: Partial<Record<Feature, string>> = {
@@ -44,6 +45,7 @@ const mechanisms: Partial<Record<Feature, string>> = {
   'seccomp.default': 'seccomp filter',
   'seccomp.strict': 'seccomp filter of SECCOMP_MODE_STRICT and exit_group',
   'seccomp.custom': 'seccomp filter of the profile',
+  ...landlockMechanisms,
   'capabilities.drop': 'empty capability sets, locked securebits',
   'capabilities.keep': 'ambient capabilities of the user namespace',
   noNewPrivileges: 'PR_SET_NO_NEW_PRIVS',

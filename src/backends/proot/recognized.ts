@@ -27,6 +27,10 @@ export const views: ReadonlyMap<Feature, string> = new Map<Feature, string>([
   ['seccomp.strict', set],
   ['seccomp.custom', set],
   ['noNewPrivileges', set],
+  // By ptrace too.
+  ['landlock.paths', set],
+  ['landlock.tcp', set],
+  ['landlock.scopes', set],
 ]);
 
 /** What a hostile program gains nothing by leaving, or `none` promises too. */

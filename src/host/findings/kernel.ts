@@ -77,7 +77,28 @@ const facilities: readonly Since[] = [
     features: ['architecture'],
     consequence: 'programs of another architecture run only where the host has registered their format',
   },
-  { facility: 'landlock', release: [5, 13], severity: 'info', features: ['landlock'], consequence: 'no Landlock' },
+  { facility: 'landlock', release: [5, 13], severity: 'info', features: [], consequence: 'no Landlock' },
+  {
+    facility: 'landlock.truncate',
+    release: [6, 2],
+    severity: 'info',
+    features: ['landlock.paths'],
+    consequence: 'Landlock could not keep a file from being emptied, so that no paths are left to it',
+  },
+  {
+    facility: 'landlock.tcp',
+    release: [6, 7],
+    severity: 'info',
+    features: ['landlock.tcp'],
+    consequence: 'Landlock knows no ports',
+  },
+  {
+    facility: 'landlock.scope',
+    release: [6, 12],
+    severity: 'info',
+    features: ['landlock.scopes'],
+    consequence: 'Landlock knows no scopes',
+  },
 ];
 
 /** ENOSYS has two reasons that a release number tells apart: an old kernel, and a filter that plays one. */

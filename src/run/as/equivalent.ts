@@ -9,7 +9,7 @@ import { asLinuxUserChroot } from './linux-user-chroot.ts';
 import { asNspawn } from './nspawn.ts';
 import { asOci } from './oci.ts';
 import { asPodman } from './podman.ts';
-import type { Translation } from './shared.ts';
+import { landlockBeyond, type Translation } from './shared.ts';
 import type { ToolName } from './tools.ts';
 
 type Translate = (spec: NormalizedSpec, caller: CallerFacts, directory: string) => Translation;
@@ -27,5 +27,6 @@ const translations: Readonly<Record<ToolName, Translate>> = {
 
 /** `directory`: in which the command line will be used; absolute. */
 export function equivalentOf(tool: ToolName, spec: NormalizedSpec, caller: CallerFacts, directory: string): Equivalent {
-  return { tool, ...translations[tool](spec, caller, directory) };
+  const translation = translations[tool](spec, caller, directory);
+  return { tool, ...translation, lacks: [...translation.lacks, ...landlockBeyond(spec)] };
 }

@@ -180,6 +180,11 @@ export function filterBeyond({ seccomp }: NormalizedSpec): string[] {
   ];
 }
 
+/** None of the tools has it in the releases that we know. */
+export function landlockBeyond({ landlock }: NormalizedSpec): string[] {
+  return landlock === undefined ? [] : ['what Landlock takes away: it has no word for that'];
+}
+
 /** In JSON a number may have any length. */
 export function jsonOf(value: unknown, indent?: number): string {
   const text = JSON.stringify(
