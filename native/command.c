@@ -94,6 +94,14 @@ static bool is_user(uint32_t uid, uint32_t gid) {
   return u[0] == uid && u[1] == uid && u[2] == uid && g[0] == gid && g[1] == gid && g[2] == gid;
 }
 
+// Pipes of the supervisor's, which had no name for this user: now the user may open them again. Without the privilege they are open, and no more.
+static void own_streams(const struct run *run, const struct record *record, uid_t uid, gid_t gid) {
+  for (int stream = 0; stream < 3; stream++) {
+    if (!plan_pipes(&run->plan, (unsigned)stream) || fchown(stream, uid, gid) == 0 || errno == EPERM) continue;
+    fail(record->step, record->index, "fchown", NULL);
+  }
+}
+
 static void become_user(const struct run *run, struct record *record) {
   struct reader *r = &record->payload;
   uint32_t uid = read_u32(r);
@@ -102,6 +110,7 @@ static void become_user(const struct run *run, struct record *record) {
   uint32_t count = read_u32(r);
   static uint32_t groups[PLAN_GROUPS_MAX];
   for (uint32_t i = 0; i < count; i++) groups[i] = read_u32(r);
+  if (run->given != NULL && !run->plan.maps_uid) own_streams(run, record, uid, gid);
   // Capabilities outlive the change of uid here and are dropped by their own step, which checks what is left.
   bool kept = prctl(PR_SET_SECUREBITS, SBX_SECBIT_NO_SETUID_FIXUP, 0, 0, 0) == 0;
   // Inside of a tool there may be no privilege left, and none is needed: the tool has set the user.

@@ -67,6 +67,11 @@ uint32_t plan_length(const uint8_t header[PLAN_HEADER_BYTES], const char **reaso
   return length;
 }
 
+bool plan_pipes(const struct plan *plan, unsigned stream) {
+  if (plan->has_terminal) return false;
+  return (plan->pipes >> stream & 1) != 0 || (stream > 0 && plan->output_bytes != UINT64_MAX);
+}
+
 struct cursor plan_start(const struct plan *plan) {
   return (struct cursor){.plan = plan, .offset = PLAN_HEADER_BYTES, .index = 0};
 }
@@ -151,6 +156,13 @@ static const char *check_terminal(struct plan *plan, struct reader *r) {
   plan->rows = read_u32(r);
   if (plan->columns > UINT16_MAX || plan->rows > UINT16_MAX) return "terminal size out of range";
   return NULL;
+}
+
+static const char *check_pipes(struct plan *plan, struct reader *r) {
+  if (plan->has_pipes) return "more than one pipes record";
+  plan->has_pipes = true;
+  plan->pipes = read_u32(r);
+  return plan->pipes > 7 ? "pipes for other streams than 0, 1 and 2" : NULL;
 }
 
 static const char *check_descriptor(struct plan *plan, struct reader *r) {
@@ -494,6 +506,7 @@ static const char *check_record(struct plan *plan, struct record *record) {
     case STEP_DESCRIPTOR: return check_descriptor(plan, r);
     case STEP_CGROUP: return check_cgroup(plan, r);
     case STEP_LIMIT_CPU: return check_limit_cpu(plan, r);
+    case STEP_PIPES: return check_pipes(plan, r);
     case STEP_HOSTNAME: return check_hostname(plan, r);
     case STEP_LOOPBACK: return check_nothing(plan, r);
     case STEP_ROOT: return check_root(plan, r);

@@ -93,6 +93,8 @@ struct plan {
   int kill_signal;
   uint32_t grace_milliseconds;
   bool has_terminal;
+  bool has_pipes;
+  uint32_t pipes;  // bit n: descriptor n, of 0 to 2, reaches the command by a pipe of the supervisor's
   uint32_t columns, rows;
   bool has_root, denies_keyrings, has_pass, has_pivot, has_landlock;
   uint32_t root_kind;  // 0, PLAN_ROOT_TMPFS, where there is none
@@ -118,6 +120,10 @@ struct cursor {
   size_t offset;
   uint32_t index;
 };
+
+// Whether there is a pipe of the supervisor's between the command and its descriptor `stream`, of 0 to 2: where output is counted, and where the plan
+// says so. What a caller gives may be sockets, and no program can open /dev/stdin or /dev/stdout again where they lead to one (ENXIO, open(2)).
+bool plan_pipes(const struct plan *plan, unsigned stream);
 
 struct cursor plan_start(const struct plan *plan);
 // The next record, false at the end. The plan must have been checked.

@@ -14,8 +14,9 @@ struct run {
   // Ends that stay with the supervisor: -1 where there is none.
   int channel_fd;
   int status_fd;
-  // What the command gets as 0, 1 and 2 (not used on a terminal), and the ends that the supervisor reads when it counts output.
+  // What the command gets as 0, 1 and 2 (not used on a terminal), and our ends where these are pipes of our own.
   int standard[3];
+  int input_fd;
   int output_fd;
   int error_fd;
   // NULL-terminated, pointing into the plan.

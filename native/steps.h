@@ -14,6 +14,7 @@
   X(DESCRIPTOR, 7, "descriptor")             \
   X(CGROUP, 8, "cgroup")                     \
   X(LIMIT_CPU, 9, "limit-cpu")               \
+  X(PIPES, 10, "pipes")                      \
   X(HOSTNAME, 20, "hostname")                \
   X(LOOPBACK, 21, "loopback")                \
   X(ROOT, 22, "root")                        \

@@ -118,24 +118,68 @@ static const char *reset_oom_score(void) {
   return failed;
 }
 
-// Pipes between the command and us, where output is counted. One for both where both lead to the same place, to keep their order.
-static const char *prepare_output(struct run *run) {
-  for (int i = 0; i < 3; i++) run->standard[i] = i;
-  if (run->plan.error_to_output) run->standard[2] = 1;
-  run->output_fd = run->error_fd = -1;
-  if (run->plan.has_terminal || run->plan.output_bytes == UINT64_MAX) return NULL;
+// What the command's id is called where we are; the id itself where it is not mapped here.
+static uint32_t outside_id(uint32_t wanted_kind, uint32_t id) {
+  struct cursor cursor = plan_start(&self.run->plan);
+  struct record record;
+  while (plan_next(&cursor, &record)) {
+    if (record.step != STEP_MAP_IDS || read_u32(&record.payload) != wanted_kind) continue;
+    (void)read_u32(&record.payload);
+    (void)read_string(&record.payload);
+    uint32_t count = read_u32(&record.payload);
+    for (uint32_t i = 0; i < count; i++) {
+      uint32_t inside = read_u32(&record.payload), outside = read_u32(&record.payload), size = read_u32(&record.payload);
+      if (id >= inside && id - inside < size) return outside + (id - inside);
+    }
+  }
+  return id;
+}
+
+// The command's, so that it may open it again. Who may not give it away keeps it, and then the command has it open and no more. Of a tool that maps
+// ids by itself nobody knows here what they are called: there the command's process does it (command.c).
+static const char *open_pipe(int ends[2]) {
+  const struct plan *plan = &self.run->plan;
+  if (pipe2(ends, O_CLOEXEC) < 0) return "pipe2";
+  if (plan->has_tool && !plan->maps_uid) return NULL;
+  uid_t uid = outside_id(PLAN_MAP_UID, plan->uid);
+  gid_t gid = outside_id(PLAN_MAP_GID, plan->gid);
+  if ((uid == geteuid() && gid == getegid()) || fchown(ends[0], uid, gid) == 0 || errno == EPERM) return NULL;
+  return "fchown";
+}
+
+static const char *prepare_input(struct run *run) {
   int ends[2];
-  int same = sys_same_file(1, 2);
+  run->standard[0] = STDIN_FILENO;
+  run->input_fd = -1;
+  if (!plan_pipes(&run->plan, STDIN_FILENO)) return NULL;
+  const char *failed = open_pipe(ends);
+  if (failed != NULL) return failed;
+  run->standard[0] = ends[0];
+  run->input_fd = ends[1];
+  return NULL;
+}
+
+// One pipe for both where both lead to the same place, to keep their order.
+static const char *prepare_output(struct run *run) {
+  const bool counted[] = {plan_pipes(&run->plan, STDOUT_FILENO), plan_pipes(&run->plan, STDERR_FILENO)};
+  run->standard[1] = STDOUT_FILENO;
+  run->standard[2] = run->plan.error_to_output ? STDOUT_FILENO : STDERR_FILENO;
+  run->output_fd = run->error_fd = -1;
+  if (!counted[0] && !counted[1]) return NULL;
+  int ends[2];
+  int same = sys_same_file(STDOUT_FILENO, STDERR_FILENO);
   if (same < 0) return "fstat";
   bool together = run->plan.error_to_output || same == 1;
-  if (pipe2(ends, O_CLOEXEC) < 0) return "pipe2";
-  run->output_fd = ends[0];
-  run->standard[1] = ends[1];
-  if (together) {
-    run->standard[2] = ends[1];
-    return NULL;
+  if (counted[0]) {
+    const char *failed = open_pipe(ends);
+    if (failed != NULL) return failed;
+    run->output_fd = ends[0];
+    run->standard[1] = ends[1];
+    if (together) run->standard[2] = ends[1];
   }
-  if (pipe2(ends, O_CLOEXEC) < 0) return "pipe2";
+  if (together || !counted[1]) return NULL;
+  const char *failed = open_pipe(ends);
+  if (failed != NULL) return failed;
   run->error_fd = ends[0];
   run->standard[2] = ends[1];
   return NULL;
@@ -162,6 +206,7 @@ static _Noreturn void become_init(struct run *run, int socket_fd, int supervisor
   (void)close(supervisor_end);
   close_if_open(&run->channel_fd);
   close_if_open(&run->status_fd);
+  close_if_open(&run->input_fd);
   close_if_open(&run->output_fd);
   close_if_open(&run->error_fd);
   cgroups_forget();
@@ -174,6 +219,7 @@ static _Noreturn void become_init(struct run *run, int socket_fd, int supervisor
 }
 
 static void close_command_ends(struct run *run) {
+  if (run->standard[0] != 0) (void)close(run->standard[0]);
   if (run->standard[1] != 1) (void)close(run->standard[1]);
   if (run->standard[2] > 2 && run->standard[2] != run->standard[1]) (void)close(run->standard[2]);
   close_if_open(&run->inside_fd);
@@ -683,6 +729,7 @@ static bool owes_end_of_input(void) { return self.master >= 0 && !self.end_of_in
 
 static void step_input(void) {
   (void)step_relay(&input);
+  if (relay_ended(&input)) close_if_open(&self.run->input_fd);
   if (!owes_end_of_input()) return;
   char end = END_OF_TRANSMISSION;
   ssize_t written;
@@ -716,7 +763,7 @@ static void watch_round(void) {
   if (self.run->channel_fd >= 0) read_control();
   if (output.from >= 0 || !relay_flushed(&output)) step_output(&output);
   if (error_output.from >= 0 || !relay_flushed(&error_output)) step_output(&error_output);
-  if (!self.init_gone && self.master >= 0) step_input();
+  if (!self.init_gone && (self.master >= 0 || self.run->input_fd >= 0)) step_input();
   if (cgroups_told(entries + groups_at, count - groups_at)) expect_bounds();
   if (!self.init_gone) check_deadlines();
 }
@@ -781,16 +828,10 @@ static int report_end(void) {
 static bool open_relays(struct run *run) {
   output.from = error_output.from = input.from = -1;
   self.output_budget = run->plan.output_bytes;
-  if (run->output_fd >= 0) {
-    if (!relay_open(&output, run->output_fd, true, STDOUT_FILENO, false)) return false;
-    output.budget = &self.output_budget;
-  }
-  if (run->error_fd >= 0) {
-    if (!relay_open(&error_output, run->error_fd, true, STDERR_FILENO, false)) return false;
-    error_output.budget = &self.output_budget;
-  }
-  if (run->plan.has_terminal && run->plan.output_bytes != UINT64_MAX) output.budget = &self.output_budget;
-  return true;
+  if (run->plan.output_bytes != UINT64_MAX) output.budget = error_output.budget = &self.output_budget;
+  if (run->input_fd >= 0 && !relay_open(&input, STDIN_FILENO, false, run->input_fd, true)) return false;
+  if (run->output_fd >= 0 && !relay_open(&output, run->output_fd, true, STDOUT_FILENO, false)) return false;
+  return run->error_fd < 0 || relay_open(&error_output, run->error_fd, true, STDERR_FILENO, false);
 }
 
 // Before init got its word: it has done nothing yet, and nothing of what follows is set up.
@@ -844,7 +885,8 @@ int supervise(struct run *run) {
   const char *failed = reset_scheduling();
   if (failed == NULL) failed = reset_oom_score();
   if (failed != NULL) return refuse(STEP_SCHEDULING, NO_INDEX, failed, NULL);
-  failed = prepare_output(run);
+  failed = prepare_input(run);
+  if (failed == NULL) failed = prepare_output(run);
   if (failed != NULL) return refuse(STEP_RELAY, NO_INDEX, failed, NULL);
   if (run->plan.has_terminal) prepare_terminal(run);
   if (!block_signals()) return refuse(STEP_SIGNALS, NO_INDEX, "sigprocmask", NULL);

@@ -471,6 +471,12 @@ static void supervisor_values_are_checked(void) {
     SUPERVISOR(STEP_DESCRIPTOR), put_u32(&builder, descriptors[i][0]), put_u32(&builder, descriptors[i][1]);
     CHECK(close_and_refuse("descriptor out of range"));
   }
+  SUPERVISOR(STEP_PIPES), put_u32(&builder, 8);
+  CHECK(close_and_refuse("pipes for other streams than 0, 1 and 2"));
+  start_plan(&builder);
+  add_record(&builder, STEP_NAMESPACES), add_record(&builder, STEP_PIPES), add_record(&builder, STEP_PIPES);
+  end_plan(&builder);
+  CHECK(is_refused("more than one pipes record"));
   SUPERVISOR(STEP_LIMIT_CPU), put_u64(&builder, 0);
   CHECK(close_and_refuse("processor time bound out of range"));
   start_plan(&builder);

@@ -19,10 +19,21 @@ export function streamCases(suite: Suite): void {
   descriptorCases(suite);
 }
 
-function outputCases({ bench, always }: Suite): void {
+function outputCases({ bench, always, promise }: Suite): void {
   always('stdout and stderr are collected apart', async () => {
     const { stdout, stderr } = await bench.run(['interleave', 2]);
     expect({ stdout, stderr }).toEqual({ stdout: 'o0\no1\n', stderr: 'e0\ne1\n' });
+  });
+
+  promise(['mount.proc', 'user'], 'a command may open its streams again, whoever it is', async () => {
+    // As /dev/stdin, /dev/stdout and /dev/stderr: a socket could not be opened.
+    const ids = process.getuid?.() === 0 ? [0, 1] : [process.getuid?.() ?? 0];
+    for (const id of ids) {
+      const spec = { user: { uid: id, gid: id === 0 ? 0 : (process.getgid?.() ?? 0) || id } };
+      const { stdout, stderr } = await bench.run(['write', '/proc/self/fd/2', 'e'], spec);
+      expect({ stdout, stderr }).toEqual({ stdout: 'written\n', stderr: 'e' });
+      expect(await bench.answer(['read', '/proc/self/fd/0'], spec, { input: 'some input' })).toBe('some input');
+    }
   });
 
   always('a flood of bytes is exact on both outputs', async () => {

@@ -119,6 +119,10 @@ function decodeStep(step: RecordType, r: Reader): Step {
     case 'loopback':
     case 'pivot':
       return { step };
+    case 'pipes': {
+      const mask = r.u32();
+      return { step, streams: ([0, 1, 2] as const).filter((stream) => (mask & (1 << stream)) !== 0) };
+    }
     case 'root': {
       const kind = nameOf(rootKinds, r.u32());
       const readonly = r.u32() === 1;
@@ -342,6 +346,7 @@ const arbitrarySteps: { readonly [Name in RecordType]: fc.Arbitrary<Step> } = {
     deniesKeyrings: fc.boolean(),
     pass: fc.array(u32),
   }),
+  pipes: fc.record({ step: is('pipes'), streams: fc.subarray([0, 1, 2] as (0 | 1 | 2)[]) }),
   landlock: fc.record({
     step: is('landlock'),
     paths: fc.option(fc.array(fc.record({ path: text, access: fc.constantFrom(...landlockAccesses) })), {

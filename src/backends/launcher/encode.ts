@@ -95,6 +95,9 @@ function encodeStep(w: Writer, step: Step): void {
     case 'limit-cpu':
       w.u64(BigInt(Math.ceil(step.milliseconds)));
       return;
+    case 'pipes':
+      w.u32(step.streams.reduce<number>((mask, stream) => mask | (1 << stream), 0));
+      return;
     case 'hostname':
       w.string(step.hostname);
       return;

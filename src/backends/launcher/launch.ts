@@ -89,7 +89,7 @@ function extraDescriptors(request: LaunchRequest): ExtraDescriptor[] {
 /** The steps of one call: the plan's, and what belongs to this command. Order matters, see `native/README.md`. */
 export function callSteps(
   plan: LauncherPlan,
-  request: Pick<LaunchRequest, 'command' | 'killSignal' | 'gracePeriodMs'>,
+  request: Pick<LaunchRequest, 'command' | 'killSignal' | 'gracePeriodMs'> & Partial<Pick<LaunchRequest, 'stdio'>>,
   descriptors: readonly { readonly from: number; readonly to: number }[],
 ): Step[] {
   const [namespaces, ...rest] = plan.steps;
@@ -104,9 +104,19 @@ export function callSteps(
       gracePeriodMs: Math.ceil(request.gracePeriodMs),
     },
     ...descriptors.map(({ from, to }): Step => ({ step: 'descriptor', from, to })),
+    ...pipeSteps(request),
     ...rest.slice(split),
     { step: 'exec', argv: request.command, env: plan.env },
   ];
+}
+
+/**
+ * What Node makes for `'pipe'` are sockets: a command that opens `/dev/stdout` or `/dev/stdin` again, as scripts do, would get ENXIO, and where the
+ * reader leaves early ECONNRESET instead of SIGPIPE.
+ */
+function pipeSteps({ stdio = [] }: Partial<Pick<LaunchRequest, 'stdio'>>): Step[] {
+  const streams = ([0, 1, 2] as const).filter((fd) => stdio[fd] === 'pipe');
+  return streams.length === 0 ? [] : [{ step: 'pipes', streams }];
 }
 
 const supervisorSteps: ReadonlySet<string> = new Set([

@@ -17,6 +17,7 @@ export const recordTypes = {
   descriptor: 7,
   cgroup: 8,
   'limit-cpu': 9,
+  pipes: 10,
   // performed by init, in the order given
   hostname: 20,
   loopback: 21,
@@ -170,6 +171,8 @@ export type Step =
     }
   /** Of all that the group that counts it ever held. */
   | { readonly step: 'limit-cpu'; readonly milliseconds: number }
+  /** Between these of the launcher's descriptors and the command is a pipe, which the launcher fills and empties; not on a terminal. */
+  | { readonly step: 'pipes'; readonly streams: readonly (0 | 1 | 2)[] }
   | { readonly step: 'hostname'; readonly hostname: string }
   | { readonly step: 'loopback' }
   /** `skeleton`: only for `overlay`: mount points that the source lacks. `options`: tmpfs mount data. */
