@@ -24,9 +24,11 @@ function memoryCases(suite: Suite): void {
   const { bench } = suite;
   const atMost = (memoryBytes: number) => ({ limits: { memoryBytes, wallMs: LONG_MS } });
   const met = { kind: 'limit', limit: 'memoryBytes' };
+  /** In MiB. The group is the same on each backend. */
+  const sizes = bench.backend === 'native' ? [16, 64, 256, 1024] : [16, 64];
 
   grouped(suite, 'limits.memoryBytes', 'a command that needs less than limits.memoryBytes has it', async () => {
-    for (const size of [16, 64]) {
+    for (const size of sizes) {
       const result = await bench.run(['touch', size * MiB, 0], atMost((size + 8) * MiB));
       expect(result).toMatchObject({ outcome: { kind: 'exited', code: 0 }, stdout: 'survived\n' });
       expect(result.usage.memoryBytes).toBeGreaterThan(size * MiB);
@@ -35,7 +37,7 @@ function memoryCases(suite: Suite): void {
   });
 
   grouped(suite, 'limits.memoryBytes', 'a command that needs more than limits.memoryBytes ends', async () => {
-    for (const size of [16, 64]) {
+    for (const size of sizes) {
       const { outcome, stdout } = await bench.run(['touch', size * MiB, 0], atMost((size - 8) * MiB));
       expect({ outcome, stdout }).toEqual({ outcome: met, stdout: '' });
     }
