@@ -110,8 +110,9 @@ export function describeIssue({ path, message }: SpecIssue, draft: Draft, mounts
   if (draft.profile !== undefined || (head === 'mounts' && typeof index === 'number'))
     return `${formatPath(path)}: ${message}`;
   const dotted = formatPath(path);
+  const listed = typeof path.at(-1) === 'number' ? formatPath(path.slice(0, -1)) : undefined;
   const option =
-    options.find(({ sets }) => sets === dotted) ??
+    options.find(({ sets }) => sets === dotted || (listed !== undefined && sets === listed)) ??
     options.find(({ sets }) => sets !== undefined && /^\w+$/.test(sets) && sets === head);
   return `${option === undefined ? dotted : `--${option.name}`}: ${message}`;
 }

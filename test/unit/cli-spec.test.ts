@@ -164,6 +164,8 @@ describe('an issue of the spec', () => {
     expect(describeIssue({ path: ['mounts', 0, 'source'], message: 'the source /x does not exist' }, draft, 0)).toBe(
       '--bind /x:/y: the source /x does not exist',
     );
+    const port = { path: ['landlock', 'connectTcp', 0], message: 'must be at most 65535' };
+    expect(describeIssue(port, draft, 0)).toBe('--landlock-connect: must be at most 65535');
     expect(describeIssue({ path: ['cwd'], message: 'must be absolute' }, draft, 0)).toBe('--cwd: must be absolute');
     expect(describeIssue({ path: ['limits', 'wallMs'], message: 'must not be 0' }, draft, 0)).toBe(
       '--wall: must not be 0',
