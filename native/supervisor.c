@@ -364,7 +364,8 @@ static void read_control(void) {
 
 static void start_terminal(int master) {
   self.master = master;
-  if (!relay_open(&output, master, true, STDOUT_FILENO, false) || !relay_open(&input, STDIN_FILENO, false, dup(master), true)) {
+  // Relays close what they read from: the terminal is still to be told of its size, and of the end of the input.
+  if (!relay_open(&output, dup(master), true, STDOUT_FILENO, false) || !relay_open(&input, STDIN_FILENO, false, dup(master), true)) {
     give_up(STEP_TERMINAL, errno, "fcntl");
   }
 }

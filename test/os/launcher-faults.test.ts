@@ -32,6 +32,8 @@ const harmless: Record<string, string> = {
   'supervisor ioprio_get': 'a kernel without I/O classes',
   'supervisor ppoll': 'every source is asked anyhow',
   'supervisor getppid': 'cannot fail',
+  'supervisor geteuid': 'cannot fail',
+  'supervisor getegid': 'cannot fail',
   'supervisor ioctl': 'a terminal that is not known for one is asked by poll(2) before each write',
   'supervisor open O_NONBLOCK': 'the same for a descriptor that cannot be opened once more',
   'supervisor shutdown': 'the end of the process says the same a moment later',
