@@ -34,7 +34,9 @@ static int root_source = -1;  // the directory that the root shows, by the calle
 static int fresh_proc = -1;
 static int trees[PLAN_TREES_MAX];  // detached, in the order of their records
 static uint32_t tree_count;
-static bool scratch_covers_root;  // see mounts_pivot
+static unsigned covers;           // of ours over the old root, below the new one: see mounts_pivot
+static int disk = -1;             // one of them: the file system of which the sandbox's own directories are parts
+static unsigned disk_directories;
 static bool only_entered;         // a root without mounts of its own: chroot(2)
 
 struct mount_step {
@@ -308,7 +310,7 @@ static void root_by_overlay(const struct mount_step *at, int base, int source, s
   (void)close(skeleton);
   (void)close(scratch);
   new_root = overlay;
-  scratch_covers_root = true;
+  covers++;
 }
 
 void mounts_root(struct record *record) {
@@ -362,6 +364,31 @@ static void mount_tree(const struct mount_step *at, int tree, uint32_t flags) {
   (void)close(target);
 }
 
+// One file system for all of the sandbox's own directories, so that its size is the bound of them together. It covers the old root, where no path of the
+// plan leads, and stays until that goes: its parts are then all that is left of it.
+void mounts_disk(struct record *record) {
+  struct mount_step at = {.step = record->step, .index = record->index, .path = "/"};
+  int base = open_root(&at, "/");
+  disk = mount_filesystem(&at, "tmpfs", read_string(&record->payload), PLAN_MOUNT_NOSUID | PLAN_MOUNT_NODEV, base);
+  covers++;
+  (void)close(base);
+}
+
+// The next part of the disk, which the command finds at `at->path`. The mode last: a change of owner may take bits of it away.
+static void mount_disk_directory(const struct mount_step *at, uint32_t flags, const char *options) {
+  struct ownership wanted;
+  char name[16];
+  (void)snprintf(name, sizeof name, "%u", disk_directories++);
+  if (!plan_ownership(options, &wanted)) errno = EINVAL, fail_mount(at, "plan");
+  if (mkdirat(disk, name, 0700) < 0) fail_mount(at, "mkdirat");
+  int part = openat(disk, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  if (part < 0) fail_mount(at, "openat");
+  if (wanted.uid != UINT32_MAX && fchown(part, wanted.uid, wanted.gid) < 0) fail_mount(at, "fchown");
+  if (fchmod(part, wanted.mode) < 0) fail_mount(at, "fchmod");
+  bind_mount(at, part, flags);
+  (void)close(part);
+}
+
 // A tool's own tmpfs may hold as much as the machine has, in bytes or in inodes.
 static void remount_tmpfs(const struct mount_step *at, int target, uint32_t flags, const char *options) {
   struct statfs status;
@@ -375,7 +402,7 @@ static void remount_tmpfs(const struct mount_step *at, int target, uint32_t flag
   if (mount(NULL, path, NULL, MS_REMOUNT | legacy_flags_of(flags), options) < 0) fail_mount(at, "mount");
 }
 
-static const char *const filesystem_types[PLAN_MOUNT_KINDS] = {NULL, "tmpfs", "proc", "devpts", "mqueue", "sysfs", NULL};
+static const char *const filesystem_types[PLAN_MOUNT_KINDS] = {NULL, "tmpfs", "proc", "devpts", "mqueue", "sysfs", NULL, NULL};
 
 void mounts_mount(struct record *record) {
   struct reader *r = &record->payload;
@@ -394,6 +421,10 @@ void mounts_mount(struct record *record) {
   }
   if (kind == PLAN_MOUNT_TREE) {
     mount_tree(&at, trees[strtoul(source, NULL, 10)], flags);
+    return;
+  }
+  if (kind == PLAN_MOUNT_DISK) {
+    mount_disk_directory(&at, flags, options);
     return;
   }
   int target = open_target(&at, flags, true);
@@ -530,14 +561,17 @@ void mounts_pivot(struct record *record) {
     (void)close(new_root);
     return;
   }
-  // pivot_root(2), "pivot_root(".", ".")": the old root ends up on top of the new one, from where it is detached at once; and where a scratch
-  // tmpfs covers the old root, that lies on top of both and goes first.
+  // pivot_root(2), "pivot_root(".", ".")": the old root ends up on top of the new one, from where it is detached at once; and what of ours covers the
+  // old root lies on top of both and goes first.
   if (sys_pivot_root(".", ".") < 0) fail(record->step, record->index, "pivot_root", "/");
-  if (scratch_covers_root && umount2(".", MNT_DETACH) < 0) fail(record->step, record->index, "umount2", "scratch");
+  for (; covers > 0; covers--) {
+    if (umount2(".", MNT_DETACH) < 0) fail(record->step, record->index, "umount2", "what covers the old root");
+  }
   if (umount2(".", MNT_DETACH) < 0) fail(record->step, record->index, "umount2", "/");
   if (chdir("/") < 0) fail(record->step, record->index, "chdir", "/");
   check_nothing_above(record);
   (void)close(new_root);
+  if (disk >= 0) (void)close(disk);
   if (root_source >= 0) (void)close(root_source);
   if (fresh_proc >= 0) (void)close(fresh_proc);
 }

@@ -185,6 +185,28 @@ static bool names_tree(const struct plan *plan, const char *text) {
   return digits > 0 && text[digits] == '\0' && number < plan->trees;
 }
 
+// `name`, then a number to the base of 8 or 10, then the end or a comma, which is skipped.
+static bool take_number(const char **text, const char *name, uint32_t base, uint32_t max, uint32_t *value) {
+  size_t length = strlen(name);
+  if (strncmp(*text, name, length) != 0) return false;
+  const char *at = *text + length;
+  uint64_t number = 0;
+  const char *first = at;
+  for (; *at >= '0' && (uint32_t)(*at - '0') < base && at - first < 11; at++) number = number * base + (uint32_t)(*at - '0');
+  if (at == first || number > max || (*at != '\0' && *at != ',')) return false;
+  *value = (uint32_t)number;
+  *text = *at == ',' ? at + 1 : at;
+  return *at == '\0' || at[1] != '\0';
+}
+
+bool plan_ownership(const char *text, struct ownership *ownership) {
+  ownership->uid = ownership->gid = UINT32_MAX;
+  if (!take_number(&text, "mode=", 8, 01777, &ownership->mode)) return false;
+  if (*text == '\0') return true;
+  if (!take_number(&text, "uid=", 10, UINT32_MAX - 1, &ownership->uid)) return false;
+  return take_number(&text, "gid=", 10, UINT32_MAX - 1, &ownership->gid) && *text == '\0';
+}
+
 static bool is_absolute(const char *path) { return path[0] == '/'; }
 
 static const char *check_hostname(struct plan *plan, struct reader *r) {
@@ -218,15 +240,27 @@ static const char *check_mount(struct plan *plan, struct reader *r) {
   uint32_t source_kind = read_u32(r);
   const char *source = read_string(r);
   const char *destination = read_string(r);
-  (void)read_string(r);
+  const char *options = read_string(r);
   if (kind >= PLAN_MOUNT_KINDS) return "unknown kind of mount";
   if ((flags & ~(uint32_t)PLAN_MOUNT_FLAGS) != 0) return "unknown mount flags";
   if (source_kind > PLAN_SOURCE_FILE) return "unknown kind of source";
   if (kind == PLAN_MOUNT_BIND && !is_absolute(source)) return "the source is not absolute";
   if (kind == PLAN_MOUNT_TREE && !names_tree(plan, source)) return "no such tree";
+  struct ownership ownership;
+  if (kind == PLAN_MOUNT_DISK && !plan->has_disk) return "a directory of a disk that is not there";
+  if (kind == PLAN_MOUNT_DISK && !r->failed && !plan_ownership(options, &ownership)) return "not the ownership of a directory";
   if ((flags & PLAN_MOUNT_REMOUNT) != 0 && kind != PLAN_MOUNT_TMPFS) return "a remount of what is no tmpfs";
   if (!is_absolute(destination)) return "the destination is not absolute";
   if (kind == PLAN_MOUNT_PROC) plan->joins_proc = true;
+  return NULL;
+}
+
+// Before the root, which it lies beside.
+static const char *check_disk(struct plan *plan, struct reader *r) {
+  if (plan->has_disk) return "more than one disk";
+  if (plan->has_root) return "a disk after the root";
+  plan->has_disk = true;
+  (void)read_string(r);
   return NULL;
 }
 
@@ -451,7 +485,7 @@ static const char *check_tool(struct plan *plan, struct reader *r) {
   if (plan->has_root && (plan->namespaces & NEW_MOUNT) == 0) return "a tool's room needs a mount namespace";
   plan->has_tool = true;
   // Inside it begins anew: with what the tool made, or with a root in that.
-  plan->has_root = false;
+  plan->has_root = plan->has_disk = false;
   plan->root_kind = PLAN_ROOT_TMPFS;
   plan->trees = 0;
   plan->tool_end_signal = read_u32(r);
@@ -521,6 +555,7 @@ static const char *check_record(struct plan *plan, struct record *record) {
     case STEP_SOURCE: return check_source(plan, r);
     case STEP_CONTENT: return check_content(plan, r);
     case STEP_TREE: return check_tree(plan, r);
+    case STEP_DISK: return check_disk(plan, r);
     case STEP_USER_NAMESPACE: return check_user_namespace(plan, r);
     case STEP_TOOL: return check_tool(plan, r);
     case STEP_BINFMT: return check_binfmt(plan, r);
@@ -555,6 +590,7 @@ static bool may_follow_tool(enum step step) {
   switch (step) {
     case STEP_HOSTNAME:
     case STEP_LOOPBACK:
+    case STEP_DISK:
     case STEP_ROOT:
     case STEP_MOUNT:
     case STEP_READONLY:
@@ -590,6 +626,8 @@ static const char *check_order(const struct plan *plan, const struct record *rec
 // A sandbox of our own rests on a pid and a mount namespace; a tool makes its own, and what we do before it needs a mount namespace where it
 // mounts; a root that is only entered has neither.
 static const char *check_isolation(const struct plan *plan) {
+  bool mounts_root = plan->has_pivot && plan->root_kind != PLAN_ROOT_CHROOT && plan->root_kind != PLAN_ROOT_HOST;
+  if (plan->has_disk && !mounts_root) return "a disk without a root that is mounted";
   bool own_mounts = (plan->namespaces & NEW_MOUNT) != 0;
   if (plan->has_tool) {
     if (plan->root_kind == PLAN_ROOT_CHROOT) return "a root that is only entered, and a tool";

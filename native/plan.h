@@ -35,7 +35,7 @@
 
 enum { PLAN_MAP_UID = 0, PLAN_MAP_GID = 1 };
 enum { PLAN_ROOT_TMPFS = 0, PLAN_ROOT_BIND = 1, PLAN_ROOT_OVERLAY = 2, PLAN_ROOT_HOST = 3, PLAN_ROOT_CHROOT = 4 };
-enum { PLAN_MOUNT_BIND = 0, PLAN_MOUNT_TMPFS, PLAN_MOUNT_PROC, PLAN_MOUNT_DEVPTS, PLAN_MOUNT_MQUEUE, PLAN_MOUNT_SYSFS, PLAN_MOUNT_TREE, PLAN_MOUNT_KINDS };
+enum { PLAN_MOUNT_BIND = 0, PLAN_MOUNT_TMPFS, PLAN_MOUNT_PROC, PLAN_MOUNT_DEVPTS, PLAN_MOUNT_MQUEUE, PLAN_MOUNT_SYSFS, PLAN_MOUNT_TREE, PLAN_MOUNT_DISK, PLAN_MOUNT_KINDS };
 // What a control group bounds or counts; UNIFIED: it is one of version 2; VACATE: its parent's
 // processes move below it first.
 enum { PLAN_CGROUP_MEMORY = 1, PLAN_CGROUP_PIDS = 2, PLAN_CGROUP_PROCESSOR_TIME = 4, PLAN_CGROUP_UNIFIED = 8, PLAN_CGROUP_VACATE = 16, PLAN_CGROUP_FLAGS = 31 };
@@ -113,6 +113,7 @@ struct plan {
   bool tool_traces;
   uint32_t tool_argument_count, tool_environment_count;
   uint32_t sources, trees;
+  bool has_disk;
 };
 
 struct cursor {
@@ -128,6 +129,12 @@ bool plan_pipes(const struct plan *plan, unsigned stream);
 struct cursor plan_start(const struct plan *plan);
 // The next record, false at the end. The plan must have been checked.
 bool plan_next(struct cursor *cursor, struct record *record);
+
+// Of a directory on the disk: "mode=0700,uid=1000,gid=1000", where uid and gid may be absent (UINT32_MAX). False for anything else.
+struct ownership {
+  uint32_t mode, uid, gid;
+};
+bool plan_ownership(const char *text, struct ownership *ownership);
 
 // Checks the whole plan and fills `plan` in. On failure names the record in `index` and the reason.
 bool plan_parse(const uint8_t *bytes, size_t length, struct plan *plan, uint32_t *index, const char **reason);

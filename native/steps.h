@@ -26,6 +26,7 @@
   X(FILE, 28, "file")                        \
   X(SYSCTL, 29, "sysctl")                    \
   X(PIVOT, 30, "pivot")                      \
+  X(DISK, 31, "disk")                        \
   X(BINFMT, 32, "binfmt")                    \
   X(SOURCE, 33, "source")                    \
   X(CONTENT, 34, "content")                  \

@@ -623,6 +623,38 @@ static void put_format(const char *name, const char *interpreter, const char *fl
   put_bytes(&builder, zeros, mask);
 }
 
+static void put_disk_mount(const char *options) {
+  open_record(STEP_MOUNT, (enum step[]){STEP_NAMESPACES, STEP_DISK, STEP_ROOT}, 3);
+  put_u32(&builder, PLAN_MOUNT_DISK), put_u32(&builder, 0), put_u32(&builder, 0);
+  put_string(&builder, ""), put_string(&builder, "/tmp"), put_string(&builder, options);
+}
+
+static void disks_are_checked(void) {
+  BUILD(STEP_NAMESPACES, STEP_DISK, STEP_DISK);
+  CHECK(is_refused("more than one disk"));
+  BUILD(STEP_NAMESPACES, STEP_ROOT, STEP_DISK);
+  CHECK(is_refused("a disk after the root"));
+  INIT(STEP_MOUNT);
+  put_u32(&builder, PLAN_MOUNT_DISK), put_u32(&builder, 0), put_u32(&builder, 0);
+  put_string(&builder, ""), put_string(&builder, "/tmp"), put_string(&builder, "mode=0755");
+  CHECK(close_and_refuse("a directory of a disk that is not there"));
+  static const char *const wrong[] = {"", "mode=", "mode=8", "mode=02000", "mode=0755,", "mode=0755,uid=1", "mode=0755,uid=1,", "mode=0755,uid=1,gid=",
+                                      "mode=0755,uid=1,gid=4294967295", "mode=0755,uid=99999999999,gid=1", "mode=0755,gid=1,uid=1",
+                                      "mode=0755,uid=1,gid=1,", "mode=0755,uid=1,gid=1x", "uid=1,gid=1", "mode=0000000000755"};
+  for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+    put_disk_mount(wrong[i]);
+    CHECK(close_and_refuse("not the ownership of a directory"));
+  }
+  struct ownership found;
+  CHECK(plan_ownership("mode=01777", &found) && found.mode == 01777 && found.uid == UINT32_MAX && found.gid == UINT32_MAX);
+  CHECK(plan_ownership("mode=0700,uid=1000,gid=0", &found) && found.mode == 0700 && found.uid == 1000 && found.gid == 0);
+  start_plan(&builder);
+  add_record(&builder, STEP_NAMESPACES), add_record(&builder, STEP_TOOL), add_record(&builder, STEP_DISK);
+  add_record(&builder, STEP_USER), add_record(&builder, STEP_EXEC);
+  end_plan(&builder);
+  CHECK(is_refused("id mappings and user namespace disagree") || is_refused("a disk without a root that is mounted"));
+}
+
 static void formats_are_checked(void) {
   put_formats(4, 0);
   CHECK(close_and_refuse("unknown flags of a table of formats"));
@@ -859,6 +891,7 @@ int main(int count, char **arguments) {
   TEST(supervisor_values_are_checked, "plan: values for the supervisor are checked");
   TEST(control_groups_are_checked, "plan: control groups are checked");
   TEST(init_values_are_checked, "plan: values for init are checked");
+  TEST(disks_are_checked, "plan: a disk comes before the root, and its directories say whose they are");
   TEST(formats_are_checked, "plan: formats of programs are checked");
   TEST(command_values_are_checked, "plan: values for the command are checked");
   TEST(landlock_is_checked, "plan: what Landlock is to take away and give back is checked");

@@ -54,6 +54,15 @@ export function tmpfsOptions(bytes: number, mode: number): string {
   return `size=${bytes},nr_inodes=${inodes},mode=0${mode.toString(8)}`;
 }
 
+/** What a directory has of its own where it is a part of a larger file system; `mode` as for a tmpfs. */
+export function ownershipOptions(
+  mode: number,
+  owner: { readonly uid: number; readonly gid: number } | undefined,
+): string {
+  const ids = owner === undefined ? '' : `,uid=${owner.uid},gid=${owner.gid}`;
+  return `mode=0${mode.toString(8)}${ids}`;
+}
+
 /** Of the tmpfs that is the root of a host view: room for mount points, and for little else. */
 export function hostViewOptions({ mounts }: NormalizedSpec): string {
   const mountPoints = mounts.reduce((count, { destination }) => count + components(destination).length, 0);

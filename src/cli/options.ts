@@ -272,7 +272,11 @@ export const options: readonly Option[] = [
   size('core', 'coreBytes', 'size of a core file; 0B by default'),
   size('memory', 'memoryBytes', 'memory of the whole sandbox, its tmpfs mounts included; then it is killed'),
   count('pids', 'pids', 1, 'processes and threads of the command at one time; then it is killed'),
-  size('disk', 'diskBytes', 'bytes on the file systems of the sandbox (not served yet: refused)'),
+  size(
+    'disk',
+    'diskBytes',
+    "bytes in all of the sandbox's own directories together, /tmp and $HOME among them; then ENOSPC",
+  ),
   {
     name: 'cpus',
     value: 'NUMBER',

@@ -45,8 +45,10 @@ function describeMount(mount: NormalizedMount): string {
       const place = source === destination ? "this host's own" : `bound from ${source}`;
       return `${name} is ${place}, ${access(readonly)}`;
     }
-    case 'tmpfs':
-      return `${destination} is an empty tmpfs of at most ${formatBytes(mount.sizeBytes ?? 0)}, ${access(readonly)}`;
+    case 'tmpfs': {
+      const bound = mount.sizeBytes === undefined ? '' : ` of at most ${formatBytes(mount.sizeBytes)}`;
+      return `${destination} is an empty tmpfs${bound}, ${access(readonly)}`;
+    }
     case 'proc':
       return `${destination} is a proc of the sandbox's own processes`;
     case 'dev':
@@ -129,6 +131,7 @@ function describeLimits(limits: NormalizedSpec['limits']): string[] {
     stackBytes: (value: number) => `has stacks of at most ${formatBytes(value)}`,
     coreBytes: (value: number) =>
       value === 0 ? 'writes no core files' : `writes core files of at most ${formatBytes(value)}`,
+    diskBytes: (value: number) => `its own directories hold at most ${formatBytes(value)} together`,
     outputBytes: (value: number) => `ends when it has written more than ${formatBytes(value)} to stdout and stderr`,
   };
   return (Object.keys(sentences) as (keyof typeof sentences)[]).flatMap((key) => {

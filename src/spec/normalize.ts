@@ -55,7 +55,8 @@ export function normalize(spec: SandboxSpec, host: SpecHost, compiled?: ReadFilt
 
   const context = { host, report, notes };
   const { workspace, mount } = resolveWorkspace(spec.workspace, context);
-  const mounts = placeWorkspace(resolveMounts(spec.mounts, context), mount);
+  const resolved = resolveMounts(spec.mounts, context);
+  const mounts = placeWorkspace(spec.limits?.diskBytes === undefined ? resolved : resolved.map(sharing(spec)), mount);
   const missingMountPoints = checkMountPoints(mounts, { ...context, root, home, cache });
   const terminal = resolveTerminal(spec.terminal, report);
 
@@ -72,7 +73,7 @@ export function normalize(spec: SandboxSpec, host: SpecHost, compiled?: ReadFilt
     user,
     idMappings,
     network: spec.network === 'host' ? 'host' : 'none',
-    limits: resolveLimits(spec.limits, report),
+    limits: resolveLimits(spec.limits, sizesOf(root, mounts), report),
     seccomp: resolveSeccomp(spec, compiled?.seccomp, report),
     capabilities: resolveCapabilities(spec.capabilities, report),
     landlock: resolveLandlock(spec.landlock, compiled?.portsFilter, report),
@@ -137,7 +138,29 @@ function resolveCapabilities(given: readonly string[] | undefined, report: Repor
 /** For init, and the exec of the command. */
 const MEMORY_MIN = 2 * 1024 * 1024;
 
-function resolveLimits(given: Limits = {}, report: Reporter): NormalizedSpec['limits'] {
+/** Where there is one bound for all, a tmpfs for which the spec names no size has none by itself. */
+function sharing({ mounts = [] }: SandboxSpec): (mount: PlacedMount) => PlacedMount {
+  const bounded = new Set(
+    mounts.flatMap((mount, index) =>
+      typeof mount === 'object' && mount.sizeBytes !== undefined ? [`mounts[${index}]`] : [],
+    ),
+  );
+  return (mount) => (mount.type !== 'tmpfs' || bounded.has(mount.origin) ? mount : { ...mount, sizeBytes: undefined });
+}
+
+/** For a directory and a file. */
+const DISK_MIN = 64 * 1024;
+/** Of a host view that is not read-only, with a file system of its own (hostViewOptions). */
+const WRITABLE_ROOT = 1024 * 1024;
+
+/** What of the sandbox's own file systems has a bound by itself. */
+function sizesOf(root: Pick<NormalizedSpec['root'], 'kind' | 'readonly'>, mounts: readonly NormalizedMount[]): number {
+  const bounded = mounts.reduce((sum, { type, sizeBytes }) => sum + (type === 'tmpfs' ? (sizeBytes ?? 0) : 0), 0);
+  return bounded + (root.kind === 'host' && !root.readonly ? WRITABLE_ROOT : 0);
+}
+
+/** `taken`: of `diskBytes`. */
+function resolveLimits(given: Limits = {}, taken: number, report: Reporter): NormalizedSpec['limits'] {
   const milliseconds = (key: 'wallMs' | 'cpuMs' | 'processCpuMs'): number | undefined => {
     const value = given[key];
     if (value === undefined) return undefined;
@@ -145,7 +168,9 @@ function resolveLimits(given: Limits = {}, report: Reporter): NormalizedSpec['li
     if (parsed === 0) report(['limits', key], 'must be at least 1 ms; for no bound leave it out');
     return parsed;
   };
-  const bytes = (key: 'memoryBytes' | 'fileBytes' | 'stackBytes' | 'coreBytes' | 'outputBytes'): number | undefined => {
+  const bytes = (
+    key: 'memoryBytes' | 'fileBytes' | 'stackBytes' | 'coreBytes' | 'outputBytes' | 'diskBytes',
+  ): number | undefined => {
     const value = given[key];
     return value === undefined ? undefined : collect(() => parseBytes(value, ['limits', key]), report);
   };
@@ -158,6 +183,11 @@ function resolveLimits(given: Limits = {}, report: Reporter): NormalizedSpec['li
   const memoryBytes = bytes('memoryBytes');
   if (memoryBytes !== undefined && memoryBytes < MEMORY_MIN)
     report(['limits', 'memoryBytes'], `must be at least ${formatBytes(MEMORY_MIN)}: a sandbox itself takes some`);
+  const diskBytes = bytes('diskBytes');
+  if (diskBytes !== undefined && diskBytes - taken < DISK_MIN) {
+    const why = taken === 0 ? '' : `, for ${formatBytes(taken)} of it are those of mounts with a size of their own`;
+    report(['limits', 'diskBytes'], `must be at least ${formatBytes(DISK_MIN + taken)}${why}`);
+  }
   const found = {
     wallMs: milliseconds('wallMs'),
     cpuMs: milliseconds('cpuMs'),
@@ -169,6 +199,7 @@ function resolveLimits(given: Limits = {}, report: Reporter): NormalizedSpec['li
     fileBytes: bytes('fileBytes'),
     stackBytes: bytes('stackBytes'),
     outputBytes: bytes('outputBytes'),
+    diskBytes: diskBytes === undefined ? undefined : diskBytes - taken,
   };
   const set = Object.entries(found).filter(([, value]) => value !== undefined);
   return { ...Object.fromEntries(set), coreBytes: bytes('coreBytes') ?? 0 };

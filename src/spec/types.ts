@@ -161,7 +161,13 @@ export interface Limits {
    * The launcher passes on exactly that many, then ends the sandbox with SIGKILL; `outcome` is `{ kind: 'limit', limit: 'outputBytes' }`.
    */
   readonly outputBytes?: Bytes;
-  /** Bytes on the sandbox's own tmpfs and overlay mounts. Not served yet. */
+  /**
+   * Bytes that the command may keep in all directories together that are the sandbox's own: `/tmp`, `$HOME`, `/dev/shm`, and the tmpfs mounts of the spec, of which those with
+   * `sizeBytes` have that much of it for themselves. They are in memory; what is mounted from the host has no bound here. Files and directories count 4096 bytes each at
+   * least.
+   *
+   * Beyond it write(2) fails with ENOSPC; nothing is ended.
+   */
   readonly diskBytes?: Bytes;
 }
 
@@ -398,6 +404,7 @@ export interface NormalizedMount {
   readonly sourceKind: 'directory' | 'file' | 'device' | undefined;
   readonly destination: string;
   readonly readonly: boolean;
+  /** Of a `tmpfs`; `undefined` where it has its share of `limits.diskBytes`. */
   readonly sizeBytes: number | undefined;
   readonly mode: number | undefined;
   /** Where in the spec it came from, for messages: `mounts[2]`. */
@@ -477,6 +484,8 @@ export interface NormalizedSpec {
     readonly stackBytes?: number;
     readonly coreBytes: number;
     readonly outputBytes?: number;
+    /** Less what tmpfs mounts have for themselves. */
+    readonly diskBytes?: number | undefined;
   };
   readonly seccomp: 'default' | 'unconfined' | NormalizedSeccomp;
   readonly capabilities: readonly string[];

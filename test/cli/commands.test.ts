@@ -67,9 +67,9 @@ describe('explain', () => {
   });
 
   test('refuses what a run refuses', () => {
-    expect(runCli(['explain', '--disk', '1GiB'])).toMatchObject({
+    expect(runCli(['explain', '--allow', 'example.org:443'])).toMatchObject({
       status: 125,
-      stderr: expect.stringContaining('limits.diskBytes'),
+      stderr: expect.stringContaining('network.allow'),
     });
     expect(runCli(['explain', '--json', '--as', 'bwrap'])).toMatchObject({ status: 125 });
   });

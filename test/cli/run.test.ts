@@ -38,7 +38,7 @@ describe('the exit status', () => {
     ['126 when the command cannot be executed', ['/etc/passwd'], 126],
     ['126 when the command is a directory', ['--', '/usr'], 126],
     ['125 when the spec is wrong', ['--bind', '/no/such:/x', 'true'], 125],
-    ['125 when a feature is not to be had', ['--disk', '1GiB', 'true'], 125],
+    ['125 when a feature is not to be had', ['--allow', 'example.org:443', 'true'], 125],
     ['125 when there is no command', ['-q'], 125],
     ['125 when an option is unknown', ['--no-such-option', 'true'], 125],
     ['125 when the directory to start in is not there', ['--cwd', '/no/such', 'true'], 125],
@@ -219,12 +219,12 @@ describe('for programs', () => {
   });
 
   test('a failure of the sandbox is an error with its code', () => {
-    expect(runCli(['--status-fd', '3', '--disk', '1GiB', 'true']).statusLines).toEqual([
+    expect(runCli(['--status-fd', '3', '--allow', 'example.org:443', 'true']).statusLines).toEqual([
       expect.objectContaining({
         event: 'error',
         code: 'SBX_FEATURE_UNAVAILABLE',
         exitStatus: 125,
-        missing: [expect.objectContaining({ feature: 'limits.diskBytes' })],
+        missing: [expect.objectContaining({ feature: 'network.allow' })],
       }),
     ]);
     expect(runCli(['--status-fd', '3', 'no-such-program']).statusLines.at(-1)).toMatchObject({
@@ -260,10 +260,10 @@ describe('for programs', () => {
 
 describe('our own words', () => {
   test('say what was skipped, unless told not to', () => {
-    const args = ['--optional', 'limits.diskBytes', '--disk', '1GiB', 'true'];
+    const args = ['--optional', 'network.allow', '--allow', 'example.org:443', 'true'];
     expect(runCli(args)).toMatchObject({
       status: 0,
-      stderr: expect.stringMatching(/^run-sandbox: skipped: limits\.diskBytes \(.+\)\n$/),
+      stderr: expect.stringMatching(/^run-sandbox: skipped: network\.allow \(.+\)\n$/),
     });
     expect(runCli(['-q', ...args])).toMatchObject({ status: 0, stderr: '' });
   });

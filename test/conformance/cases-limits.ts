@@ -83,6 +83,28 @@ function outputCases({ bench, promise }: Suite): void {
 }
 
 function resourceCases({ bench, promise }: Suite): void {
+  promise(['limits.diskBytes'], 'limits.diskBytes counts all own directories together', async () => {
+    const fill = async (diskBytes: number): Promise<number[]> => {
+      const spec = { limits: { diskBytes }, mounts: [{ type: 'tmpfs', destination: '/scratch' } as const] };
+      const answer = await bench.answer(['fill-both', '/tmp/a', '/scratch/b', 4 * MiB], spec);
+      return answer.split('\n').map(Number);
+    };
+    expect(await fill(16 * MiB)).toEqual([4 * MiB, 4 * MiB]);
+    const [first = 0, second = 0] = await fill(6 * MiB);
+    expect(first).toBe(4 * MiB);
+    expect(second).toBeGreaterThan(MiB);
+    expect(second).toBeLessThanOrEqual(2 * MiB);
+  });
+
+  promise(['limits.diskBytes'], 'with limits.diskBytes own directories are whose they always are', async () => {
+    const limits = { diskBytes: 16 * MiB };
+    const home = await bench.answer(['env'], { limits });
+    const path = /^HOME=(.+)$/m.exec(home)?.[1] ?? '';
+    for (const place of ['/tmp', '/dev/shm', path])
+      expect(await bench.answer(['stat', place], { limits }), place).toBe(await bench.answer(['stat', place]));
+    expect(await bench.answer(['write', `${path}/file`, 'x'], { limits })).toBe('written');
+  });
+
   promise(['limits.openFiles'], 'beyond limits.openFiles no descriptor can be opened', async () => {
     expect(await bench.refusal(['open-files'], { limits: { openFiles: 20 } })).toBe('20 errno EMFILE');
     expect(await bench.answer(['rlimit', RLIMIT_NOFILE], { limits: { openFiles: 20 } })).toBe('20 20');

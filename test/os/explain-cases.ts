@@ -182,7 +182,7 @@ export function explainCases(): void {
   });
 
   test('a spec that cannot be served is refused as a run would be', async () => {
-    await expect(explain({ limits: { diskBytes: 1 } })).rejects.toMatchObject({ code: 'SBX_FEATURE_UNAVAILABLE' });
+    await expect(explain({ selinux: 'x' })).rejects.toMatchObject({ code: 'SBX_FEATURE_UNAVAILABLE' });
     await expect(explain({ hostname: '' })).rejects.toMatchObject({ code: 'SBX_SPEC_INVALID' });
     await expect(explain({}, { stdin: 'pipe' } as never)).rejects.toMatchObject({ code: 'SBX_SPEC_INVALID' });
     await expect(explain({}, { as: 'other' as never })).rejects.toThrow(/known are bwrap, oci, /);

@@ -279,7 +279,7 @@ describe('many', () => {
         run(['true'], { landlock: {} }),
         run(['true'], { landlock: { paths: {} } }),
         run(['true'], { landlock: { paths: { '/nowhere': 'ro' } } }),
-        run(['true'], { limits: { diskBytes: 1 } }),
+        run(['true'], { selinux: 'x' }),
         run(['cat'], {}, { input: Readable.from(['x']) }),
         call(['cat'], {}, { input: Readable.from([{}]) }),
         run(['sleep', '9'], {}, { signal: AbortSignal.timeout(5), gracePeriodMs: 0 }),

@@ -56,6 +56,20 @@ describe.each(callers())('as $name', ({ uid }) => {
     expect(code).toBe(0);
   });
 
+  it.each(Object.entries(lesser))('all own directories have one bound together with %s', (_title, calls) => {
+    const overrides = { limits: { coreBytes: 0, diskBytes: 8 * 1024 * 1024 } };
+    const steps = defaultSteps(bench, uid, witnessCommand(bench, uid), overrides);
+    const parts = steps.filter((each) => each.step === 'disk' || (each.step === 'mount' && each.kind === 'disk'));
+    expect(parts).toHaveLength(4);
+    const prefix = calls.length === 0 ? [] : [bench.program('without_syscall'), ...calls, '--'];
+    const { stdout, stderr, lines } = runSteps(bench, uid, steps, prefix);
+    expect({ stdout, stderr, last: lines.at(-1) }).toMatchObject({
+      stdout: 'witness\n',
+      stderr: '',
+      last: { event: 'ended', cause: 'command', code: 0 },
+    });
+  });
+
   it.each([
     ['clone', 'namespaces'],
     ['mount', 'root'],

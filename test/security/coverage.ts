@@ -286,7 +286,7 @@ export const coverage: readonly CoveredAttack[] = [
     id: 'L06',
     attack: 'filling the disk',
     triedBy: ['disk-fill'],
-    later: { because: 'only single files have a bound', broughtBy: 'limits.diskBytes' },
+    later: { because: 'what is mounted from the host has no bound', broughtBy: 'workspace.overlay' },
   },
   {
     id: 'L07',

@@ -61,7 +61,7 @@ describe('the default', () => {
   test('init does inside what native does, from there', () => {
     const { steps, spec } = planOf({});
     const inside = steps.slice(steps.findIndex(({ step }) => step === 'tool') + 1);
-    const own = filesystemSteps(spec, facts(1000), true);
+    const own = filesystemSteps(spec, new Set(), facts(1000), true);
     expect(inside.slice(0, own.length).map(({ step }) => step)).toEqual(own.map(({ step }) => step));
     expect(inside[own.length]).toEqual({ step: 'pivot' });
     const [root, usr] = inside;

@@ -281,11 +281,11 @@ describe('what is given more than once', () => {
       '/b',
       '--optional=seccomp.default',
       '--optional',
-      'limits.diskBytes',
+      'selinux',
     ]);
     expect(draft.capabilities).toEqual(['CAP_CHOWN', 'CAP_KILL']);
     expect(draft.root.writablePaths).toEqual(['/a', '/b']);
-    expect(draft.settings.optional).toEqual(['seccomp.default', 'limits.diskBytes']);
+    expect(draft.settings.optional).toEqual(['seccomp.default', 'selinux']);
   });
 
   test('all of the root excludes some of it', () => {

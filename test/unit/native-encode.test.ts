@@ -119,6 +119,8 @@ function decodeStep(step: RecordType, r: Reader): Step {
     case 'loopback':
     case 'pivot':
       return { step };
+    case 'disk':
+      return { step, options: r.string() };
     case 'pipes': {
       const mask = r.u32();
       return { step, streams: ([0, 1, 2] as const).filter((stream) => (mask & (1 << stream)) !== 0) };
@@ -346,6 +348,7 @@ const arbitrarySteps: { readonly [Name in RecordType]: fc.Arbitrary<Step> } = {
     deniesKeyrings: fc.boolean(),
     pass: fc.array(u32),
   }),
+  disk: fc.record({ step: is('disk'), options: text }),
   pipes: fc.record({ step: is('pipes'), streams: fc.subarray([0, 1, 2] as (0 | 1 | 2)[]) }),
   landlock: fc.record({
     step: is('landlock'),

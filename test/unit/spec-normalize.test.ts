@@ -861,6 +861,20 @@ describe('the rest', () => {
     ]);
   });
 
+  test('a bound of all own directories is what those with a size of their own leave of it', () => {
+    const tmpfs = (destination: string, sizeBytes?: string) =>
+      ({ type: 'tmpfs', destination, ...(sizeBytes === undefined ? {} : { sizeBytes }) }) as const;
+    const spec: SandboxSpec = { mounts: [tmpfs('/a', '1MiB'), tmpfs('/b')], limits: { diskBytes: '4MiB' } };
+    const { limits, mounts } = normalized(spec);
+    expect(limits.diskBytes).toBe(3 * 1024 * 1024);
+    expect(mounts.map(({ sizeBytes }) => sizeBytes)).toEqual([1024 * 1024, undefined]);
+    expect(normalized({ ...spec, root: { readonly: false } }).limits.diskBytes).toBe(2 * 1024 * 1024);
+    expect(issuesOf({ ...spec, limits: { diskBytes: '1MiB' } })).toEqual([
+      'limits.diskBytes: must be at least 1088KiB, for 1MiB of it are those of mounts with a size of their own',
+    ]);
+    expect(issuesOf({ limits: { diskBytes: 1 } })).toEqual(['limits.diskBytes: must be at least 64KiB']);
+  });
+
   test('Landlock has clean paths, each port and scope once, and must restrict something', () => {
     const landlock = {
       paths: { '/usr/./lib/': 'rox', '/': 'ro' },

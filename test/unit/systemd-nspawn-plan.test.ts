@@ -118,7 +118,7 @@ describe('the default', () => {
 
   test('init does inside what native does, from there, and leaves what it was started in', () => {
     const { inside, spec } = planOf({});
-    const own = filesystemSteps(spec, facts(), true);
+    const own = filesystemSteps(spec, new Set(), facts(), true);
     expect(inside[0]).toEqual({ step: 'hostname', hostname: 'sandbox' });
     expect(inside.slice(1, own.length + 1).map(({ step }) => step)).toEqual(own.map(({ step }) => step));
     expect(inside[own.length + 1]).toEqual({ step: 'pivot' });

@@ -28,7 +28,7 @@ export const bubblewrap: Backend<LauncherPlan> = {
     const hostRoot = caller.uid === 0;
     refuseHostPrivilege('bubblewrap', spec, hostRoot);
     const sources = new Sources();
-    const filesystem = stage(filesystemSteps(spec, caller, forbidsNesting(spec, granted, hostRoot)), sources);
+    const filesystem = stage(filesystemSteps(spec, granted, caller, forbidsNesting(spec, granted, hostRoot)), sources);
     return throughTool(spec, granted, caller, {
       backend: 'bubblewrap',
       mechanisms,

@@ -1,6 +1,7 @@
 // What bubblewrap gives together with our init inside of it, and by which mechanism. Apart from the backend, so that negotiation need not load that.
 import type { Feature } from '../../features/feature.ts';
 import { groupMechanisms } from '../launcher/cgroups.ts';
+import { diskMechanism } from '../launcher/disk-mechanism.ts';
 import type { Mechanisms } from '../launcher/tool.ts';
 import { wornInPidNamespace } from '../launcher/worn.ts';
 
@@ -13,6 +14,7 @@ export const mechanisms: Mechanisms = {
   'root.writablePaths': 'bind mounts over a read-only root',
   'mount.bind': 'bind mount of what bwrap shows init',
   'mount.tmpfs': 'tmpfs',
+  'limits.diskBytes': diskMechanism,
   'mount.proc': 'proc of the pid namespace by bwrap, masked',
   'mount.dev': 'tmpfs with six device nodes, own devpts and mqueue',
   workspace: 'bind mount of what bwrap shows init',

@@ -104,6 +104,9 @@ function encodeStep(w: Writer, step: Step): void {
     case 'loopback':
     case 'pivot':
       return;
+    case 'disk':
+      w.string(step.options);
+      return;
     case 'root':
       w.u32(rootKinds[step.kind]);
       w.u32(step.readonly ? 1 : 0);

@@ -1,4 +1,5 @@
 // The file system of a sandbox, as steps: the root, what every sandbox has in it, then the mounts of the spec. Pure.
+import type { Feature } from '../../features/feature.ts';
 import type { NormalizedMount, NormalizedSpec } from '../../spec/types.ts';
 import type { CallerFacts, TopLevelEntry } from '../backend.ts';
 import {
@@ -8,6 +9,7 @@ import {
   HOST_FILES_OF_NETWORK,
   hostViewOptions,
   maskedInProc,
+  ownershipOptions,
   readonlyInProc,
   SCRATCH_BYTES,
   TMPFS_BYTES,
@@ -15,9 +17,16 @@ import {
 } from '../layout.ts';
 import type { MountFlag, Step } from './steps.ts';
 
-export function filesystemSteps(spec: NormalizedSpec, caller: CallerFacts, limitNamespaces: boolean): Step[] {
+export function filesystemSteps(
+  wanted: NormalizedSpec,
+  granted: ReadonlySet<Feature>,
+  caller: CallerFacts,
+  limitNamespaces: boolean,
+): Step[] {
+  const spec = granted.has('limits.diskBytes') ? wanted : withoutDisk(wanted);
   const context: Context = { spec, caller, limitNamespaces };
   return [
+    ...diskSteps(spec),
     ...rootSteps(context),
     ...procSteps('/proc', context),
     ...devSteps('/dev', context),
@@ -28,10 +37,30 @@ export function filesystemSteps(spec: NormalizedSpec, caller: CallerFacts, limit
   ];
 }
 
+function withoutDisk(spec: NormalizedSpec): NormalizedSpec {
+  return { ...spec, limits: { ...spec.limits, diskBytes: undefined } };
+}
+
 interface Context {
   readonly spec: NormalizedSpec;
   readonly caller: CallerFacts;
   readonly limitNamespaces: boolean;
+}
+
+function diskSteps({ limits: { diskBytes } }: NormalizedSpec): Step[] {
+  return diskBytes === undefined ? [] : [{ step: 'disk', options: tmpfsOptions(diskBytes, 0o755) }];
+}
+
+/** A directory of the sandbox's own: in a file system by itself, or with the others where they have one bound together. */
+function own(
+  { limits }: NormalizedSpec,
+  destination: string,
+  flags: readonly MountFlag[],
+  { bytes, mode, owner }: { bytes: number; mode: number; owner?: { readonly uid: number; readonly gid: number } },
+): Step {
+  if (limits.diskBytes !== undefined) return fresh('disk', destination, flags, ownershipOptions(mode, owner));
+  const ids = owner === undefined ? '' : `,uid=${owner.uid},gid=${owner.gid}`;
+  return fresh('tmpfs', destination, flags, `${tmpfsOptions(bytes, mode)}${ids}`);
 }
 
 function rootSteps(context: Context): Step[] {
@@ -133,7 +162,7 @@ function devSteps(destination: string, { spec }: Context): Step[] {
     link('/proc/self/fd/2', 'stderr'),
     fresh('devpts', `${destination}/pts`, ['nosuid', 'noexec'], devptsOptions(spec.idMappings.gid)),
     link('pts/ptmx', 'ptmx'),
-    fresh('tmpfs', `${destination}/shm`, ['nosuid', 'nodev', 'noexec'], tmpfsOptions(TMPFS_BYTES, 0o1777)),
+    own(spec, `${destination}/shm`, ['nosuid', 'nodev', 'noexec'], { bytes: TMPFS_BYTES, mode: 0o1777 }),
     fresh('mqueue', `${destination}/mqueue`, ['nosuid', 'nodev', 'noexec'], ''),
     ...(destination === '/dev' ? maskSteps('/proc') : []),
   ];
@@ -147,10 +176,9 @@ function readonlyDevSteps(spec: NormalizedSpec): Step[] {
 }
 
 function scratchSteps(spec: NormalizedSpec): Step[] {
-  const { uid, gid } = spec.user;
   return [
-    fresh('tmpfs', '/tmp', ['nosuid', 'nodev'], tmpfsOptions(SCRATCH_BYTES, 0o1777)),
-    fresh('tmpfs', spec.home, ['nosuid', 'nodev'], `${tmpfsOptions(SCRATCH_BYTES, 0o700)},uid=${uid},gid=${gid}`),
+    own(spec, '/tmp', ['nosuid', 'nodev'], { bytes: SCRATCH_BYTES, mode: 0o1777 }),
+    own(spec, spec.home, ['nosuid', 'nodev'], { bytes: SCRATCH_BYTES, mode: 0o700, owner: spec.user }),
   ];
 }
 
@@ -164,9 +192,12 @@ function mountSteps(mount: NormalizedMount, context: Context): Step[] {
           : bind(mount.source ?? '', mount.destination, mount.sourceKind ?? 'any', ['sourceWithoutLinks', ...readonly]),
       ];
     case 'tmpfs': {
-      const { uid, gid } = context.spec.user;
-      const options = tmpfsOptions(mount.sizeBytes ?? TMPFS_BYTES, mount.mode ?? 0o755);
-      return [fresh('tmpfs', mount.destination, ['nosuid', 'nodev', ...readonly], `${options},uid=${uid},gid=${gid}`)];
+      const { spec } = context;
+      const flags: MountFlag[] = ['nosuid', 'nodev', ...readonly];
+      const place = { bytes: mount.sizeBytes ?? TMPFS_BYTES, mode: mount.mode ?? 0o755, owner: spec.user };
+      // One with a bound of its own has that beside, and normalization has taken it from the rest.
+      const bounded = mount.sizeBytes !== undefined;
+      return [own(bounded ? withoutDisk(spec) : spec, mount.destination, flags, place)];
     }
     case 'proc':
       return procSteps(mount.destination, context);
@@ -209,7 +240,7 @@ function device(source: string, destination: string, flags: readonly MountFlag[]
 }
 
 function fresh(
-  kind: 'tmpfs' | 'proc' | 'devpts' | 'mqueue',
+  kind: 'tmpfs' | 'disk' | 'proc' | 'devpts' | 'mqueue',
   destination: string,
   flags: readonly MountFlag[],
   options: string,

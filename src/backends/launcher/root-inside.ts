@@ -49,7 +49,7 @@ export function throughRoom(
   refuseGroups(spec, spec.idMappings.privileged);
   const missing = missingInRoom(tool.backend, spec, ids);
   if (missing.length > 0) throw new FeatureError(tool.backend, missing);
-  const root = rootInside(spec, caller, ids, forbidsNesting(spec, granted, hostRoot));
+  const root = rootInside(spec, granted, caller, ids, forbidsNesting(spec, granted, hostRoot));
   return throughTool(spec, granted, caller, {
     ...tool,
     room: [
@@ -76,7 +76,13 @@ interface RootInside {
   readonly steps: readonly Step[];
 }
 
-function rootInside(spec: NormalizedSpec, caller: CallerFacts, ids: RoomIds, limitNamespaces: boolean): RootInside {
+function rootInside(
+  spec: NormalizedSpec,
+  granted: ReadonlySet<Feature>,
+  caller: CallerFacts,
+  ids: RoomIds,
+  limitNamespaces: boolean,
+): RootInside {
   const trees: Step[] = [];
   const mounts: Step[] = [];
   /** Where init finds `path`. */
@@ -86,7 +92,7 @@ function rootInside(spec: NormalizedSpec, caller: CallerFacts, ids: RoomIds, lim
     trees.push({ step: 'tree', sourceKind, path });
     return place;
   };
-  const steps = filesystemSteps(ofRoom(spec, ids), caller, limitNamespaces).map((step): Step => {
+  const steps = filesystemSteps(ofRoom(spec, ids), granted, caller, limitNamespaces).map((step): Step => {
     if (step.step === 'root' && step.kind !== 'tmpfs') return { ...step, source: shown(step.source, 'directory') };
     // The user namespace that gives the command its ids counts as one of the room's (user_namespaces(7)).
     if (step.step === 'sysctl' && ids.renamed && limitNamespaces) return { ...step, value: '1' };

@@ -30,6 +30,7 @@ export const recordTypes = {
   file: 28,
   sysctl: 29,
   pivot: 30,
+  disk: 31,
   binfmt: 32,
   source: 33,
   content: 34,
@@ -77,7 +78,7 @@ export const namespaceFlags = {
 } as const;
 export type NamespaceName = keyof typeof namespaceFlags;
 
-export const mountKinds = { bind: 0, tmpfs: 1, proc: 2, devpts: 3, mqueue: 4, sysfs: 5, tree: 6 } as const;
+export const mountKinds = { bind: 0, tmpfs: 1, proc: 2, devpts: 3, mqueue: 4, sysfs: 5, tree: 6, disk: 7 } as const;
 export type MountKind = keyof typeof mountKinds;
 
 export const mountFlags = {
@@ -175,6 +176,8 @@ export type Step =
   | { readonly step: 'pipes'; readonly streams: readonly (0 | 1 | 2)[] }
   | { readonly step: 'hostname'; readonly hostname: string }
   | { readonly step: 'loopback' }
+  /** A file system of which the mounts of kind `disk` are parts, bounded together. `options`: tmpfs mount data. Before the root. */
+  | { readonly step: 'disk'; readonly options: string }
   /** `skeleton`: only for `overlay`: mount points that the source lacks. `options`: tmpfs mount data. */
   | {
       readonly step: 'root';

@@ -1,6 +1,8 @@
 // What a sandbox made by another program still gets from our own init inside of it, and by which mechanism: the command wears it whoever made the
 // namespaces and mounts.
+
 import { groupMechanisms } from './cgroups.ts';
+import { diskMechanism } from './disk-mechanism.ts';
 import { landlockMechanisms } from './landlock.ts';
 import type { Mechanisms } from './tool.ts';
 
@@ -45,6 +47,7 @@ export function wornInRoom(tool: string): Mechanisms {
     'root.missingMountPoints': 'overlay with a layer of mount points',
     'mount.bind': 'bind mount',
     'mount.tmpfs': 'tmpfs with size= and nr_inodes=',
+    'limits.diskBytes': diskMechanism,
     'mount.proc': 'proc of the pid namespace, masked',
     'mount.dev': 'tmpfs with six device nodes, own devpts and mqueue',
     workspace: 'bind mount',

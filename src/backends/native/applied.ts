@@ -4,6 +4,7 @@ import { type Feature, features } from '../../features/feature.ts';
 import type { NormalizedSpec } from '../../spec/types.ts';
 import type { AppliedFeature } from '../backend.ts';
 import { groupMechanisms } from '../launcher/cgroups.ts';
+import { diskMechanism } from '../launcher/disk-mechanism.ts';
 import { landlockMechanisms } from '../launcher/landlock.ts';
 import { describeEmulation, type Emulation } from './binfmt.ts';
 
@@ -42,6 +43,7 @@ const mechanisms: Partial<Record<Feature, string>> = {
   'limits.stackBytes': 'RLIMIT_STACK',
   'limits.coreBytes': 'RLIMIT_CORE',
   'limits.outputBytes': 'pipes through the launcher',
+  'limits.diskBytes': diskMechanism,
   'seccomp.default': 'seccomp filter',
   'seccomp.strict': 'seccomp filter of SECCOMP_MODE_STRICT and exit_group',
   'seccomp.custom': 'seccomp filter of the profile',

@@ -83,6 +83,7 @@ const table: Readonly<Partial<Record<Feature, readonly Need[]>>> = {
   'limits.stackBytes': [],
   'limits.coreBytes': [],
   'limits.outputBytes': [],
+  'limits.diskBytes': [],
   'seccomp.default': ['seccomp.filter'],
   'seccomp.strict': ['seccomp.filter'],
   'seccomp.custom': ['seccomp.filter'],

@@ -40,7 +40,7 @@ export function planNative(
       ? [{ step: 'hostname', hostname: spec.hostname } as const]
       : []),
     ...(spec.network === 'none' && granted.has('network.none') ? [{ step: 'loopback' } as const] : []),
-    ...filesystemSteps(spec, caller, forbidsNesting(spec, granted, hostRoot)),
+    ...filesystemSteps(spec, granted, caller, forbidsNesting(spec, granted, hostRoot)),
     // Last, for it covers the interpreter where it lies on the host, and no bind is to show that.
     ...(formats === undefined ? [] : [formats]),
     { step: 'pivot' },

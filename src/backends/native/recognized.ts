@@ -39,6 +39,7 @@ export const recognized: ReadonlySet<Feature> = new Set<Feature>([
   'limits.stackBytes',
   'limits.coreBytes',
   'limits.outputBytes',
+  'limits.diskBytes',
   'seccomp.default',
   'seccomp.strict',
   'seccomp.custom',

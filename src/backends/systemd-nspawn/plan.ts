@@ -21,7 +21,7 @@ export function planNspawn(
   if (file === undefined) throw refuse('there is no systemd-nspawn on PATH', 'install systemd-container');
   if (caller.cgroups.version === 'none') throw refuse('it needs control groups', 'mount them, or use backend native');
   refuseHostPrivilege('systemd-nspawn', spec, true);
-  const { trees, mounts, inside } = handIn(filesystemSteps(spec, caller, forbidsNesting(spec, granted, true)));
+  const { trees, mounts, inside } = handIn(filesystemSteps(spec, granted, caller, forbidsNesting(spec, granted, true)));
   return throughTool(spec, granted, caller, {
     backend: 'systemd-nspawn',
     mechanisms,

@@ -1,7 +1,7 @@
 import { statfsSync } from 'node:fs';
 import { expect } from 'vitest';
 import { inPython } from '../in-python.ts';
-import { lighter, type Technique } from '../technique.ts';
+import { lighter, needing, type Technique } from '../technique.ts';
 
 const MiB = 1024 * 1024;
 const SAME = 'the two large places are bounded like the two small ones, and what bounds each is read in another case';
@@ -44,6 +44,35 @@ for place, bound in [${tried.join(', ')}]:
         const spec = { mounts: [{ type: 'tmpfs', destination: '/mnt/own', sizeBytes: 16 * MiB } as const] };
         const lines = await inPython(bench, script, spec);
         expect(lines).toEqual(tried.map(() => 'True ENOSPC True ENOSPC'));
+      },
+    ),
+    'all places together take no more than limits.diskBytes, in bytes or in inodes': needing(
+      ['limits.diskBytes'],
+      async (bench) => {
+        const script = `${fill}
+places = ['/mnt/own', '/dev/shm', '/tmp', os.environ['HOME'], '/mnt/bounded']
+print(*[fill(place)[0] >> 20 for place in places])
+# What lies in one place is missing in the others.
+left = []
+for place in places[:-1]:
+    with open(f'{place}/kept', 'wb', buffering=0) as kept: until_error(lambda n: kept.write(chunk))
+    left.append(os.stat(f'{place}/kept').st_size)
+print(sum(left) <= 16 << 20, os.statvfs('/tmp').f_blocks * os.statvfs('/tmp').f_frsize >> 20, len({os.stat(place).st_dev for place in places}))`;
+        const tmpfs = { type: 'tmpfs' } as const;
+        const mounts = [
+          { ...tmpfs, destination: '/mnt/own' },
+          { ...tmpfs, destination: '/mnt/bounded', sizeBytes: 2 * MiB },
+        ];
+        const [each, together] = await inPython(bench, script, { mounts, limits: { diskBytes: 18 * MiB } });
+        expect(
+          each
+            ?.split(' ')
+            .slice(0, 4)
+            .map(Number)
+            .every((size) => size >= 14 && size <= 16),
+        ).toBe(true);
+        expect(each?.split(' ')[4]).toMatch(/^[12]$/);
+        expect(together).toBe('True 16 2');
       },
     ),
     'what cannot be written to cannot be filled': async (bench) => {
