@@ -482,10 +482,11 @@ static const char *check_exec(struct plan *plan, struct reader *r) {
 
 static const char *check_tool(struct plan *plan, struct reader *r) {
   if (plan->has_root && plan->root_kind != PLAN_ROOT_HOST) return "a root of its own and a tool";
+  if (plan->has_disk) return "a disk before a tool";
   if (plan->has_root && (plan->namespaces & NEW_MOUNT) == 0) return "a tool's room needs a mount namespace";
   plan->has_tool = true;
   // Inside it begins anew: with what the tool made, or with a root in that.
-  plan->has_root = plan->has_disk = false;
+  plan->has_root = false;
   plan->root_kind = PLAN_ROOT_TMPFS;
   plan->trees = 0;
   plan->tool_end_signal = read_u32(r);

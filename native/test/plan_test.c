@@ -645,6 +645,8 @@ static void disks_are_checked(void) {
     put_disk_mount(wrong[i]);
     CHECK(close_and_refuse("not the ownership of a directory"));
   }
+  BUILD(STEP_NAMESPACES, STEP_DISK, STEP_TOOL);
+  CHECK(is_refused("a disk before a tool"));
   struct ownership found;
   CHECK(plan_ownership("mode=01777", &found) && found.mode == 01777 && found.uid == UINT32_MAX && found.gid == UINT32_MAX);
   CHECK(plan_ownership("mode=0700,uid=1000,gid=0", &found) && found.mode == 0700 && found.uid == 1000 && found.gid == 0);

@@ -263,7 +263,7 @@ export type LandlockScope = 'abstract-unix-socket' | 'signal';
  */
 export interface LandlockSpec {
   /**
-   * Absolute paths inside the sandbox, and what may be done below each; a symlink is followed. With this member everything else is denied (EACCES): also to
+   * Absolute paths inside the sandbox, and what may be done below each; a symlink in one is refused, for an earlier run may have left it. With this member everything else is denied (EACCES): also to
    * execute the command itself, its loader, and to read its libraries, unless a path covers them. What covers more than one allows what either does.
    *
    * The kernel does not restrict what belongs to no right of Landlock: stat(2), chdir(2), chmod(2), chown(2), setxattr(2), utime(2), fcntl(2), access(2); nor a

@@ -1,5 +1,5 @@
 // What the command can reach beside files: processes, network, kernel interfaces, privileges, a terminal.
-import { chmodSync, readFileSync, readlinkSync } from 'node:fs';
+import { chmodSync, readFileSync, readlinkSync, symlinkSync } from 'node:fs';
 import { type AddressInfo, createServer } from 'node:net';
 import { expect } from 'vitest';
 import { run } from '../../src/index.ts';
@@ -285,6 +285,14 @@ function landlockCases({ bench, promise }: Suite): void {
       step: 'landlock',
       errno: 'ENOENT',
       path: '/not/there',
+    });
+    // Left by an earlier run, it would lead the right elsewhere.
+    const left = bench.makeDirectory('links');
+    symlinkSync('/', `${left}/link`);
+    const linked = { paths: { '/': 'rox', [`${bench.inside(left)}/link`]: 'rwx' } } as const;
+    await expect(bench.run(['exit', 0], { landlock: linked, mounts: bench.mountsFor(left) })).rejects.toMatchObject({
+      code: 'SBX_LAUNCH_FAILED',
+      step: 'landlock',
     });
     expect((await start({ '/': 'rox' })).outcome).toEqual({ kind: 'exited', code: 0 });
   });

@@ -62,6 +62,8 @@ function remedyFor(line: FailedLine): string | undefined {
     return 'another file system is mounted there, and shows the command more than the root: unmount it, or use a backend that mounts the root';
   if (line.step === 'landlock' && line.path !== undefined && line.errno === 'ENOENT')
     return 'name a path that is there, inside the sandbox';
+  if (line.step === 'landlock' && (line.errno === 'ELOOP' || line.errno === 'ENOTDIR'))
+    return 'there is a symlink, or a file, in its path: name what that leads to';
   // The kernel's MAX_INSNS_PER_PATH.
   if (line.step === 'seccomp' && line.errno === 'ENOMEM')
     return 'with the filters that this process is under already there would be more than 32768 instructions: write a shorter profile, or start it under fewer filters';

@@ -1,6 +1,6 @@
 // A program that knows what Landlock leaves to it, and looks for a way past: by another name of the file, by another call, by a process that is not
 // restricted, by a connection that is none by name.
-import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readFileSync, realpathSync, writeFileSync } from 'node:fs';
 import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { expect } from 'vitest';
@@ -11,7 +11,7 @@ import { needing, type Technique } from '../technique.ts';
 
 /** What the interpreter needs, on a merged /usr and elsewhere. */
 function python(): NonNullable<LandlockSpec['paths']> {
-  const libraries = ['/lib', '/lib64', '/bin'].filter((path) => existsSync(path));
+  const libraries = ['/lib', '/lib64', '/bin'].filter((path) => existsSync(path)).map((path) => realpathSync(path));
   return { '/usr': 'rox', ...Object.fromEntries(libraries.map((path) => [path, 'rox'] as const)), '/proc': 'ro' };
 }
 
