@@ -143,6 +143,7 @@ bool relay_step(struct relay *relay) {
   }
   relay->start = 0;
   relay->end = (size_t)got;
+  relay->passed += (uint64_t)got;
   bool within = take_from_budget(relay);
   flush_out(relay);
   return within;

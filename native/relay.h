@@ -19,6 +19,7 @@ struct relay {
   bool truncated;
   const char *lost_by;  // the call that lost some of what was to pass, or NULL
   int error;            // its errno
+  uint64_t passed;   // bytes that were read
   uint64_t *budget;  // bytes that may still pass, shared between streams; NULL: no bound
   size_t start, end;
   uint8_t buffer[RELAY_BYTES];

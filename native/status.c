@@ -192,6 +192,8 @@ void status_ended(const struct ending *ending) {
   add_milliseconds(ending->user_us);
   add(",\"cpuSystemMs\":");
   add_milliseconds(ending->system_us);
+  if (ending->output_pending) add(",\"outputPending\":true");
+  count_member("outputBytes", ending->output_bytes);
   count_member("memoryBytes", ending->memory_peak);
   count_member("pids", ending->pids_peak);
   if (ending->counted) {

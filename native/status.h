@@ -18,6 +18,8 @@ struct ending {
   bool exited;     // the command's own end is known, and this is it:
   int wait_status;
   bool output_truncated, error_truncated;
+  bool output_pending;    // some of the output is still to be delivered
+  int64_t output_bytes;  // -1: not known
   int64_t wall_us, user_us, system_us;
   int64_t memory_peak, pids_peak;  // -1: not known
   bool counted;

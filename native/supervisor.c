@@ -20,9 +20,9 @@
 #include "binfmt.h"
 #include "cgroup.h"
 #include "complaints.h"
-#include "relay.h"
 #include "run.h"
 #include "status.h"
+#include "streams.h"
 #include "sys.h"
 #include "terminal.h"
 
@@ -34,12 +34,12 @@
 #define TOOL_PATIENCE_NS 5000000000
 // For one that no signal ends: what an engine was asked for it does in its own time.
 #define UNASKED_TOOL_PATIENCE_NS 30000000000
-#define END_OF_TRANSMISSION 4  // ^D, the terminal's end of file
 #define CONTROLS_PER_ROUND 64
 #define MILLISECOND_NS INT64_C(1000000)
 #define PROCESSOR_TIME_CHECK_MIN_NS MILLISECOND_NS
 #define PROCESSOR_TIME_CHECK_MAX_NS (100 * MILLISECOND_NS)
 #define KILL_PATIENCE_NS (100 * MILLISECOND_NS)
+#define READER_PATIENCE_NS (100 * MILLISECOND_NS)
 #define BOUNDS_CHECK_NS (5 * MILLISECOND_NS)
 #define BOUNDS_ASK_NS (50 * MILLISECOND_NS)
 #define BOUNDS_PATIENCE_NS (1000 * MILLISECOND_NS)
@@ -55,23 +55,21 @@ static struct {
   int room_fd;    // to the process that becomes the tool, until it does; -1 else
   int gate_fd;    // lets an init go on that waits for its control groups; -1: none does
   int signals_fd;
-  bool started, failed, init_gone, caller_gone, end_of_input_sent;
+  bool started, failed, init_gone, caller_gone;
   bool sweeps;  // there is no pid namespace of ours that ends with init
   bool tool_ended;
   int tool_status;
   struct failure failure;
   struct ending ending;
-  int64_t started_ns, ended_ns, wall_deadline_ns, kill_deadline_ns, tool_deadline_ns;  // 0: none
+  int64_t started_ns, ended_ns, wall_deadline_ns, kill_deadline_ns, tool_deadline_ns, reader_deadline_ns;  // 0: none
   bool killing;  // the next deadline of that kind is the last one
   int64_t processor_time_check_ns, bounds_check_ns, bounds_until_ns;  // 0: none
-  uint64_t output_budget;
   int master;  // of the sandbox's terminal, or -1
   uint8_t control[CONTROL_BYTES];
   size_t control_used;
   unsigned from_terminal[NSIG];  // signals that came from the terminal and whose forwarded double is still to come
 } self;
 
-static struct relay output, error_output, input;
 static struct complaints complaints;
 
 static int64_t now_ns(void) {
@@ -116,73 +114,6 @@ static const char *reset_oom_score(void) {
   if (failed == NULL && text[0] == '-' && pwrite(file, "0", 1, 0) != 1) failed = "write(oom_score_adj)";
   (void)close(file);
   return failed;
-}
-
-// What the command's id is called where we are; the id itself where it is not mapped here.
-static uint32_t outside_id(uint32_t wanted_kind, uint32_t id) {
-  struct cursor cursor = plan_start(&self.run->plan);
-  struct record record;
-  while (plan_next(&cursor, &record)) {
-    if (record.step != STEP_MAP_IDS || read_u32(&record.payload) != wanted_kind) continue;
-    (void)read_u32(&record.payload);
-    (void)read_string(&record.payload);
-    uint32_t count = read_u32(&record.payload);
-    for (uint32_t i = 0; i < count; i++) {
-      uint32_t inside = read_u32(&record.payload), outside = read_u32(&record.payload), size = read_u32(&record.payload);
-      if (id >= inside && id - inside < size) return outside + (id - inside);
-    }
-  }
-  return id;
-}
-
-// The command's, so that it may open it again. Who may not give it away keeps it, and then the command has it open and no more. Of a tool that maps
-// ids by itself nobody knows here what they are called: there the command's process does it (command.c).
-static const char *open_pipe(int ends[2]) {
-  const struct plan *plan = &self.run->plan;
-  if (pipe2(ends, O_CLOEXEC) < 0) return "pipe2";
-  if (plan->has_tool && !plan->maps_uid) return NULL;
-  uid_t uid = outside_id(PLAN_MAP_UID, plan->uid);
-  gid_t gid = outside_id(PLAN_MAP_GID, plan->gid);
-  if ((uid == geteuid() && gid == getegid()) || fchown(ends[0], uid, gid) == 0 || errno == EPERM) return NULL;
-  return "fchown";
-}
-
-static const char *prepare_input(struct run *run) {
-  int ends[2];
-  run->standard[0] = STDIN_FILENO;
-  run->input_fd = -1;
-  if (!plan_pipes(&run->plan, STDIN_FILENO)) return NULL;
-  const char *failed = open_pipe(ends);
-  if (failed != NULL) return failed;
-  run->standard[0] = ends[0];
-  run->input_fd = ends[1];
-  return NULL;
-}
-
-// One pipe for both where both lead to the same place, to keep their order.
-static const char *prepare_output(struct run *run) {
-  const bool counted[] = {plan_pipes(&run->plan, STDOUT_FILENO), plan_pipes(&run->plan, STDERR_FILENO)};
-  run->standard[1] = STDOUT_FILENO;
-  run->standard[2] = run->plan.error_to_output ? STDOUT_FILENO : STDERR_FILENO;
-  run->output_fd = run->error_fd = -1;
-  if (!counted[0] && !counted[1]) return NULL;
-  int ends[2];
-  int same = sys_same_file(STDOUT_FILENO, STDERR_FILENO);
-  if (same < 0) return "fstat";
-  bool together = run->plan.error_to_output || same == 1;
-  if (counted[0]) {
-    const char *failed = open_pipe(ends);
-    if (failed != NULL) return failed;
-    run->output_fd = ends[0];
-    run->standard[1] = ends[1];
-    if (together) run->standard[2] = ends[1];
-  }
-  if (together || !counted[1]) return NULL;
-  const char *failed = open_pipe(ends);
-  if (failed != NULL) return failed;
-  run->error_fd = ends[0];
-  run->standard[2] = ends[1];
-  return NULL;
 }
 
 static void prepare_terminal(struct run *run) {
@@ -364,10 +295,7 @@ static void read_control(void) {
 
 static void start_terminal(int master) {
   self.master = master;
-  // Relays close what they read from: the terminal is still to be told of its size, and of the end of the input.
-  if (!relay_open(&output, dup(master), true, STDOUT_FILENO, false) || !relay_open(&input, STDIN_FILENO, false, dup(master), true)) {
-    give_up(STEP_TERMINAL, errno, "fcntl");
-  }
+  if (!streams_open_terminal(master)) give_up(STEP_TERMINAL, errno, "fcntl");
 }
 
 static void on_started(void) {
@@ -506,7 +434,8 @@ static void on_all_gone(void) {
   self.init_gone = true;
   read_messages();
   if (self.ended_ns == 0) self.ended_ns = now_ns();
-  output.last = error_output.last = true;
+  streams_last();
+  if (self.run->channel_fd >= 0) self.reader_deadline_ns = now_ns() + READER_PATIENCE_NS;
 }
 
 // Init is the last of its pid namespace to go: when it can be waited for, every process of the sandbox is gone, and its usage is that of all.
@@ -689,19 +618,17 @@ static void check_deadlines(void) {
   if (self.tool_deadline_ns != 0 && now >= self.tool_deadline_ns && !self.tool_ended) (void)kill(self.init, SIGKILL);
 }
 
-// Nobody says that a stream has ended while somebody outside, who was handed the command's descriptor, holds it open.
-static bool has_rest(const struct relay *relay) { return relay->last && relay->from >= 0 && relay_flushed(relay); }
-
 static const struct timespec *next_deadline(struct timespec *wait) {
-  if (has_rest(&output) || has_rest(&error_output)) {
+  if (streams_have_rest()) {
     *wait = (struct timespec){.tv_sec = 0, .tv_nsec = 0};
     return wait;
   }
-  if (self.init_gone) return NULL;
-  const int64_t deadlines[] = {self.wall_deadline_ns, self.kill_deadline_ns, self.processor_time_check_ns, self.bounds_check_ns,
+  const int64_t last[] = {self.reader_deadline_ns, 0, 0, 0, 0};
+  const int64_t running[] = {self.wall_deadline_ns, self.kill_deadline_ns, self.processor_time_check_ns, self.bounds_check_ns,
                                self.tool_ended ? 0 : self.tool_deadline_ns};
   int64_t deadline = 0;
-  for (size_t i = 0; i < sizeof deadlines / sizeof deadlines[0]; i++) {
+  const int64_t *deadlines = self.init_gone ? last : running;
+  for (size_t i = 0; i < sizeof running / sizeof running[0]; i++) {
     if (deadlines[i] != 0 && (deadline == 0 || deadlines[i] < deadline)) deadline = deadlines[i];
   }
   if (deadline == 0) return NULL;
@@ -712,47 +639,25 @@ static const struct timespec *next_deadline(struct timespec *wait) {
 }
 
 // Output or input that was lost on the way must not look like all of it.
-static bool step_relay(struct relay *relay) {
-  bool within = relay_step(relay);
-  if (relay->lost_by != NULL) give_up(STEP_RELAY, relay->error, relay->lost_by);
-  return within;
-}
-
-static void step_output(struct relay *relay) {
-  if (step_relay(relay)) return;
-  set_cause(CAUSE_OUTPUT, 0);
-  kill_all();
-  close_if_open(&relay->from);
-}
-
-// When our own input ends, the command's terminal says so.
-static bool owes_end_of_input(void) { return self.master >= 0 && !self.end_of_input_sent && relay_ended(&input); }
-
-static void step_input(void) {
-  (void)step_relay(&input);
-  if (relay_ended(&input)) close_if_open(&self.run->input_fd);
-  if (!owes_end_of_input()) return;
-  char end = END_OF_TRANSMISSION;
-  ssize_t written;
-  do written = write(self.master, &end, 1);
-  while (written < 0 && errno == EINTR);
-  if (written < 0 && errno == EAGAIN) return;
-  if (written < 0 && errno != EIO) give_up(STEP_RELAY, errno, "write");
-  self.end_of_input_sent = true;
+static void step_streams(void) {
+  if (!streams_step()) {
+    set_cause(CAUSE_OUTPUT, 0);
+    kill_all();
+  }
+  int error;
+  const char *lost_by = streams_lost(&error);
+  if (lost_by != NULL) give_up(STEP_RELAY, error, lost_by);
 }
 
 static void watch_round(void) {
-  struct pollfd entries[10 + CGROUP_POLL_MAX];
+  struct pollfd entries[5 + STREAMS_POLL_MAX + CGROUP_POLL_MAX];
   size_t count = 0;
   if (self.room_fd >= 0) entries[count++] = (struct pollfd){.fd = self.room_fd, .events = POLLIN};
   if (complaints.from >= 0) entries[count++] = (struct pollfd){.fd = complaints.from, .events = POLLIN};
   if (self.socket_fd >= 0) entries[count++] = (struct pollfd){.fd = self.socket_fd, .events = POLLIN};
   if (self.run->channel_fd >= 0) entries[count++] = (struct pollfd){.fd = self.run->channel_fd, .events = POLLIN};
   entries[count++] = (struct pollfd){.fd = self.signals_fd, .events = POLLIN};
-  count += relay_poll(&output, entries + count);
-  count += relay_poll(&error_output, entries + count);
-  if (!self.init_gone) count += relay_poll(&input, entries + count);
-  if (!self.init_gone && owes_end_of_input()) entries[count++] = (struct pollfd){.fd = self.master, .events = POLLOUT};
+  count += streams_poll(entries + count);
   size_t groups_at = count;
   if (!self.init_gone) count += cgroups_poll(entries + count);
   struct timespec wait;
@@ -762,16 +667,21 @@ static void watch_round(void) {
   read_signals();
   read_messages();
   if (self.run->channel_fd >= 0) read_control();
-  if (output.from >= 0 || !relay_flushed(&output)) step_output(&output);
-  if (error_output.from >= 0 || !relay_flushed(&error_output)) step_output(&error_output);
-  if (!self.init_gone && (self.master >= 0 || self.run->input_fd >= 0)) step_input();
+  step_streams();
   if (cgroups_told(entries + groups_at, count - groups_at)) expect_bounds();
   if (!self.init_gone) check_deadlines();
 }
 
 static bool finished(void) {
   if (!self.init_gone) return false;
-  return self.caller_gone || (relay_ended(&output) && relay_ended(&error_output));
+  return self.caller_gone || streams_delivered();
+}
+
+// A caller that takes its output later, or never, hears of the end all the same. Anybody else's reader is waited for. Asked once.
+static bool reader_is_late(void) {
+  if (self.reader_deadline_ns == 0 || now_ns() < self.reader_deadline_ns) return false;
+  self.reader_deadline_ns = 0;
+  return streams_await_caller();
 }
 
 static int exit_status_of_failure(void) {
@@ -803,6 +713,7 @@ static void judge_bounds(void) {
 }
 
 static int report_end(void) {
+  if (!streams_tell(&self.ending)) set_cause(CAUSE_OUTPUT, 0);
   judge_bounds();
   cgroups_remove();
   terminal_restore();
@@ -820,19 +731,17 @@ static int report_end(void) {
     return exit_status_of_failure();
   }
   if (self.started_ns != 0) self.ending.wall_us = (self.ended_ns - self.started_ns) / 1000;
-  self.ending.output_truncated = output.truncated;
-  self.ending.error_truncated = error_output.truncated || (output.truncated && self.run->standard[2] == self.run->standard[1]);
   status_ended(&self.ending);
   return exit_status_of_ending();
 }
 
-static bool open_relays(struct run *run) {
-  output.from = error_output.from = input.from = -1;
-  self.output_budget = run->plan.output_bytes;
-  if (run->plan.output_bytes != UINT64_MAX) output.budget = error_output.budget = &self.output_budget;
-  if (run->input_fd >= 0 && !relay_open(&input, STDIN_FILENO, false, run->input_fd, true)) return false;
-  if (run->output_fd >= 0 && !relay_open(&output, run->output_fd, true, STDOUT_FILENO, false)) return false;
-  return run->error_fd < 0 || relay_open(&error_output, run->error_fd, true, STDERR_FILENO, false);
+// What a late reader still has to get it gets after the last word; that all of it came through is the exit status.
+static int conclude(void) {
+  self.ending.output_pending = !finished();
+  int status = report_end();
+  if (self.failed) return status;
+  for (; !finished(); watch_round()) streams_hang_up();
+  return self.failed ? EXIT_SANDBOX_FAILED : status;
 }
 
 // Before init got its word: it has done nothing yet, and nothing of what follows is set up.
@@ -886,8 +795,7 @@ int supervise(struct run *run) {
   const char *failed = reset_scheduling();
   if (failed == NULL) failed = reset_oom_score();
   if (failed != NULL) return refuse(STEP_SCHEDULING, NO_INDEX, failed, NULL);
-  failed = prepare_input(run);
-  if (failed == NULL) failed = prepare_output(run);
+  failed = streams_prepare(run);
   if (failed != NULL) return refuse(STEP_RELAY, NO_INDEX, failed, NULL);
   if (run->plan.has_terminal) prepare_terminal(run);
   if (!block_signals()) return refuse(STEP_SIGNALS, NO_INDEX, "sigprocmask", NULL);
@@ -915,9 +823,9 @@ int supervise(struct run *run) {
   (void)close(ends[1]);
   close_command_ends(run);
   if (!watch_signals()) return abandon(STEP_SIGNALS, "signalfd");
-  if (!open_relays(run)) return abandon(STEP_RELAY, "fcntl");
+  if (!streams_open()) return abandon(STEP_RELAY, "fcntl");
   if (run->plan.has_terminal && !terminal_make_raw()) return abandon(STEP_TERMINAL, "tcsetattr");
   release_init();
-  while (!finished()) watch_round();
-  return report_end();
+  while (!finished() && !reader_is_late()) watch_round();
+  return conclude();
 }

@@ -223,7 +223,7 @@ static void a_line_is_whole_at_its_longest(void) {
 }
 
 static void endings_say_how(void) {
-  struct ending ending = {.cause = CAUSE_COMMAND, .exited = true, .wait_status = 3 << 8, .wall_us = 12345, .user_us = 6, .system_us = 1000, .memory_peak = -1, .pids_peak = -1};
+  struct ending ending = {.cause = CAUSE_COMMAND, .exited = true, .wait_status = 3 << 8, .wall_us = 12345, .user_us = 6, .system_us = 1000, .memory_peak = -1, .pids_peak = -1, .output_bytes = -1};
   CHECK(strcmp(said(say_ended, &ending), "{\"event\":\"ended\",\"cause\":\"command\",\"code\":3,\"stdoutTruncated\":false,\"stderrTruncated\":false,"
                                          "\"wallMs\":12.345,\"cpuUserMs\":0.006,\"cpuSystemMs\":1.000}\n") == 0);
   ending = (struct ending){.cause = CAUSE_WALL, .exited = true, .wait_status = SIGKILL};
@@ -233,6 +233,8 @@ static void endings_say_how(void) {
   ending = (struct ending){.cause = CAUSE_MEMORY, .memory_peak = 4096, .pids_peak = 3};
   CHECK(strstr(said(say_ended, &ending), "\"cause\":\"limit\",\"limit\":\"memoryBytes\",\"stdout") != NULL);
   CHECK(strstr(said(say_ended, &ending), "\"memoryBytes\":4096,\"pids\":3}") != NULL);
+  ending = (struct ending){.cause = CAUSE_WALL, .output_pending = true, .output_bytes = 12};
+  CHECK(strstr(said(say_ended, &ending), "\"outputPending\":true,\"outputBytes\":12,\"memoryBytes\"") != NULL);
   ending = (struct ending){.cause = CAUSE_PIDS};
   CHECK(strstr(said(say_ended, &ending), "\"limit\":\"pids\"") != NULL);
   ending = (struct ending){.cause = CAUSE_CPU};

@@ -104,6 +104,11 @@ export interface Usage {
   /** Most processes and threads that the command had at one time; where `limits.pids` was set, and the kernel counts it (pids.peak). */
   readonly pids?: number;
   /**
+   * Bytes that the command wrote to stdout and stderr, as far as these were `'pipe'`, bounded or a terminal; what was cut off counts as far as it was read.
+   * Absent for what went past us, to a descriptor of the caller's, and without a launcher.
+   */
+  readonly outputBytes?: number;
+  /**
    * Most memory that one process of the sandbox had resident, in bytes (`ru_maxrss` of getrusage(2)): how much the sandbox had is `memoryBytes`. This and what
    * follows is of all processes of the sandbox, but not of a tool that makes it; absent where they had to be killed without being waited for, and without a
    * launcher.
@@ -167,11 +172,11 @@ export interface LaunchedProcess {
   readonly extra: ReadonlyMap<number, Readable & Writable>;
   /** Resolves when the command has been started; rejects as `ended` does when that fails. Handled inside: ignoring it is no unhandled rejection. */
   readonly started: Promise<void>;
-  /** Resolves when every process of the sandbox is gone. Rejects with a LaunchError when the sandbox failed. */
+  /** Resolves when every process of the sandbox is gone, whether all of the output has been read or not. Rejects with a LaunchError when the sandbox failed. */
   readonly ended: Promise<LaunchEnd>;
   /** Asks everything in the sandbox to end with `signal`; SIGKILL after the grace period. Idempotent. */
   terminate(signal?: NodeJS.Signals, gracePeriodMs?: number): void;
-  /** Ends everything at once. Idempotent. */
+  /** Ends everything at once, and once it has ended what is left of its output. Idempotent. */
   kill(): void;
   /** Sends one signal to the command alone, with no further consequence. */
   signal(signal: NodeJS.Signals): void;

@@ -58,7 +58,9 @@ export class OutputPort {
     source.once('close', () => this.end());
     source.once('end', () => this.end());
     source.on('error', (error: NodeJS.ErrnoException) => {
-      if (!endOfStream.has(error.code ?? '')) this.#onError(error);
+      if (endOfStream.has(error.code ?? '')) return;
+      this.#onError(error);
+      this.#reader?.destroy(error);
     });
     if (this.#kept) this.#keep(source, collect);
     for (const { stream } of sinks) source.pipe(stream, { end: false });
@@ -76,6 +78,13 @@ export class OutputPort {
   /** There never was an output. What a source still has is its reader's. */
   abandon(): void {
     if (this.#source === undefined) this.end();
+  }
+
+  /** Nobody wants the rest: a reader that is not at its end does not get one. */
+  drop(): void {
+    if (this.#ended) return;
+    this.#reader?.destroy();
+    this.#source?.destroy();
   }
 
   /** A sink is gone: the others go on, and without any the rest is dropped. */

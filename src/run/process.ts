@@ -146,6 +146,9 @@ export class Process implements SandboxProcess {
   async [Symbol.asyncDispose](): Promise<void> {
     this.kill();
     await this.result.catch(() => {});
+    this.#launched?.kill();
+    this.#stdout.drop();
+    this.#stderr.drop();
   }
 
   #launch(prepared: Prepared): void {

@@ -4,9 +4,10 @@ import { closeSync, mkdtempSync, openSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PassThrough, Readable, Writable } from 'node:stream';
+import { setTimeout } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
 import { Worker } from 'node:worker_threads';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { type RunOptions, type RunResult, run, type SandboxSpec, spawn } from '../../src/index.ts';
 import { buildCli } from '../helpers/cli.ts';
 import { requires } from '../helpers/requires.ts';
@@ -200,6 +201,77 @@ describe('streams', () => {
     const options: RunOptions = { stdout: ['pipe', stuck], signal: AbortSignal.timeout(200), gracePeriodMs: 100 };
     const { stdout } = await run(['head', '-c', '1000000', '/dev/zero'], {}, options);
     expect(typeof stdout).toBe('string');
+  });
+
+  // 3 MB are more than the sockets and pipes of a run hold, 200 kB more than a pipe.
+  describe('output that nobody reads yet', () => {
+    const bytes = (count: number): [string, ...string[]] => ['head', '-c', `${count}`, '/dev/zero'];
+
+    test('keeps no run from its limit, and what was written before can be read after it', async () => {
+      await using process = spawn(bytes(3_000_000), { limits: { wallMs: 100 } }, { gracePeriodMs: 100 });
+      const { stdout } = process;
+      const { outcome, usage } = await process;
+      expect(outcome).toMatchObject({ kind: 'limit', limit: 'wallMs' });
+      let read = 0;
+      for await (const chunk of stdout) read += (chunk as Buffer).length;
+      expect(read).toBe(usage.outputBytes);
+      expect(read).toBeGreaterThan(0);
+    });
+
+    test('is what a run came to when its command has ended', async () => {
+      await using process = spawn(bytes(200_000));
+      const { stdout } = process;
+      const { exitCode, usage } = await process;
+      expect({ exitCode, bytes: usage.outputBytes }).toEqual({ exitCode: 0, bytes: 200_000 });
+      let read = 0;
+      for await (const chunk of stdout) read += (chunk as Buffer).length;
+      expect(read).toBe(200_000);
+    });
+
+    // Somewhere in between lies what the launcher has read when it is asked, and what is still in its pipe.
+    const bounds = Array.from({ length: 12 }, (_, i) => 160_000 + i * 30_001);
+    test.each(bounds)('is counted against limits.outputBytes before it is read: %d', async (outputBytes) => {
+      const limits = { wallMs: 100, outputBytes };
+      await using process = spawn(bytes(3_000_000), { limits }, { gracePeriodMs: 100 });
+      const { stdout } = process;
+      const { outcome, stdoutTruncated, usage } = await process;
+      // What ended the run stays what it was where the rest turns out to be too much.
+      if (!stdoutTruncated) expect(outcome).toMatchObject({ kind: 'limit', limit: 'wallMs' });
+      let read = 0;
+      for await (const chunk of stdout) read += (chunk as Buffer).length;
+      expect(read).toBe(stdoutTruncated ? outputBytes : usage.outputBytes);
+      expect(usage.outputBytes).toBeGreaterThanOrEqual(read);
+    });
+
+    test('fails its reader when the launcher is killed, for half of it must not look like all', async () => {
+      await using handle = spawn(['cat', '/dev/zero'], {}, { gracePeriodMs: 100 });
+      const stdout = handle.stdout as PassThrough;
+      await vi.waitFor(() => expect(stdout.writableNeedDrain).toBe(true), { timeout: 60_000 });
+      // What is between the command and us fills up faster than that.
+      await setTimeout(500);
+      handle.terminate();
+      await handle;
+      process.kill(handle.pid as number, 'SIGKILL');
+      // Where the end of the stream is seen first, nobody can tell: this is of a reader that comes later.
+      await vi.waitFor(() => expect(() => process.kill(handle.pid as number, 0)).toThrow('ESRCH'), { timeout: 60_000 });
+      const read = async (): Promise<void> => {
+        for await (const _ of stdout);
+      };
+      await expect(read()).rejects.toThrow('was ended by SIGKILL');
+    });
+
+    test('keeps no program alive', () => {
+      const script = `
+        import { spawn } from ${JSON.stringify(index)};
+        const handle = spawn(['head', '-c', '3000000', '/dev/zero'], { limits: { wallMs: 100 } }, { gracePeriodMs: 0 });
+        handle.stdout;
+        console.log((await handle).outcome.kind);`;
+      const { stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', script], {
+        encoding: 'utf8',
+        timeout: 60_000,
+      });
+      expect({ stdout, stderr }).toEqual({ stdout: 'limit\n', stderr: '' });
+    });
   });
 });
 

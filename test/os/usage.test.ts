@@ -74,3 +74,15 @@ test('what cannot be known is absent', async () => {
   const { usage } = await run(['true'], {}, { backend: 'none', optional: 'all' });
   expect(Object.keys(usage)).toEqual(['wallMs']);
 });
+
+test.each(backends)('what is written to stdout and stderr is counted where it goes through us: %s', async (backend) => {
+  const write = ['sh', '-c', 'head -c 100000 /dev/zero; head -c 2345 /dev/zero >&2'] as const;
+  const both = await run(write, {}, { backend });
+  expect(both.usage.outputBytes).toBe(102_345);
+  const merged = await run(write, {}, { backend, stderr: 'stdout' });
+  expect(merged.usage.outputBytes).toBe(102_345);
+  const one = await run(write, {}, { backend, stderr: 'ignore' });
+  expect(one.usage.outputBytes).toBe(100_000);
+  const none = await run(write, {}, { backend, stdout: 'ignore', stderr: 'ignore' });
+  expect(none.usage).not.toHaveProperty('outputBytes');
+});

@@ -12,6 +12,7 @@ import { type EndedLine, type StatusLine, statusReader } from './status.ts';
 import type { LauncherPlan, Step } from './steps.ts';
 
 const CHANNEL_FD = 3;
+const EXIT_SANDBOX_FAILED = 125;
 const FIRST_EXTRA_FD = 4;
 /** A launcher that has said its last word, or closed the channel, has only to end. */
 const LINGER_MS = 2000;
@@ -182,7 +183,9 @@ class LauncherProcess implements LaunchedProcess {
   }
 
   kill(): void {
-    this.#send(control.kill, 0, 0);
+    // All that may still be there is output that nobody took.
+    if (this.#over) this.#channel?.destroy();
+    else this.#send(control.kill, 0, 0);
   }
 
   signal(signal: NodeJS.Signals): void {
@@ -256,11 +259,24 @@ function follow(
       fail(lostLauncher(child, launcher));
     }
   };
+  // The sandbox is gone, and what it wrote is more than sockets hold: whoever reads it gets it all, and nobody waits for that.
+  const leaveOutput = (line: EndedLine): void => {
+    started.resolve();
+    ended.resolve(launchEnd(line));
+    child.unref();
+    (channel as { unref?(): unknown } | undefined)?.unref?.();
+    child.on('exit', (code) => {
+      if (code !== null && (code !== EXIT_SANDBOX_FAILED || line.code === code)) return;
+      const lost = lostLauncher(child, launcher);
+      for (const stream of [child.stdout, child.stderr]) if (stream?.readableEnded === false) stream.destroy(lost);
+    });
+  };
   const read = statusReader((line) => {
     if (line.event === 'started') started.resolve();
     else {
       last = line;
-      expectEnd();
+      if (line.event === 'ended' && line.outputPending === true) leaveOutput(line);
+      else expectEnd();
     }
   });
   channel?.on('data', (chunk: Buffer) => {
@@ -310,6 +326,7 @@ function launchEnd(line: EndedLine): LaunchEnd {
 
 /** What the launcher tells where it knows it. */
 const counts = [
+  'outputBytes',
   'memoryBytes',
   'pids',
   'maxResidentBytes',

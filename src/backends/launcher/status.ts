@@ -27,6 +27,9 @@ export interface EndedLine {
   readonly signal?: NodeJS.Signals;
   readonly stdoutTruncated: boolean;
   readonly stderrTruncated: boolean;
+  /** The launcher lives on until the rest of the output has been read. */
+  readonly outputPending?: boolean;
+  readonly outputBytes?: number;
   readonly wallMs: number;
   readonly cpuUserMs: number;
   readonly cpuSystemMs: number;
