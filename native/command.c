@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "denied.h"
 #include "landlock.h"
 #include "run.h"
 #include "sys.h"
@@ -175,7 +176,7 @@ static void change_directory(struct record *record) {
 }
 
 static void install_filter(struct record *record) {
-  (void)read_u32(&record->payload);  // flags, for who reads the plan
+  bool tells = (read_u32(&record->payload) & PLAN_FILTER_TELLS) != 0;
   uint32_t count = read_u32(&record->payload);
   static struct sbx_sock_filter filter[PLAN_FILTER_MAX];
   // A copy, because the plan aligns nothing.
@@ -186,8 +187,11 @@ static void install_filter(struct record *record) {
   // The high half and the low half by turns.
   for (uint32_t i = 0; i < places; i++) filter[read_u32(&record->payload)].k = (uint32_t)(i % 2 == 0 ? pass >> 32 : pass);
   struct sbx_sock_fprog program = {.len = (uint16_t)count, .filter = filter};
-  if (sys_seccomp_filter(&program) < 0) fail(record->step, record->index, "seccomp", NULL);
+  int listener = -1;
+  bool installed = tells ? denied_install(filter, (uint16_t)count, &listener) : sys_seccomp_filter(&program) >= 0;
+  if (!installed) fail(record->step, record->index, "seccomp", NULL);
   if (places > 0) sys_use_pass(pass);
+  if (listener >= 0 && !report_listener(listener)) fail(record->step, record->index, "sendmsg", NULL);
 }
 
 // What kept a program from running, found by looking at it. Only for the message: every answer is still a refusal.

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "binfmt.h"
+#include "denied.h"
 #include "mounts.h"
 #include "network.h"
 #include "run.h"
@@ -199,28 +200,40 @@ static void reap(const struct run *run, int socket_fd, pid_t command) {
   }
 }
 
+// False at the end of the socket. `*listener` of the command's filter comes by it, once.
+static bool read_order(int socket_fd, pid_t command, int *listener) {
+  struct message message;
+  int descriptor;
+  ssize_t got = message_receive(socket_fd, &message, &descriptor, MSG_DONTWAIT);
+  if (got == 0) return false;
+  if (got < 0 && errno != EAGAIN && errno != EINTR) fail(STEP_INIT, NO_INDEX, "recvmsg", NULL);
+  if (got != (ssize_t)sizeof message) return true;
+  if (message.kind == MESSAGE_LISTENER) *listener = descriptor;
+  else pass_on(&message, command);
+  return true;
+}
+
 static _Noreturn void watch(const struct run *run, int socket_fd, pid_t command) {
   sigset_t set;
   sigemptyset(&set);
   sigaddset(&set, SIGCHLD);
   int children = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
   if (children < 0) fail(STEP_INIT, NO_INDEX, "signalfd", NULL);
-  struct pollfd watched[2] = {{.fd = socket_fd, .events = POLLIN}, {.fd = children, .events = POLLIN}};
+  // poll(2) passes over -1, the listener that there is not.
+  struct pollfd watched[3] = {{.fd = socket_fd, .events = POLLIN}, {.fd = children, .events = POLLIN}, {.fd = -1, .events = POLLIN}};
   for (;;) {
     reap(run, socket_fd, command);
-    if (poll(watched, 2, -1) < 0) {
+    if (poll(watched, 3, -1) < 0) {
       if (errno != EINTR) fail(STEP_INIT, NO_INDEX, "poll", NULL);
       continue;
     }
     struct signalfd_siginfo info;
     bool unread = watched[1].revents != 0 && read(children, &info, sizeof info) < 0;
     if (unread && errno != EAGAIN && errno != EINTR) fail(STEP_INIT, NO_INDEX, "read", NULL);
-    if (watched[0].revents == 0) continue;
-    struct message message;
-    ssize_t got = recv(socket_fd, &message, sizeof message, MSG_DONTWAIT);
-    if (got == (ssize_t)sizeof message) pass_on(&message, command);
-    else if (got == 0) _exit(125);
-    else if (errno != EAGAIN && errno != EINTR) fail(STEP_INIT, NO_INDEX, "recv", NULL);
+    if (watched[0].revents != 0 && !read_order(socket_fd, command, &watched[2].fd)) _exit(125);
+    // POLLHUP: no process has that filter any more.
+    if ((watched[2].revents & POLLIN) != 0) denied_answer(watched[2].fd, socket_fd, command);
+    else if (watched[2].revents != 0) watched[2].fd = -1;
   }
 }
 

@@ -16,26 +16,6 @@ static struct run run;
 static int given[PLAN_DESCRIPTORS_MAX];
 static int gate = -1;
 
-// One message; `*descriptor` is -1 where none came with it. False at the end of the socket.
-static bool receive(int socket_fd, struct message *message, int *descriptor) {
-  union {
-    char bytes[CMSG_SPACE(sizeof(int))];
-    struct cmsghdr align;
-  } control;
-  struct iovec part = {.iov_base = message, .iov_len = sizeof *message};
-  struct msghdr header = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
-  ssize_t got;
-  do got = recvmsg(socket_fd, &header, MSG_CMSG_CLOEXEC);
-  while (got < 0 && errno == EINTR);
-  *descriptor = -1;
-  if (got != (ssize_t)sizeof *message) return false;
-  struct cmsghdr *rights = CMSG_FIRSTHDR(&header);
-  if (rights != NULL && rights->cmsg_type == SCM_RIGHTS && rights->cmsg_len == CMSG_LEN(sizeof(int))) {
-    memcpy(descriptor, CMSG_DATA(rights), sizeof *descriptor);
-  }
-  return true;
-}
-
 static _Noreturn void fail_plan(const char *syscall) { fail(STEP_PLAN, NO_INDEX, syscall, NULL); }
 
 static void read_plan(int file) {
@@ -57,7 +37,7 @@ static void receive_all(int socket_fd) {
   struct message message;
   int descriptor;
   size_t count = 0;
-  while (receive(socket_fd, &message, &descriptor)) {
+  while (message_receive(socket_fd, &message, &descriptor, 0) == (ssize_t)sizeof message) {
     run.columns = (unsigned short)(message.value >> 16);
     run.rows = (unsigned short)message.value;
     if (message.kind == MESSAGE_GO) return;

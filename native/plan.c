@@ -411,7 +411,7 @@ static const char *check_capabilities(struct plan *plan, struct reader *r) {
 
 static const char *check_seccomp(struct plan *plan, struct reader *r) {
   uint32_t flags = read_u32(r);
-  if ((flags & ~PLAN_FILTER_DENIES_KEYRINGS) != 0) return "unknown flags of a filter";
+  if ((flags & ~(PLAN_FILTER_DENIES_KEYRINGS | PLAN_FILTER_TELLS)) != 0) return "unknown flags of a filter";
   uint32_t count = read_u32(r);
   if (count == 0 || count > PLAN_FILTER_MAX) return "filter length out of range";
   const uint8_t *filter = read_bytes(r, (size_t)count * sizeof(struct sbx_sock_filter));
@@ -419,6 +419,8 @@ static const char *check_seccomp(struct plan *plan, struct reader *r) {
   if (places > count || places % 2 != 0) return "number of places of the pass out of range";
   if (places > 0 && plan->has_pass) return "more than one filter with a pass";
   if (places > 0) plan->has_pass = true;
+  if ((flags & PLAN_FILTER_TELLS) != 0 && plan->has_listener) return "more than one filter with a listener";
+  if ((flags & PLAN_FILTER_TELLS) != 0) plan->has_listener = true;
   for (uint32_t i = 0; i < places && !r->failed; i++) {
     uint32_t place = read_u32(r);
     if (place >= count) return "a place of the pass is out of the filter";

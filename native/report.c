@@ -58,6 +58,8 @@ static bool send_with(int socket_fd, enum message_kind kind, const void *more, s
 
 bool message_send_counts(int socket_fd, const struct counts *counts) { return send_with(socket_fd, MESSAGE_COUNTS, counts, sizeof *counts); }
 
+bool message_send_denied(int socket_fd, const struct denied *denied) { return send_with(socket_fd, MESSAGE_DENIED, denied, sizeof *denied); }
+
 // A failed send means that the supervisor is gone; this process ends either way, and with it the sandbox.
 _Noreturn void fail_with(const struct failure *failure) {
   (void)send_with(report_socket, MESSAGE_FAILED, failure, sizeof *failure);
@@ -70,6 +72,25 @@ bool message_send(int socket_fd, enum message_kind kind, int value) {
   do sent = send(socket_fd, &message, sizeof message, MSG_NOSIGNAL);
   while (sent < 0 && errno == EINTR);
   return sent == (ssize_t)sizeof message;
+}
+
+ssize_t message_receive(int socket_fd, struct message *message, int *descriptor, int flags) {
+  union {
+    char bytes[CMSG_SPACE(sizeof(int))];
+    struct cmsghdr align;
+  } control;
+  struct iovec part = {.iov_base = message, .iov_len = sizeof *message};
+  struct msghdr header = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
+  *descriptor = -1;
+  ssize_t got;
+  do got = recvmsg(socket_fd, &header, flags | MSG_CMSG_CLOEXEC);
+  while (got < 0 && errno == EINTR);
+  if (got < 0) return -1;
+  struct cmsghdr *rights = CMSG_FIRSTHDR(&header);
+  if (rights != NULL && rights->cmsg_type == SCM_RIGHTS && rights->cmsg_len == CMSG_LEN(sizeof(int))) {
+    memcpy(descriptor, CMSG_DATA(rights), sizeof *descriptor);
+  }
+  return got;
 }
 
 bool descriptors_send(int socket_fd, const void *bytes, size_t length, const int *descriptors, size_t count) {
@@ -88,7 +109,7 @@ bool descriptors_send(int socket_fd, const void *bytes, size_t length, const int
   control.align.cmsg_len = (__typeof__(control.align.cmsg_len))CMSG_LEN(size);
   memcpy(control.bytes + CMSG_LEN(0), descriptors, size);
   ssize_t sent;
-  do sent = sendmsg(socket_fd, &header, MSG_NOSIGNAL);
+  do sent = sys_sendmsg(socket_fd, &header, MSG_NOSIGNAL);
   while (sent < 0 && errno == EINTR);
   return sent == (ssize_t)length;
 }
@@ -97,6 +118,8 @@ bool message_send_descriptor(int socket_fd, enum message_kind kind, int descript
   const struct message message = {.kind = kind, .value = 0};
   return descriptors_send(socket_fd, &message, sizeof message, &descriptor, 1);
 }
+
+bool report_listener(int listener) { return message_send_descriptor(report_socket, MESSAGE_LISTENER, listener); }
 
 const char *exec_reason_name(enum exec_reason reason) {
   switch (reason) {

@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/resource.h>
+#include <sys/types.h>
 
 #include "steps.h"
 
@@ -47,6 +48,8 @@ enum message_kind {
   MESSAGE_EXITED,  // value: the command's wait status
   MESSAGE_HERE,    // of init inside of a tool, by the number that the kernel puts with it: it is to be put into the control groups
   MESSAGE_COUNTS,  // of init inside of a tool, the last that it says: struct counts follows
+  MESSAGE_LISTENER,  // of the command's process: carries the listener of its filter, which the supervisor hands to init
+  MESSAGE_DENIED,    // the filter ends the command: struct denied follows
   // beside init in a container (container.c); value: milliseconds
   MESSAGE_USER_TIME,
   MESSAGE_SYSTEM_TIME,
@@ -75,6 +78,12 @@ struct counts {
 };
 void counts_add(struct counts *counts, const struct rusage *usage);
 
+// A system call that a filter does not allow.
+struct denied {
+  int32_t number;
+  uint32_t audit;  // AUDIT_ARCH_* of the ABI it was made by
+};
+
 void failure_fill(struct failure *failure, enum step step, uint32_t index, int error, const char *syscall, const char *path);
 
 // The path of a failure is optional everywhere below: NULL for none. errno is taken as it is when the call is made.
@@ -84,7 +93,12 @@ _Noreturn void fail(enum step step, uint32_t index, const char *syscall, const c
 _Noreturn void fail_with(const struct failure *failure);
 
 bool message_send(int socket_fd, enum message_kind kind, int value);
+// One message of that size; `*descriptor`, close-on-exec, is -1 where none came with it. 0 at the end of the socket, -1 with errno.
+ssize_t message_receive(int socket_fd, struct message *message, int *descriptor, int flags);
 bool message_send_counts(int socket_fd, const struct counts *counts);
+bool message_send_denied(int socket_fd, const struct denied *denied);
+// In the command's process: hands the listener of its filter on; false with errno.
+bool report_listener(int listener);
 // Bytes that need not be a struct message, with `count` descriptors: one to DESCRIPTORS_SENT_MAX.
 #define DESCRIPTORS_SENT_MAX 4
 bool descriptors_send(int socket_fd, const void *bytes, size_t length, const int *descriptors, size_t count);

@@ -182,6 +182,13 @@ void status_ended(const struct ending *ending) {
   if (ending->exited && WIFSIGNALED(ending->wait_status)) {
     member("signal", signal_name(WTERMSIG(ending->wait_status), buffer, sizeof buffer));
   }
+  if (ending->denied && ending->exited) {
+    add(",\"denied\":{\"number\":");
+    add_number(ending->denied_call.number);
+    add(",\"audit\":");
+    add_number(ending->denied_call.audit);
+    add("}");
+  }
   add(",\"stdoutTruncated\":");
   add(ending->output_truncated ? "true" : "false");
   add(",\"stderrTruncated\":");

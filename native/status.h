@@ -15,6 +15,8 @@ const char *limit_name(enum end_cause cause);
 struct ending {
   enum end_cause cause;
   int by;          // the signal of CAUSE_SIGNALLED
+  bool denied;     // by its filter, which ended it:
+  struct denied denied_call;
   bool exited;     // the command's own end is known, and this is it:
   int wait_status;
   bool output_truncated, error_truncated;

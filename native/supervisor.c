@@ -313,6 +313,7 @@ struct incoming {
   union {
     struct failure failure;
     struct counts counts;
+    struct denied denied;
   };
 };
 
@@ -352,6 +353,14 @@ static void put_into_groups(const struct msghdr *header) {
   close_if_open(&self.gate_fd);
 }
 
+// The command's process has the same socket as init: what it sends comes here. EPIPE: the command has ended meanwhile, and init with it.
+static void hand_listener_on(int listener) {
+  errno = EBADF;
+  bool handed = listener >= 0 && message_send_descriptor(self.socket_fd, MESSAGE_LISTENER, listener);
+  if (!handed && errno != EPIPE) give_up(STEP_SECCOMP, errno, "sendmsg");
+  close_if_open(&listener);
+}
+
 // One message of init, of the command's process, or of the one that is to become the tool; false at the end.
 static bool read_message(int *socket_fd) {
   static struct incoming incoming;
@@ -379,6 +388,12 @@ static bool read_message(int *socket_fd) {
     case MESSAGE_TERMINAL: start_terminal(received_descriptor(&header)); break;
     case MESSAGE_STARTED: on_started(); break;
     case MESSAGE_HERE: put_into_groups(&header); break;
+    case MESSAGE_LISTENER: hand_listener_on(received_descriptor(&header)); break;
+    case MESSAGE_DENIED:
+      if (got != (ssize_t)(sizeof incoming.message + sizeof incoming.denied)) break;
+      self.ending.denied = true;
+      self.ending.denied_call = incoming.denied;
+      break;
     case MESSAGE_EXITED:
       self.ending.exited = true;
       self.ending.wait_status = incoming.message.value;
@@ -718,6 +733,8 @@ static int report_end(void) {
   cgroups_remove();
   terminal_restore();
   bool explained = self.ending.exited || self.ending.cause != CAUSE_COMMAND;
+  // What its filter killed has ended by SIGSYS, whatever it did in its last moment.
+  if (self.ending.denied && self.ending.exited) self.ending.wait_status = SIGSYS;
   if (!self.failed && !explained && self.run->plan.has_tool) {
     complaints_fill(&complaints, &self.failure, self.run->tool_arguments[0], self.tool_status);
     self.failed = true;

@@ -65,6 +65,12 @@ int sys_seccomp_filter(const struct sbx_sock_fprog *program) {
   return result;
 }
 
+int sys_seccomp_listener(const struct sbx_sock_fprog *program) {
+  return (int)syscall(SYS_seccomp, SBX_SECCOMP_SET_MODE_FILTER, SBX_SECCOMP_FILTER_FLAG_NEW_LISTENER, program);
+}
+
+int sys_seccomp_notif(int listener, unsigned long request, void *argument) { return (int)syscall(SYS_ioctl, listener, request, argument); }
+
 int sys_landlock_version(void) {
   return (int)syscall(SYS_landlock_create_ruleset, NULL, 0UL, SBX_LANDLOCK_CREATE_RULESET_VERSION);
 }

@@ -4,6 +4,7 @@
 #define SANDBOXLIB_UAPI_H
 
 #include <stdint.h>
+#include <sys/ioctl.h>
 #include <sys/syscall.h>
 
 #ifndef SYS_open_tree
@@ -101,6 +102,32 @@ struct sbx_open_how {
 // seccomp(2), 3.17
 #define SBX_SECCOMP_SET_MODE_FILTER 1
 #define SBX_SECCOMP_MODE_FILTER 2
+// seccomp_unotify(2), 5.0
+#define SBX_SECCOMP_FILTER_FLAG_NEW_LISTENER 8UL
+#define SBX_SECCOMP_RET_KILL_PROCESS 0x80000000U
+#define SBX_SECCOMP_RET_USER_NOTIF 0x7fc00000U
+#define SBX_SECCOMP_IOCTL_NOTIF_RECV _IOWR('!', 0, struct sbx_seccomp_notif)
+#define SBX_SECCOMP_IOCTL_NOTIF_SEND _IOWR('!', 1, struct sbx_seccomp_notif_resp)
+#define SBX_SECCOMP_IOCTL_NOTIF_ID_VALID _IOW('!', 2, uint64_t)
+struct sbx_seccomp_data {
+  int32_t nr;
+  uint32_t arch;
+  uint64_t instruction_pointer;
+  uint64_t args[6];
+};
+struct sbx_seccomp_notif {
+  uint64_t id;
+  uint32_t pid;
+  uint32_t flags;
+  struct sbx_seccomp_data data;
+};
+struct sbx_seccomp_notif_resp {
+  uint64_t id;
+  int64_t val;
+  int32_t error;
+  uint32_t flags;
+};
+#define SBX_BPF_RET_K 0x06  // BPF_RET | BPF_K, bpf_common.h
 #define SBX_BPF_XOR_K 0xa4  // BPF_ALU | BPF_XOR | BPF_K, bpf_common.h
 struct sbx_sock_filter {
   uint16_t code;

@@ -41,6 +41,7 @@ export type {
   WrappedCommand,
 } from './run/types.ts';
 export { wrap } from './run/wrap.ts';
+export type { DeniedCall } from './seccomp/denied.ts';
 export type {
   Bytes,
   EnvSpec,

@@ -735,7 +735,7 @@ static void command_values_are_checked(void) {
   CHECK(close_and_refuse("groups that are not to be set"));
   COMMAND(STEP_CWD), put_string(&builder, "tmp");
   CHECK(close_and_refuse("the path is not absolute"));
-  COMMAND(STEP_SECCOMP), put_u32(&builder, 2);
+  COMMAND(STEP_SECCOMP), put_u32(&builder, 4);
   CHECK(close_and_refuse("unknown flags of a filter"));
   COMMAND(STEP_SECCOMP), put_u32(&builder, 0), put_u32(&builder, 0);
   CHECK(close_and_refuse("filter length out of range"));

@@ -156,6 +156,8 @@ export interface LaunchEnd {
     | { readonly kind: 'terminated' }
     /** A signal that the launcher itself got from outside. */
     | { readonly kind: 'signalled'; readonly signal: NodeJS.Signals };
+  /** The call for which the seccomp filter ended the command, where that is known: its number, and AUDIT_ARCH_* of its ABI. */
+  readonly denied?: { readonly number: number; readonly audit: number };
   readonly stdoutTruncated: boolean;
   readonly stderrTruncated: boolean;
   readonly usage: Usage;

@@ -19,7 +19,7 @@ export function exitStatus(outcome: Outcome): number {
     case 'limit':
       return LIMIT;
     case 'denied':
-      return NOT_EXECUTABLE;
+      return statusOfSignal('SIGSYS');
     case 'cancelled':
       return statusOfSignal(outcome.reason);
   }

@@ -3,6 +3,7 @@ import { SpecError } from '../errors/errors.ts';
 import { checkCall, type Prepared, prepareTrusted, whenReady } from '../run/launch.ts';
 import { runOptionNames } from '../run/options.ts';
 import { Process } from '../run/process.ts';
+import { describeOutcome } from '../run/result.ts';
 import type { RunEvent, RunResult } from '../run/types.ts';
 import type { SandboxSpec } from '../spec/types.ts';
 import { exitStatus, exitStatusOfError } from './exit.ts';
@@ -44,6 +45,7 @@ export async function runCommand(parsed: Parsed): Promise<number> {
     const exit = exitStatus(result.outcome);
     if (settings.verbose) sayEnforcement(result);
     if (result.outcome.kind === 'limit') say(`ended by its limit ${result.outcome.limit}`, 'red');
+    if (result.outcome.kind === 'denied') say(describeOutcome(result.outcome), 'red');
     if (result.outcome.kind === 'exited' && exit !== 0 && prepared !== undefined && !settings.quiet) {
       await hint({ kind: 'exited' }, prepared, command);
     }

@@ -3,6 +3,7 @@ import { Duplex, PassThrough, type Readable, type Writable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { LaunchEnd, LaunchedProcess } from '../backends/backend.ts';
 import { SandboxError, SpecError } from '../errors/errors.ts';
+import type { DeniedCall } from '../seccomp/denied.ts';
 import { followAbort } from './abort.ts';
 import { Budget, decodeOutput } from './collect.ts';
 import { feed, tolerateClosedReader } from './input.ts';
@@ -217,8 +218,9 @@ export class Process implements SandboxProcess {
 
   async #finish(prepared: Prepared, end: LaunchEnd): Promise<void> {
     this.#stopFeeding();
+    const syscall = end.denied && (await import('../seccomp/denied.ts')).deniedCall(end.denied);
     await this.#deliver();
-    this.#conclude(prepared, end, prepared.enforcement);
+    this.#conclude(prepared, end, prepared.enforcement, syscall);
   }
 
   /** Waits until all output is where it belongs; who ended the run waits for a stuck destination no longer than for a stuck command. */
@@ -237,13 +239,13 @@ export class Process implements SandboxProcess {
     await delivered;
   }
 
-  #conclude(prepared: Prepared, end: LaunchEnd, enforcement: RunResult['enforcement']): void {
+  #conclude(prepared: Prepared, end: LaunchEnd, enforcement: RunResult['enforcement'], syscall?: DeniedCall): void {
     const { order } = this.#termination;
     if (order?.kind === 'failed') {
       this.#fail(order.error);
       return;
     }
-    const outcome = outcomeOf(end, prepared.spec.limits, order);
+    const outcome = outcomeOf(end, prepared.spec.limits, order, syscall);
     const stdout = this.#stdout.collected();
     const stderr = this.#stderr.collected();
     const result = makeResult({

@@ -2,6 +2,7 @@
 import { inspect } from 'node:util';
 import type { LaunchEnd, Usage } from '../backends/backend.ts';
 import { CommandError, InternalError } from '../errors/errors.ts';
+import type { DeniedCall } from '../seccomp/denied.ts';
 import type { NormalizedSpec } from '../spec/types.ts';
 import type { EndOrder } from './terminate.ts';
 import type { Enforcement, Outcome, Output, RunResult } from './types.ts';
@@ -12,7 +13,12 @@ const TAIL_CHARACTERS = 600;
 const COMMAND_CHARACTERS = 120;
 
 /** Preconditions: `order` is not `failed`: such a run has no result. */
-export function outcomeOf(end: LaunchEnd, limits: NormalizedSpec['limits'], order: EndOrder | undefined): Outcome {
+export function outcomeOf(
+  end: LaunchEnd,
+  limits: NormalizedSpec['limits'],
+  order: EndOrder | undefined,
+  syscall?: DeniedCall,
+): Outcome {
   // Output was dropped: that counts even when the command ended before the order reached it.
   if (order?.kind === 'overflow') return { kind: 'limit', limit: 'outputBytes' };
   switch (end.cause.kind) {
@@ -23,7 +29,7 @@ export function outcomeOf(end: LaunchEnd, limits: NormalizedSpec['limits'], orde
     case 'signalled':
       return { kind: 'cancelled', reason: end.cause.signal };
     case 'command':
-      return outcomeOfCommand(end, limits);
+      return syscall === undefined ? outcomeOfCommand(end, limits) : { kind: 'denied', rule: 'seccomp', syscall };
   }
 }
 
@@ -88,10 +94,15 @@ export function describeOutcome(outcome: Outcome): string {
     case 'limit':
       return `met its limit ${outcome.limit}`;
     case 'denied':
-      return `was denied by ${outcome.rule}`;
+      return `was ended by its seccomp filter for calling ${formatCall(outcome.syscall)}`;
     case 'cancelled':
       return `was cancelled: ${wordsOf(outcome.reason)}`;
   }
+}
+
+/** `mount (165 of x86_64)` */
+function formatCall({ name, number, abi }: DeniedCall): string {
+  return name === undefined ? `${number} of ${abi}` : `${name} (${number} of ${abi})`;
 }
 
 function wordsOf(reason: unknown): string {

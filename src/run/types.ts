@@ -3,6 +3,7 @@ import type { Readable, Writable } from 'node:stream';
 import type { ReadableStream } from 'node:stream/web';
 import type { AppliedFeature, BackendName, BackendPlan, Usage } from '../backends/backend.ts';
 import type { Feature } from '../features/feature.ts';
+import type { DeniedCall } from '../seccomp/denied.ts';
 import type { Limits, Milliseconds } from '../spec/types.ts';
 import type { ToolName } from './as/tools.ts';
 
@@ -53,7 +54,8 @@ export type Outcome =
   | { readonly kind: 'exited'; readonly code: number }
   | { readonly kind: 'signalled'; readonly signal: NodeJS.Signals }
   | { readonly kind: 'limit'; readonly limit: keyof Limits }
-  | { readonly kind: 'denied'; readonly rule: string }
+  /** The seccomp filter of `seccomp` ended the command (SECCOMP_RET_KILL_PROCESS) for this call. Where that is not known: `signalled`, SIGSYS. */
+  | { readonly kind: 'denied'; readonly rule: 'seccomp'; readonly syscall: DeniedCall }
   /** `reason`: that of the AbortSignal, or the name of the signal that the launcher got. */
   | { readonly kind: 'cancelled'; readonly reason: unknown };
 

@@ -16,7 +16,7 @@ import type { BackendName } from '../../src/backends/backend.ts';
 import { registry } from '../../src/backends/registry.ts';
 import { type Feature, features } from '../../src/features/feature.ts';
 import { type RequirementOptions, requirements } from '../../src/features/requirements.ts';
-import { run, spawn } from '../../src/index.ts';
+import { type DeniedCall, run, spawn } from '../../src/index.ts';
 import type { RunOptions, RunResult, SandboxProcess } from '../../src/run/types.ts';
 import type { SandboxSpec } from '../../src/spec/types.ts';
 import { barePath, guestPath } from '../helpers/guest.ts';
@@ -149,6 +149,12 @@ export class Bench {
     const mounts = [...this.mountsFor(this.bareOutside), ...(spec.mounts ?? [])];
     const placed = this.hasMounts ? { ...spec, mounts } : this.withRoot(spec);
     return run([this.inside(this.bareOutside), ...args.map(String)], placed, this.options(options));
+  }
+
+  /** The outcome of a command that its profile kills. Which call it was is known where no other filter is in force before: theirs, or that of the tool. */
+  killedFor(call: Partial<DeniedCall> = {}): object {
+    if (['chroot', 'proot'].includes(this.backend)) return { kind: 'signalled', signal: 'SIGSYS' };
+    return { kind: 'denied', rule: 'seccomp', syscall: call };
   }
 
   /** stdout of a run that must end with status 0. */

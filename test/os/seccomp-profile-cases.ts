@@ -146,4 +146,90 @@ os.execvp(sys.argv[1], sys.argv[1:])`;
       expect(status).toBe(125);
     });
   });
+
+  describe('a call that a profile answers with the death of the program', () => {
+    const noDirectories = {
+      defaultAction: 'SCMP_ACT_ALLOW',
+      syscalls: [{ names: ['mkdir', 'mkdirat'], action: 'SCMP_ACT_KILL_PROCESS' }],
+    };
+    const python = (script: string, before?: readonly string[]): Ended => {
+      requires('command:python3');
+      return sandbox(['--seccomp', file('mkdir.json', noDirectories), '--', 'python3', '-c', script], before);
+    };
+    const verdict = /was ended by its seccomp filter for calling mkdir(at)? \(\d+ of (x86_64|aarch64)\)/;
+
+    test('is told, by number and by name', () => {
+      const { status, stderr, stdout } = python('import os; os.mkdir("/tmp/x"); print("got past")');
+      expect({ status, stdout }).toEqual({ status: 159, stdout: '' });
+      expect(stderr).toMatch(verdict);
+      const args = ['--json', '--seccomp', file('mkdir.json', noDirectories), '--', 'mkdir', '/tmp/x'];
+      const { outcome, signal } = JSON.parse(sandbox(args).stderr.trimEnd().split('\n').at(-1) ?? '');
+      expect(outcome).toMatchObject({
+        kind: 'denied',
+        rule: 'seccomp',
+        syscall: { name: expect.stringMatching(/^mkdir/) },
+      });
+      expect(signal).toBe('SIGSYS');
+    });
+
+    test.each([
+      ['ignores SIGSYS', 'signal.signal(signal.SIGSYS, signal.SIG_IGN)'],
+      ['blocks every signal', 'signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())'],
+      ['handles SIGSYS', 'signal.signal(signal.SIGSYS, lambda *_: None)'],
+      ['ends well when it gets SIGSYS', 'signal.signal(signal.SIGSYS, lambda *_: os._exit(0))'],
+    ])('is the end of one that %s', (_, prepare) => {
+      const ways = [
+        'os.mkdir("/tmp/x")',
+        'threading.Thread(target=os.mkdir, args=("/tmp/x",)).start(); time.sleep(60)',
+      ];
+      for (const way of ways) {
+        const script = `import os, signal, threading, time\n${prepare}\n${way}\nprint("got past", flush=True)`;
+        const { status, stderr, stdout } = python(script);
+        expect({ way, status, stdout }).toEqual({ way, status: 159, stdout: '' });
+        expect(stderr).toMatch(verdict);
+      }
+    });
+
+    test('is the end of a child alone, of each of many', () => {
+      const { status, stdout, stderr } = python(`
+import os, signal
+children = []
+for _ in range(40):
+    child = os.fork()
+    if child == 0:
+        os.mkdir('/tmp/x')
+        os._exit(0)
+    children.append(child)
+print([os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGSYS for child in children].count(True), os.path.exists('/tmp/x'))`);
+      expect({ status, stdout, stderr }).toEqual({ status: 0, stdout: '40 False\n', stderr: '' });
+    });
+
+    test('is the end of a child whose thread makes it, and that handles SIGSYS', () => {
+      const { status, stdout, stderr } = python(`
+import os, signal, threading, time
+child = os.fork()
+if child == 0:
+    signal.signal(signal.SIGSYS, lambda *_: None)
+    threading.Thread(target=os.mkdir, args=('/tmp/x',)).start()
+    time.sleep(60)
+    os._exit(0)
+print(signal.Signals(os.WTERMSIG(os.waitpid(child, 0)[1])).name)`);
+      expect({ status, stdout, stderr }).toEqual({ status: 0, stdout: 'SIGKILL\n', stderr: '' });
+    });
+
+    test('is its end as ever where another filter is in force before: its lesser answers would count for more than a question', () => {
+      const around = `
+import ctypes, os, struct, sys
+libc = ctypes.CDLL(None, use_errno=True)
+libc.prctl(38, 1, 0, 0, 0)
+class Program(ctypes.Structure): _fields_ = [('length', ctypes.c_ushort), ('rules', ctypes.c_void_p)]
+memory = ctypes.create_string_buffer(struct.pack('HBBI', 6, 0, 0, 0x7fff0000))
+program = Program(1, ctypes.addressof(memory))
+if libc.prctl(22, 2, ctypes.byref(program), 0, 0) != 0: sys.exit('no filter')
+os.execvp(sys.argv[1], sys.argv[1:])`;
+      const script = 'import os; os.mkdir("/tmp/x"); print("got past")';
+      const { status, stdout, stderr } = python(script, ['python3', '-c', around]);
+      expect({ status, stdout, stderr }).toEqual({ status: 159, stdout: '', stderr: '' });
+    });
+  });
 }

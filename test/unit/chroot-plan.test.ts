@@ -73,6 +73,7 @@ test('the guard is the compiled profile, for each architecture', () => {
       filter: Buffer.from(compileSeccomp(guardProfile, { architecture })).toString('base64'),
       // Keyrings are none of its business, so that the command gets a fresh one or does not start.
       deniesKeyrings: false,
+      tells: false,
       pass: [],
     });
 });

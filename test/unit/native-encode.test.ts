@@ -165,8 +165,9 @@ function decodeStep(step: RecordType, r: Reader): Step {
     case 'capabilities':
       return { step, keep: keptOf(r.u64()) };
     case 'seccomp': {
-      const deniesKeyrings = r.u32() === 1;
-      return { step, deniesKeyrings, filter: r.raw(r.u32() * 8).toString('base64'), pass: r.list(() => r.u32()) };
+      const flags = r.u32();
+      const filter = r.raw(r.u32() * 8).toString('base64');
+      return { step, deniesKeyrings: (flags & 1) !== 0, tells: (flags & 2) !== 0, filter, pass: r.list(() => r.u32()) };
     }
     case 'landlock': {
       const [paths, wished, ports, scopes] = [r.u64(), r.u64(), r.u64(), r.u64()];
@@ -346,6 +347,7 @@ const arbitrarySteps: { readonly [Name in RecordType]: fc.Arbitrary<Step> } = {
     step: is('seccomp'),
     filter: bytes.map((value) => base64(value.subarray(0, value.length & ~7))),
     deniesKeyrings: fc.boolean(),
+    tells: fc.boolean(),
     pass: fc.array(u32),
   }),
   disk: fc.record({ step: is('disk'), options: text }),

@@ -86,6 +86,7 @@ test('a plan has the filter, the capabilities and its files in words that JSON h
     step: 'seccomp',
     filter: filter.toString('base64'),
     deniesKeyrings: true,
+    tells: false,
     pass: [],
   });
   const content = Buffer.from('box\n').toString('base64');

@@ -174,7 +174,14 @@ test.each<[Outcome, string]>([
   [{ kind: 'exited', code: 1 }, 'exited with status 1'],
   [{ kind: 'signalled', signal: 'SIGSEGV' }, 'was ended by SIGSEGV'],
   [{ kind: 'limit', limit: 'wallMs' }, 'met its limit wallMs'],
-  [{ kind: 'denied', rule: 'network' }, 'was denied by network'],
+  [
+    { kind: 'denied', rule: 'seccomp', syscall: { number: 165, name: 'mount', abi: 'x86_64' } },
+    'was ended by its seccomp filter for calling mount (165 of x86_64)',
+  ],
+  [
+    { kind: 'denied', rule: 'seccomp', syscall: { number: 999, abi: 'i386' } },
+    'was ended by its seccomp filter for calling 999 of i386',
+  ],
   [{ kind: 'cancelled', reason: new Error('too slow') }, 'was cancelled: too slow'],
   [{ kind: 'cancelled', reason: Object.create(null) }, 'was cancelled: [Object: null prototype] {}'],
 ])('%j in words is "%s"', (outcome, words) => {

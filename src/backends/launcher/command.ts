@@ -46,11 +46,11 @@ function filterSteps(
   if (seccomp === 'default') {
     if (!granted.has('seccomp.default')) return [];
     const filter = base64Of(defaultFilter({ architecture, capabilities }));
-    return [{ step: 'seccomp', filter, deniesKeyrings: true, pass: [] }];
+    return [{ step: 'seccomp', filter, deniesKeyrings: true, tells: false, pass: [] }];
   }
   if (seccomp === 'unconfined' || !granted.has(`seccomp.${seccomp.kind}`)) return [];
   const { filter, deniesKeyrings, pass } = seccomp;
-  return [{ step: 'seccomp', filter, deniesKeyrings, pass }];
+  return [{ step: 'seccomp', filter, deniesKeyrings, tells: true, pass }];
 }
 
 export function supervisorSteps(spec: NormalizedSpec, granted: ReadonlySet<Feature>): Step[] {

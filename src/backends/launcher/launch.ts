@@ -313,6 +313,7 @@ function launchEnd(line: EndedLine): LaunchEnd {
     code: line.code,
     signal: line.signal,
     cause: causeOf(line),
+    ...(line.denied === undefined ? {} : { denied: line.denied }),
     stdoutTruncated: line.stdoutTruncated,
     stderrTruncated: line.stderrTruncated,
     usage: {

@@ -25,6 +25,8 @@ export interface EndedLine {
   readonly by?: NodeJS.Signals;
   readonly code?: number;
   readonly signal?: NodeJS.Signals;
+  /** The call for which the seccomp filter ended the command: its number, and AUDIT_ARCH_* of its ABI. */
+  readonly denied?: { readonly number: number; readonly audit: number };
   readonly stdoutTruncated: boolean;
   readonly stderrTruncated: boolean;
   /** The launcher lives on until the rest of the output has been read. */

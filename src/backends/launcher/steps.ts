@@ -262,6 +262,8 @@ export type Step =
       readonly filter: string;
       /** It refuses every call that reaches keyrings, so that the command may do without a fresh one. */
       readonly deniesKeyrings: boolean;
+      /** Where it kills, init does it, and tells which call it was, if it can be (native/denied.h). */
+      readonly tells: boolean;
       /** Instructions that take half of the launcher's pass each, the high half and the low half by turns. */
       readonly pass: readonly number[];
     }

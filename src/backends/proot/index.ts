@@ -100,7 +100,10 @@ function interpreterFor(
 /** So that ls, stat and Node find the files of the root, and not those that the host has at the same paths. */
 function withFallbacks(plan: BackendPlan<LauncherPlan>, { architecture }: CallerFacts): BackendPlan<LauncherPlan> {
   const filter = Buffer.from(absentCalls(unknownToProot, architecture)).toString('base64');
-  return withSteps(plan, [...plan.detail.steps, { step: 'seccomp', filter, deniesKeyrings: false, pass: [] }]);
+  return withSteps(plan, [
+    ...plan.detail.steps,
+    { step: 'seccomp', filter, deniesKeyrings: false, tells: false, pass: [] },
+  ]);
 }
 
 /** An ordinary user has no capability, and no right to empty the bounding set, from which nothing comes without set-user-ID programs. */

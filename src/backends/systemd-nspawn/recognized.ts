@@ -1,6 +1,7 @@
 // What systemd-nspawn gives together with our init inside of it, and by which mechanism. Apart from the backend, so that negotiation need not load that.
 import type { Feature } from '../../features/feature.ts';
 import { groupMechanisms } from '../launcher/cgroups.ts';
+import { diskMechanism } from '../launcher/disk-mechanism.ts';
 import type { Mechanisms } from '../launcher/tool.ts';
 import { wornInPidNamespace } from '../launcher/worn.ts';
 
@@ -17,6 +18,7 @@ export const mechanisms: Mechanisms = {
   'mount.proc': 'proc of the pid namespace, masked',
   'mount.dev': 'tmpfs with six device nodes, own devpts and mqueue',
   workspace: 'bind mount, handed in by systemd-nspawn',
+  'limits.diskBytes': diskMechanism,
   hostname: 'sethostname in a uts namespace by systemd-nspawn',
   user: 'setresuid, setresgid',
   'namespace.user': 'user namespace by systemd-nspawn',
