@@ -208,6 +208,9 @@ static bool read_order(int socket_fd, pid_t command, int *listener) {
   if (got == 0) return false;
   if (got < 0 && errno != EAGAIN && errno != EINTR) fail(STEP_INIT, NO_INDEX, "recvmsg", NULL);
   if (got != (ssize_t)sizeof message) return true;
+  // Without a descriptor left for it nobody would answer, and who asks would wait for ever.
+  errno = EMFILE;
+  if (message.kind == MESSAGE_LISTENER && descriptor < 0) fail(STEP_SECCOMP, NO_INDEX, "recvmsg", NULL);
   if (message.kind == MESSAGE_LISTENER) *listener = descriptor;
   else pass_on(&message, command);
   return true;
