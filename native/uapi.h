@@ -108,7 +108,6 @@ struct sbx_open_how {
 #define SBX_SECCOMP_RET_USER_NOTIF 0x7fc00000U
 #define SBX_SECCOMP_IOCTL_NOTIF_RECV _IOWR('!', 0, struct sbx_seccomp_notif)
 #define SBX_SECCOMP_IOCTL_NOTIF_SEND _IOWR('!', 1, struct sbx_seccomp_notif_resp)
-#define SBX_SECCOMP_IOCTL_NOTIF_ID_VALID _IOW('!', 2, uint64_t)
 struct sbx_seccomp_data {
   int32_t nr;
   uint32_t arch;
