@@ -5,6 +5,7 @@
 // allowed and never runs the filter for them again.
 import { SpecError, type SpecIssue } from '../errors/errors.ts';
 import { Assembler, type Target } from './assembler.ts';
+import { auditArch, X32_BIT } from './audit.ts';
 import type { Circumstances } from './engine.ts';
 import { type CheckedProfile, type CheckedRule, checkProfile, KILL_PROCESS } from './oci.ts';
 import { isOfAnotherMachine } from './other-machines.ts';
@@ -97,8 +98,6 @@ const LOG = 0x7ffc0000;
 const LETS_THROUGH: ReadonlySet<number> = new Set([ALLOW, LOG]);
 const argument = (index: number): { low: number; high: number } => ({ low: 16 + 8 * index, high: 20 + 8 * index });
 
-/** Numbers of x32 have this bit, under the audit architecture of x86-64. */
-const X32_BIT = 0x40000000;
 /** What tracers set to skip a call: -1, or -2, as proot does. They have bit 30 too, and are nobody's numbers. */
 const SKIPPED = 0xfffffffe;
 
@@ -109,10 +108,13 @@ interface Machine {
 }
 
 function machines(profile: CheckedProfile, architecture: 'x64' | 'arm64'): readonly Machine[] {
-  if (architecture === 'arm64') return [{ audit: 0xc00000b7, abis: ['aarch64'] }];
+  if (architecture === 'arm64') return [{ audit: auditArch.aarch64, abis: ['aarch64'] }];
   const named = new Set(profile.architectures);
-  const native: Machine = { audit: 0xc000003e, abis: named.has('SCMP_ARCH_X32') ? ['x86_64', 'x32'] : ['x86_64'] };
-  return named.has('SCMP_ARCH_X86') ? [native, { audit: 0x40000003, abis: ['i386'] }] : [native];
+  const native: Machine = {
+    audit: auditArch.x86_64,
+    abis: named.has('SCMP_ARCH_X32') ? ['x86_64', 'x32'] : ['x86_64'],
+  };
+  return named.has('SCMP_ARCH_X86') ? [native, { audit: auditArch.i386, abis: ['i386'] }] : [native];
 }
 
 function refuseUnservable(profile: CheckedProfile, options: CompileOptions): void {

@@ -1,4 +1,5 @@
 // The name of a call that a filter ended its process for. Loaded only then: the tables are large.
+import { auditArch, X32_BIT } from './audit.ts';
 import { type Abi, syscallTable } from './syscalls.ts';
 
 export interface DeniedCall {
@@ -10,20 +11,12 @@ export interface DeniedCall {
   readonly abi: string;
 }
 
-/** AUDIT_ARCH_* of linux/audit.h. */
-const machines: ReadonlyMap<number, Abi> = new Map([
-  [0xc000003e, 'x86_64'],
-  [0x40000003, 'i386'],
-  [0xc00000b7, 'aarch64'],
-]);
-
-/** Numbers of x32 have this bit, under the audit architecture of x86-64. */
-const X32_BIT = 0x40000000;
+const machines = Object.keys(auditArch) as (keyof typeof auditArch)[];
 
 export function deniedCall({ number, audit }: { readonly number: number; readonly audit: number }): DeniedCall {
-  const machine = machines.get(audit);
+  const machine = machines.find((each) => auditArch[each] === audit);
   if (machine === undefined) return { number, abi: `AUDIT_ARCH 0x${audit.toString(16)}` };
-  const abi = machine === 'x86_64' && number > 0 && (number & X32_BIT) !== 0 ? 'x32' : machine;
+  const abi: Abi = machine === 'x86_64' && number > 0 && (number & X32_BIT) !== 0 ? 'x32' : machine;
   const own = abi === 'x32' ? number & ~X32_BIT : number;
   const name = [...syscallTable(abi)].find(([, known]) => known === own)?.[0];
   return { number, ...(name === undefined ? {} : { name }), abi };

@@ -220,6 +220,23 @@ print(signal.Signals(os.WTERMSIG(os.waitpid(child, 0)[1])).name)`);
       expect({ status, stdout, stderr }).toEqual({ status: 0, stdout: 'SIGKILL\n', stderr: '' });
     });
 
+    test('holds up no bound of time, however many make it and handle SIGSYS', () => {
+      const storm = `
+import os, signal, time
+signal.signal(signal.SIGSYS, lambda *_: None)
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+for _ in range(100):
+    if os.fork() > 0: continue
+    while True:
+        try: os.mkdir('/tmp/x')
+        except OSError: pass
+time.sleep(600)`;
+      const path = file('mkdir.json', noDirectories);
+      const args = ['--wall', '1s', '--grace', '100ms', '--seccomp', path, '--', 'python3', '-c', storm];
+      const { status, stderr } = sandbox(args);
+      expect({ status, stderr }).toEqual({ status: 124, stderr: 'run-sandbox: ended by its limit wallMs\n' });
+    });
+
     test('is its end as ever where another filter is in force before: its lesser answers would count for more than a question', () => {
       const around = `
 import ctypes, os, struct, sys
