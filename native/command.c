@@ -12,8 +12,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "denied.h"
 #include "landlock.h"
+#include "notify.h"
 #include "run.h"
 #include "sys.h"
 
@@ -176,7 +176,7 @@ static void change_directory(struct record *record) {
 }
 
 static void install_filter(struct record *record) {
-  bool tells = (read_u32(&record->payload) & PLAN_FILTER_TELLS) != 0;
+  uint32_t flags = read_u32(&record->payload);
   uint32_t count = read_u32(&record->payload);
   static struct sbx_sock_filter filter[PLAN_FILTER_MAX];
   // A copy, because the plan aligns nothing.
@@ -186,9 +186,8 @@ static void install_filter(struct record *record) {
   if (places > 0 && sys_draw_pass(&pass) < 0) fail(record->step, record->index, "getrandom", NULL);
   // The high half and the low half by turns.
   for (uint32_t i = 0; i < places; i++) filter[read_u32(&record->payload)].k = (uint32_t)(i % 2 == 0 ? pass >> 32 : pass);
-  struct sbx_sock_fprog program = {.len = (uint16_t)count, .filter = filter};
-  int listener = -1;
-  bool installed = tells ? denied_install(filter, (uint16_t)count, &listener) : sys_seccomp_filter(&program) >= 0;
+  int listener;
+  bool installed = notify_install(filter, (uint16_t)count, (flags & PLAN_FILTER_TELLS) != 0, (flags & PLAN_FILTER_ASKS) != 0, &listener);
   if (!installed) fail(record->step, record->index, "seccomp", NULL);
   if (places > 0) sys_use_pass(pass);
   if (listener >= 0 && !report_listener(listener)) fail(record->step, record->index, "sendmsg", NULL);

@@ -18,9 +18,9 @@
 #include <unistd.h>
 
 #include "binfmt.h"
-#include "denied.h"
 #include "mounts.h"
 #include "network.h"
+#include "notify.h"
 #include "run.h"
 #include "sys.h"
 
@@ -201,7 +201,7 @@ static void reap(const struct run *run, int socket_fd, pid_t command) {
 }
 
 // False at the end of the socket. `*listener` of the command's filter comes by it, once.
-static bool read_order(int socket_fd, pid_t command, int *listener) {
+static bool read_order(const struct run *run, int socket_fd, pid_t command, int *listener) {
   struct message message;
   int descriptor;
   ssize_t got = message_receive(socket_fd, &message, &descriptor, MSG_DONTWAIT);
@@ -211,8 +211,14 @@ static bool read_order(int socket_fd, pid_t command, int *listener) {
   // Without a descriptor left for it nobody would answer, and who asks would wait for ever.
   errno = EMFILE;
   if (message.kind == MESSAGE_LISTENER && descriptor < 0) fail(STEP_SECCOMP, NO_INDEX, "recvmsg", NULL);
-  if (message.kind == MESSAGE_LISTENER) *listener = descriptor;
-  else pass_on(&message, command);
+  if (message.kind == MESSAGE_LISTENER) {
+    *listener = descriptor;
+    notify_listen(run, descriptor);
+  } else if (message.kind == MESSAGE_ANSWER) {
+    notify_answer(*listener, socket_fd, command, message.value);
+  } else {
+    pass_on(&message, command);
+  }
   return true;
 }
 
@@ -226,6 +232,7 @@ static _Noreturn void watch(const struct run *run, int socket_fd, pid_t command)
   struct pollfd watched[3] = {{.fd = socket_fd, .events = POLLIN}, {.fd = children, .events = POLLIN}, {.fd = -1, .events = POLLIN}};
   for (;;) {
     reap(run, socket_fd, command);
+    watched[2].events = notify_is_ready() ? POLLIN : 0;
     if (poll(watched, 3, -1) < 0) {
       if (errno != EINTR) fail(STEP_INIT, NO_INDEX, "poll", NULL);
       continue;
@@ -233,10 +240,10 @@ static _Noreturn void watch(const struct run *run, int socket_fd, pid_t command)
     struct signalfd_siginfo info;
     bool unread = watched[1].revents != 0 && read(children, &info, sizeof info) < 0;
     if (unread && errno != EAGAIN && errno != EINTR) fail(STEP_INIT, NO_INDEX, "read", NULL);
-    if (watched[0].revents != 0 && !read_order(socket_fd, command, &watched[2].fd)) _exit(125);
+    if (watched[0].revents != 0 && !read_order(run, socket_fd, command, &watched[2].fd)) _exit(125);
     // POLLHUP: no process has that filter any more.
-    if ((watched[2].revents & POLLIN) != 0) denied_answer(watched[2].fd, socket_fd, command);
-    else if (watched[2].revents != 0) watched[2].fd = -1;
+    if ((watched[2].revents & POLLIN) != 0) notify_hear(watched[2].fd, socket_fd, command);
+    else if ((watched[2].revents & (POLLHUP | POLLERR)) != 0) watched[2].fd = -1;
   }
 }
 

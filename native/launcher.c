@@ -249,6 +249,7 @@ static int run_plan(const struct arguments *arguments, pid_t parent) {
   uint32_t index;
   errno = 0;
   if (!plan_parse(bytes, length, &run.plan, &index, &reason)) return refuse_plan(index, reason);
+  if (run.plan.asks && run.channel_fd < 0) return refuse_plan(NO_INDEX, "a filter asks, and without a channel nobody answers");
   if (arguments->plan_fd > 2) (void)close(arguments->plan_fd);
   if (!keep_named_descriptors(&run)) return refuse_plan(NO_INDEX, "descriptors cannot be closed");
   if (!vectors_prepare(&run)) return refuse_plan(NO_INDEX, "no memory for the arguments");

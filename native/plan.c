@@ -4,6 +4,8 @@
 #include <limits.h>
 #include <string.h>
 
+#include "filter.h"
+
 #define AS_CASE(name, number, text) \
   case STEP_##name:                 \
     return text;
@@ -409,9 +411,16 @@ static const char *check_capabilities(struct plan *plan, struct reader *r) {
   return NULL;
 }
 
+// A copy, because the plan aligns nothing.
+static bool is_runnable(const uint8_t *filter, size_t count) {
+  static struct sbx_sock_filter aligned[PLAN_FILTER_MAX];
+  memcpy(aligned, filter, count * sizeof aligned[0]);
+  return filter_is_runnable(aligned, count);
+}
+
 static const char *check_seccomp(struct plan *plan, struct reader *r) {
   uint32_t flags = read_u32(r);
-  if ((flags & ~(PLAN_FILTER_DENIES_KEYRINGS | PLAN_FILTER_TELLS)) != 0) return "unknown flags of a filter";
+  if ((flags & ~(PLAN_FILTER_DENIES_KEYRINGS | PLAN_FILTER_TELLS | PLAN_FILTER_ASKS)) != 0) return "unknown flags of a filter";
   uint32_t count = read_u32(r);
   if (count == 0 || count > PLAN_FILTER_MAX) return "filter length out of range";
   const uint8_t *filter = read_bytes(r, (size_t)count * sizeof(struct sbx_sock_filter));
@@ -419,8 +428,11 @@ static const char *check_seccomp(struct plan *plan, struct reader *r) {
   if (places > count || places % 2 != 0) return "number of places of the pass out of range";
   if (places > 0 && plan->has_pass) return "more than one filter with a pass";
   if (places > 0) plan->has_pass = true;
-  if ((flags & PLAN_FILTER_TELLS) != 0 && plan->has_listener) return "more than one filter with a listener";
-  if ((flags & PLAN_FILTER_TELLS) != 0) plan->has_listener = true;
+  bool listens = (flags & (PLAN_FILTER_TELLS | PLAN_FILTER_ASKS)) != 0;
+  if (listens && plan->has_listener) return "more than one filter with a listener";
+  if (listens && !r->failed && !is_runnable(filter, count)) return "a filter with a listener has instructions that init cannot run";
+  if (listens) plan->has_listener = true;
+  if ((flags & PLAN_FILTER_ASKS) != 0) plan->asks = true;
   for (uint32_t i = 0; i < places && !r->failed; i++) {
     uint32_t place = read_u32(r);
     if (place >= count) return "a place of the pass is out of the filter";

@@ -20,6 +20,7 @@
 #define PLAN_FILTER_MAX 4096u      // BPF_MAXINSNS
 #define PLAN_FILTER_DENIES_KEYRINGS 1u
 #define PLAN_FILTER_TELLS 2u
+#define PLAN_FILTER_ASKS 4u
 #define PLAN_RULES_MAX 4096u        // of Landlock
 #define PLAN_SOURCES_MAX 4096u
 #define PLAN_TREES_MAX 4096u
@@ -97,7 +98,7 @@ struct plan {
   bool has_pipes;
   uint32_t pipes;  // bit n: descriptor n, of 0 to 2, reaches the command by a pipe of the supervisor's
   uint32_t columns, rows;
-  bool has_root, denies_keyrings, has_pass, has_listener, has_pivot, has_landlock;
+  bool has_root, denies_keyrings, has_pass, has_listener, asks, has_pivot, has_landlock;
   uint32_t root_kind;  // 0, PLAN_ROOT_TMPFS, where there is none
   bool joins_proc;  // a fresh proc is mounted
   bool has_binfmt, binfmt_around;

@@ -60,6 +60,8 @@ bool message_send_counts(int socket_fd, const struct counts *counts) { return se
 
 bool message_send_denied(int socket_fd, const struct denied *denied) { return send_with(socket_fd, MESSAGE_DENIED, denied, sizeof *denied); }
 
+bool message_send_notified(int socket_fd, const struct notified *notified) { return send_with(socket_fd, MESSAGE_NOTIFIED, notified, sizeof *notified); }
+
 // A failed send means that the supervisor is gone; this process ends either way, and with it the sandbox.
 _Noreturn void fail_with(const struct failure *failure) {
   (void)send_with(report_socket, MESSAGE_FAILED, failure, sizeof *failure);

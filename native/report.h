@@ -50,6 +50,7 @@ enum message_kind {
   MESSAGE_COUNTS,  // of init inside of a tool, the last that it says: struct counts follows
   MESSAGE_LISTENER,  // of the command's process: carries the listener of its filter, which the supervisor hands to init
   MESSAGE_DENIED,    // the filter ends the command: struct denied follows
+  MESSAGE_NOTIFIED,  // a call that the caller is to be told of: struct notified follows
   // beside init in a container (container.c); value: milliseconds
   MESSAGE_USER_TIME,
   MESSAGE_SYSTEM_TIME,
@@ -63,6 +64,7 @@ enum message_kind {
   MESSAGE_SIGNAL_ALL,      // value: signal
   MESSAGE_SIGNAL_COMMAND,  // value: signal
   MESSAGE_SIGNAL_GROUP,    // value: signal, to the command's process group
+  MESSAGE_ANSWER,          // value: slot << 16 | decision, see notify.h
 };
 
 struct message {
@@ -84,6 +86,15 @@ struct denied {
   uint32_t audit;  // AUDIT_ARCH_* of the ABI it was made by
 };
 
+// A system call that the filter asks about (notify.h).
+struct notified {
+  int32_t slot;
+  int32_t answer;
+  int32_t thread;  // as init sees it; 0: not at all
+  struct denied call;
+  uint64_t arguments[6];
+};
+
 void failure_fill(struct failure *failure, enum step step, uint32_t index, int error, const char *syscall, const char *path);
 
 // The path of a failure is optional everywhere below: NULL for none. errno is taken as it is when the call is made.
@@ -97,6 +108,7 @@ bool message_send(int socket_fd, enum message_kind kind, int value);
 ssize_t message_receive(int socket_fd, struct message *message, int *descriptor, int flags);
 bool message_send_counts(int socket_fd, const struct counts *counts);
 bool message_send_denied(int socket_fd, const struct denied *denied);
+bool message_send_notified(int socket_fd, const struct notified *notified);
 // In the command's process: hands the listener of its filter on; false with errno.
 bool report_listener(int listener);
 // Bytes that need not be a struct message, with `count` descriptors: one to DESCRIPTORS_SENT_MAX.

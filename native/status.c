@@ -7,6 +7,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "notify.h"
+
 #define LINE_BYTES 32768  // holds a failure with every character of its path escaped
 
 static int status_descriptor = -1;
@@ -83,6 +85,45 @@ void status_started(pid_t init) {
   begin("started");
   add(",\"pid\":");
   add_number(init);
+  finish();
+}
+
+static const char *answer_name(int answer) {
+  switch (answer) {
+    case NOTIFY_LOG: return "log";
+    case NOTIFY_ERRNO: return "errno";
+    case NOTIFY_ASK: return "ask";
+    default: return "kill";
+  }
+}
+
+static void add_call(const struct denied *call) {
+  add("\"number\":");
+  add_number(call->number);
+  add(",\"audit\":");
+  add_number(call->audit);
+}
+
+void status_notified(const struct notified *notified) {
+  if (status_descriptor < 0) return;
+  begin("syscall");
+  add(",\"slot\":");
+  add_number(notified->slot);
+  member("answer", answer_name(notified->answer));
+  if (notified->thread != 0) {
+    add(",\"pid\":");
+    add_number(notified->thread);
+  }
+  add(",");
+  add_call(&notified->call);
+  add(",\"args\":[");
+  for (int i = 0; i < 6; i++) {
+    char text[24];
+    // Text, because a number of JSON is a double to most readers.
+    (void)snprintf(text, sizeof text, "%s\"0x%llx\"", i == 0 ? "" : ",", (unsigned long long)notified->arguments[i]);
+    add(text);
+  }
+  add("]");
   finish();
 }
 
@@ -183,10 +224,8 @@ void status_ended(const struct ending *ending) {
     member("signal", signal_name(WTERMSIG(ending->wait_status), buffer, sizeof buffer));
   }
   if (ending->denied && ending->exited) {
-    add(",\"denied\":{\"number\":");
-    add_number(ending->denied_call.number);
-    add(",\"audit\":");
-    add_number(ending->denied_call.audit);
+    add(",\"denied\":{");
+    add_call(&ending->denied_call);
     add("}");
   }
   add(",\"stdoutTruncated\":");

@@ -31,6 +31,8 @@ struct ending {
 // -1: no status lines.
 void status_use(int descriptor);
 void status_started(pid_t init);
+// A call that the caller is to take note of, or to decide on.
+void status_notified(const struct notified *notified);
 void status_failed(const struct failure *failure);
 void status_ended(const struct ending *ending);
 

@@ -46,7 +46,7 @@
 #define SBX_SCHED_DEADLINE 6
 #define SBX_SCHED_RESET_ON_FORK 0x40000000L
 
-enum { CONTROL_TERMINATE = 1, CONTROL_KILL, CONTROL_RESIZE, CONTROL_SIGNAL, CONTROL_FORWARD };
+enum { CONTROL_TERMINATE = 1, CONTROL_KILL, CONTROL_RESIZE, CONTROL_SIGNAL, CONTROL_FORWARD, CONTROL_ANSWER };
 
 static struct {
   struct run *run;
@@ -271,6 +271,7 @@ static void obey(void) {
     case CONTROL_RESIZE: resize(a, b); break;
     case CONTROL_SIGNAL: to_init(MESSAGE_SIGNAL_COMMAND, (int)a); break;
     case CONTROL_FORWARD: forward((int)a); break;
+    case CONTROL_ANSWER: to_init(MESSAGE_ANSWER, (int)(a << 16 | (b & 0xffff))); break;
     default: break;  // from a newer library; the plan's protocol number guards what matters
   }
 }
@@ -314,6 +315,7 @@ struct incoming {
     struct failure failure;
     struct counts counts;
     struct denied denied;
+    struct notified notified;
   };
 };
 
@@ -394,6 +396,9 @@ static bool read_message(int *socket_fd) {
       self.ending.denied = true;
       self.ending.denied_call = incoming.denied;
       break;
+    case MESSAGE_NOTIFIED:
+      if (got == (ssize_t)(sizeof incoming.message + sizeof incoming.notified)) status_notified(&incoming.notified);
+      break;
     case MESSAGE_EXITED:
       self.ending.exited = true;
       self.ending.wait_status = incoming.message.value;
@@ -413,7 +418,8 @@ static bool read_message(int *socket_fd) {
     case MESSAGE_GO:
     case MESSAGE_SIGNAL_ALL:
     case MESSAGE_SIGNAL_COMMAND:
-    case MESSAGE_SIGNAL_GROUP: break;
+    case MESSAGE_SIGNAL_GROUP:
+    case MESSAGE_ANSWER: break;
   }
   return true;
 }

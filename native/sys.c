@@ -65,8 +65,8 @@ int sys_seccomp_filter(const struct sbx_sock_fprog *program) {
   return result;
 }
 
-int sys_seccomp_listener(const struct sbx_sock_fprog *program) {
-  return (int)syscall(SYS_seccomp, SBX_SECCOMP_SET_MODE_FILTER, SBX_SECCOMP_FILTER_FLAG_NEW_LISTENER, program);
+int sys_seccomp_listener(const struct sbx_sock_fprog *program, unsigned long flags) {
+  return (int)syscall(SYS_seccomp, SBX_SECCOMP_SET_MODE_FILTER, SBX_SECCOMP_FILTER_FLAG_NEW_LISTENER | flags, program);
 }
 
 int sys_seccomp_notif(int listener, unsigned long request, void *argument) { return (int)syscall(SYS_ioctl, listener, request, argument); }

@@ -27,7 +27,7 @@ int sys_close_range(unsigned first, unsigned last, unsigned flags);
 long sys_getdents(int directory, void *entries, size_t size);
 int sys_seccomp_filter(const struct sbx_sock_fprog *program);
 // The same, and a descriptor on which the kernel asks what to do; close-on-exec.
-int sys_seccomp_listener(const struct sbx_sock_fprog *program);
+int sys_seccomp_listener(const struct sbx_sock_fprog *program, unsigned long flags);
 // ioctl(2) of a listener, whose requests do not fit the type that musl has for them.
 int sys_seccomp_notif(int listener, unsigned long request, void *argument);
 // The ABI of Landlock; -1 with errno ENOSYS or EOPNOTSUPP where there is none.

@@ -104,10 +104,17 @@ struct sbx_open_how {
 #define SBX_SECCOMP_MODE_FILTER 2
 // seccomp_unotify(2), 5.0
 #define SBX_SECCOMP_FILTER_FLAG_NEW_LISTENER 8UL
+#define SBX_SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV 32UL  // 5.19
 #define SBX_SECCOMP_RET_KILL_PROCESS 0x80000000U
 #define SBX_SECCOMP_RET_USER_NOTIF 0x7fc00000U
+#define SBX_SECCOMP_RET_ACTION_FULL 0xffff0000U
+#define SBX_SECCOMP_RET_DATA 0x0000ffffU
+#define SBX_SECCOMP_USER_NOTIF_FLAG_CONTINUE 1U         // 5.5
+#define SBX_SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP 1UL      // 6.6
 #define SBX_SECCOMP_IOCTL_NOTIF_RECV _IOWR('!', 0, struct sbx_seccomp_notif)
 #define SBX_SECCOMP_IOCTL_NOTIF_SEND _IOWR('!', 1, struct sbx_seccomp_notif_resp)
+#define SBX_SECCOMP_IOCTL_NOTIF_ID_VALID _IOR('!', 2, uint64_t)   // as kernels before 5.9 have it, and later ones take it too
+#define SBX_SECCOMP_IOCTL_NOTIF_SET_FLAGS _IOW('!', 4, uint64_t)  // 6.6; the flags themselves, not where they are
 struct sbx_seccomp_data {
   int32_t nr;
   uint32_t arch;
@@ -126,8 +133,18 @@ struct sbx_seccomp_notif_resp {
   int32_t error;
   uint32_t flags;
 };
-#define SBX_BPF_RET_K 0x06  // BPF_RET | BPF_K, bpf_common.h
-#define SBX_BPF_XOR_K 0xa4  // BPF_ALU | BPF_XOR | BPF_K, bpf_common.h
+// bpf_common.h: class, size or operation, mode or source.
+#define SBX_BPF_LD_W_ABS 0x20
+#define SBX_BPF_JA 0x05
+#define SBX_BPF_JEQ_K 0x15
+#define SBX_BPF_JGT_K 0x25
+#define SBX_BPF_JGE_K 0x35
+#define SBX_BPF_JSET_K 0x45
+#define SBX_BPF_AND_K 0x54
+#define SBX_BPF_XOR_K 0xa4
+#define SBX_BPF_OR_X 0x4c
+#define SBX_BPF_TAX 0x07
+#define SBX_BPF_RET_K 0x06
 struct sbx_sock_filter {
   uint16_t code;
   uint8_t jt;

@@ -37,6 +37,9 @@ export type {
   RunResult,
   Sandbox,
   SandboxProcess,
+  SyscallAnswer,
+  SyscallCall,
+  SyscallReport,
   Usage,
   WrappedCommand,
 } from './run/types.ts';
@@ -60,6 +63,8 @@ export type {
   OciSeccompRule,
   RootSpec,
   SandboxSpec,
+  SyscallAction,
+  SyscallRule,
   TerminalSize,
   UserSpec,
   WorkspaceSpec,

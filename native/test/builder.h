@@ -133,7 +133,7 @@ static inline void add_record(struct builder *b, enum step step) {
     case STEP_UMASK: put_u32(b, 022); break;
     case STEP_USER: put_u32(b, 0), put_u32(b, 0), put_u32(b, 1), put_u32(b, 1), put_u32(b, 5); break;
     case STEP_CAPABILITIES: put_u64(b, 0); break;
-    case STEP_SECCOMP: put_u32(b, 1), put_u32(b, 1), put_bytes(b, "\x06\0\0\0\0\0\xff\x7f", 8), put_u32(b, 0); break;
+    case STEP_SECCOMP: put_u32(b, 7), put_u32(b, 1), put_bytes(b, "\x06\0\0\0\0\0\xff\x7f", 8), put_u32(b, 0); break;
     case STEP_LANDLOCK:
       put_u64(b, 12), put_u64(b, 1u << 15), put_u64(b, 3), put_u64(b, 1);
       put_u32(b, 2);

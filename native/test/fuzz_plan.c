@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "../filter.h"
 #include "../plan.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -24,9 +25,19 @@ static void use_numbers(struct reader *r, unsigned count) {
   while (count-- > 0) consumed += read_u32(r);
 }
 
+// One with a listener is run by init: it must end, and read nothing but the call.
+static void use_filter(struct reader *r, uint32_t count, bool listens) {
+  static struct sbx_sock_filter filter[PLAN_FILTER_MAX];
+  memcpy(filter, read_bytes(r, (size_t)count * sizeof filter[0]), (size_t)count * sizeof filter[0]);
+  for (int number = 0; listens && number < 400; number += 57) {
+    struct sbx_seccomp_data call = {.nr = number, .arch = 0xc000003e, .args = {1, 2, 3, 4, 5, 6}};
+    consumed += filter_run(filter, &call);
+  }
+}
+
 static void use_record(struct record *record) {
   struct reader *r = &record->payload;
-  uint32_t count;
+  uint32_t count, flags;
   switch (record->step) {
     case STEP_MAP_IDS:
       use_numbers(r, 2);
@@ -87,10 +98,10 @@ static void use_record(struct record *record) {
       use_bytes(r, (size_t)count * 4);
       break;
     case STEP_SECCOMP:
-      use_numbers(r, 1);
+      flags = read_u32(r);
       count = read_u32(r);
       if (count == 0 || count > PLAN_FILTER_MAX) abort();
-      use_bytes(r, (size_t)count * 8);
+      use_filter(r, count, (flags & (PLAN_FILTER_TELLS | PLAN_FILTER_ASKS)) != 0);
       use_numbers(r, read_u32(r));
       break;
     case STEP_LANDLOCK:

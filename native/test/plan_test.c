@@ -5,6 +5,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "../filter.h"
+
 static struct builder builder;
 
 // The plan stands right before a page that nobody may read: a byte read too many is a crash.
@@ -716,6 +718,55 @@ static void places_of_the_pass_are_checked(void) {
   CHECK(close_and_refuse("a place of the pass is no place for it"));
 }
 
+static void filters_that_init_runs_are_checked(void) {
+  static const struct {
+    bool runnable;
+    struct sbx_sock_filter filter[3];
+  } cases[] = {
+      {true, {{.code = SBX_BPF_LD_W_ABS, .k = 60}, {.code = SBX_BPF_JEQ_K, .k = 1}, {.code = SBX_BPF_RET_K}}},
+      {true, {{.code = SBX_BPF_JA, .k = 1}, {.code = SBX_BPF_TAX}, {.code = SBX_BPF_RET_K}}},
+      {false, {{.code = SBX_BPF_LD_W_ABS, .k = 64}, {.code = SBX_BPF_RET_K}, {.code = SBX_BPF_RET_K}}},
+      {false, {{.code = SBX_BPF_LD_W_ABS, .k = 2}, {.code = SBX_BPF_RET_K}, {.code = SBX_BPF_RET_K}}},
+      {false, {{.code = SBX_BPF_JA, .k = 2}, {.code = SBX_BPF_RET_K}, {.code = SBX_BPF_RET_K}}},
+      {false, {{.code = SBX_BPF_JA, .k = UINT32_MAX}, {.code = SBX_BPF_RET_K}, {.code = SBX_BPF_RET_K}}},
+      {false, {{.code = SBX_BPF_RET_K}, {.code = SBX_BPF_JGT_K, .jt = 1}, {.code = SBX_BPF_RET_K}}},
+      {false, {{.code = SBX_BPF_JSET_K, .jf = 2}, {.code = SBX_BPF_RET_K}, {.code = SBX_BPF_RET_K}}},
+      // A division by nothing, scratch memory that nobody wrote, a fall off the end.
+      {false, {{.code = 0x34}, {.code = SBX_BPF_RET_K}, {.code = SBX_BPF_RET_K}}},
+      {false, {{.code = 0x60, .k = 15}, {.code = SBX_BPF_RET_K}, {.code = SBX_BPF_RET_K}}},
+      {false, {{.code = SBX_BPF_RET_K}, {.code = SBX_BPF_RET_K}, {.code = SBX_BPF_TAX}}},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    CHECK(filter_is_runnable(cases[i].filter, 3) == cases[i].runnable);
+    COMMAND(STEP_SECCOMP), put_u32(&builder, PLAN_FILTER_ASKS), put_u32(&builder, 3);
+    put_bytes(&builder, cases[i].filter, sizeof cases[i].filter), put_u32(&builder, 0);
+    if (!cases[i].runnable) CHECK(close_and_refuse("a filter with a listener has instructions that init cannot run"));
+  }
+  CHECK(!filter_is_runnable(cases[0].filter, 0));
+}
+
+static void filters_run_as_in_the_kernel(void) {
+  const struct sbx_seccomp_data call = {.nr = 7, .arch = 0xc000003e, .args = {0x1234, 0xffffffff00000001}};
+  struct sbx_sock_filter filter[] = {{.code = SBX_BPF_LD_W_ABS, .k = 28}, {.code = SBX_BPF_XOR_K, .k = 0xfffffff0},
+                                     {.code = SBX_BPF_TAX},               {.code = SBX_BPF_LD_W_ABS, .k = 16},
+                                     {.code = SBX_BPF_AND_K, .k = 0xff0}, {.code = SBX_BPF_OR_X},
+                                     {.code = SBX_BPF_JEQ_K, .k = 0x23f}, {.code = SBX_BPF_RET_K, .k = 2},
+                                     {.code = SBX_BPF_RET_K, .k = 1}};
+  filter[6].jt = 1;
+  CHECK(filter_is_runnable(filter, sizeof filter / sizeof filter[0]));
+  CHECK(filter_run(filter, &call) == 1);
+  static const struct {
+    uint16_t code;
+    uint32_t k;
+    bool yes;
+  } jumps[] = {{SBX_BPF_JEQ_K, 7, true},  {SBX_BPF_JEQ_K, 8, false}, {SBX_BPF_JGT_K, 6, true},  {SBX_BPF_JGT_K, 7, false},
+               {SBX_BPF_JGE_K, 7, true},  {SBX_BPF_JGE_K, 8, false}, {SBX_BPF_JSET_K, 9, true}, {SBX_BPF_JSET_K, 8, false}};
+  for (size_t i = 0; i < sizeof jumps / sizeof jumps[0]; i++) {
+    const struct sbx_sock_filter jump[] = {{.code = SBX_BPF_LD_W_ABS}, {.code = jumps[i].code, .jt = 1, .k = jumps[i].k}, {.code = SBX_BPF_RET_K, .k = 0}, {.code = SBX_BPF_RET_K, .k = 1}};
+    CHECK(filter_run(jump, &call) == (jumps[i].yes ? 1u : 0u));
+  }
+}
+
 static void command_values_are_checked(void) {
   COMMAND(STEP_RLIMIT), put_u32(&builder, 16), put_u64(&builder, 0), put_u64(&builder, 0);
   CHECK(close_and_refuse("unknown resource"));
@@ -735,13 +786,15 @@ static void command_values_are_checked(void) {
   CHECK(close_and_refuse("groups that are not to be set"));
   COMMAND(STEP_CWD), put_string(&builder, "tmp");
   CHECK(close_and_refuse("the path is not absolute"));
-  COMMAND(STEP_SECCOMP), put_u32(&builder, 4);
+  COMMAND(STEP_SECCOMP), put_u32(&builder, 8);
   CHECK(close_and_refuse("unknown flags of a filter"));
   COMMAND(STEP_SECCOMP), put_u32(&builder, 0), put_u32(&builder, 0);
   CHECK(close_and_refuse("filter length out of range"));
   COMMAND(STEP_SECCOMP), put_u32(&builder, 0), put_u32(&builder, PLAN_FILTER_MAX + 1);
   CHECK(close_and_refuse("filter length out of range"));
   places_of_the_pass_are_checked();
+  filters_that_init_runs_are_checked();
+  filters_run_as_in_the_kernel();
   COMMAND(STEP_EXEC), put_u32(&builder, 0), put_u32(&builder, 0);
   CHECK(close_and_refuse("number of arguments out of range"));
   COMMAND(STEP_EXEC), put_u32(&builder, UINT32_MAX), put_u32(&builder, 0);

@@ -88,9 +88,9 @@ async function analysers() {
 }
 
 async function unitTests() {
-  await unitTest('plan_test', [], ['plan.c']);
+  await unitTest('plan_test', [], ['plan.c', 'filter.c']);
   await unitTest('paths_test', ['-pthread', '-Wl,--wrap=sys_openat2'], ['paths.c', 'sys.c']);
-  await unitTest('parts_test', [], ['relay.c', 'status.c', 'report.c', 'plan.c', 'sys.c']);
+  await unitTest('parts_test', [], ['relay.c', 'status.c', 'report.c', 'plan.c', 'filter.c', 'sys.c']);
 }
 
 /**
@@ -129,7 +129,7 @@ async function unitTest(name, flags, sources) {
 async function fuzz() {
   const corpus = built('corpus');
   mkdirSync(corpus, { recursive: true });
-  const sources = [inTest('fuzz_plan.c'), inNative('plan.c')];
+  const sources = [inTest('fuzz_plan.c'), inNative('plan.c'), inNative('filter.c')];
   const flags = [...languageFlags, '-O1', '-g', '-fno-sanitize-recover=all'];
   await check('the fuzzer has plans to start from', 'cc', () => run(built('plan_test'), ['--corpus', corpus]));
   await check('plans of a fixed sequence of mutations do no harm', 'cc', async () => {

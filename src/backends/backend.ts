@@ -3,7 +3,7 @@ import type { Readable, Writable } from 'node:stream';
 import type { Availability, Feature } from '../features/feature.ts';
 import type { EmulationFacts } from '../host/emulation.ts';
 import type { Architecture } from '../spec/architectures.ts';
-import type { Limits, NormalizedSpec } from '../spec/types.ts';
+import type { Limits, NormalizedSpec, SyscallAction } from '../spec/types.ts';
 
 export const backendNames = [
   'native',
@@ -142,7 +142,25 @@ export interface LaunchRequest {
   readonly killSignal: NodeJS.Signals;
   /** How long after it SIGKILL follows, in milliseconds. */
   readonly gracePeriodMs: number;
+  /** Hears of each call that the plan's filter asks about; those that `ask` wait for what it decides. Never rejects. */
+  readonly onSyscall?: (call: AskedCall) => Promise<SyscallDecision>;
 }
+
+/** A system call that a filter asks about. */
+export interface AskedCall {
+  readonly number: number;
+  /** AUDIT_ARCH_* of its ABI. */
+  readonly audit: number;
+  /** The six registers, in hexadecimal. */
+  readonly args: readonly string[];
+  /** Of the thread, as the sandbox numbers it; absent where init does not see it. */
+  readonly pid?: number;
+  /** What becomes of it. */
+  readonly action: Exclude<SyscallAction, 'allow'>;
+}
+
+/** `errno`: its number. */
+export type SyscallDecision = 'allow' | 'kill' | { readonly errno: number };
 
 /** How a command ended, as the backend saw it. */
 export interface LaunchEnd {

@@ -11,6 +11,7 @@ import type {
   MountSpec,
   RootSpec,
   SandboxSpec,
+  SyscallRule,
   WorkspaceSpec,
 } from '../spec/types.ts';
 
@@ -71,6 +72,7 @@ export interface Draft {
   limits: Mutable<Limits>;
   uidMappings?: IdMapping[] | 'subordinate';
   gidMappings?: IdMapping[] | 'subordinate';
+  onSyscall: SyscallRule[];
   capabilities: string[];
   landlock: { paths?: Record<string, LandlockAccess> } & Mutable<Omit<LandlockSpec, 'paths'>>;
   /** Parts of the spec that an option says as a whole. */
@@ -108,6 +110,7 @@ export function newDraft(): Draft {
     allow: [],
     publish: [],
     limits: {},
+    onSyscall: [],
     capabilities: [],
     landlock: {},
     rest: {},

@@ -322,6 +322,22 @@ export const options: readonly Option[] = [
       ),
   },
   {
+    name: 'on-syscall',
+    value: 'ACTION:NAME[,NAME...]',
+    repeatable: true,
+    group: 'Isolation',
+    sets: 'onSyscall',
+    help: 'what becomes of single calls beyond the profile, the first that fits: log, errno[=NAME], kill, allow',
+    details:
+      'log: it goes on, and a line on stderr tells of it (with --json or --status-fd it is told there); errno: it fails with EPERM, or with the error of that name: ' +
+      '--on-syscall errno=EACCES:connect,bind; kill: its process is ended; allow: it goes on untold, an exception to what follows. Arguments can be looked at in a profile of your own (--profile).',
+    apply: (draft, value) =>
+      read.attempt(
+        () => read.readSyscallRule(value),
+        (rule) => void draft.onSyscall.push(rule),
+      ),
+  },
+  {
     name: 'cap-keep',
     value: 'CAP_NAME',
     repeatable: true,

@@ -3,7 +3,7 @@ import { SpecError } from '../errors/errors.ts';
 import { checkCall, type Prepared, prepareTrusted, whenReady } from '../run/launch.ts';
 import { runOptionNames } from '../run/options.ts';
 import { Process } from '../run/process.ts';
-import { describeOutcome } from '../run/result.ts';
+import { describeOutcome, describeSyscall } from '../run/result.ts';
 import type { RunEvent, RunResult } from '../run/types.ts';
 import type { SandboxSpec } from '../spec/types.ts';
 import { exitStatus, exitStatusOfError } from './exit.ts';
@@ -68,7 +68,11 @@ async function launch(
   onPrepared: (prepared: Prepared) => void,
 ): Promise<RunResult> {
   const { backend, optional, killSignal, gracePeriodMs } = settings;
-  const onEvent = (event: RunEvent): void => status.event(event);
+  const onEvent = (event: RunEvent): void => {
+    status.event(event);
+    const isTold = settings.json || settings.statusFd !== undefined;
+    if (event.kind === 'syscall' && !isTold) say(describeSyscall(event.call));
+  };
   const stdio = { stdin: 'inherit', stdout: 'inherit', stderr: 'inherit' };
   const call = checkCall(command, { ...stdio, backend, optional, killSignal, gracePeriodMs, onEvent }, runOptionNames);
   const run = new Process(call, 'run', () =>

@@ -7,7 +7,7 @@ import { options } from './options.ts';
 
 /** Preconditions: `profile` was checked against the schema. */
 export function specOf(draft: Draft, profile: SandboxSpec = {}): SandboxSpec {
-  const { mounts, workspace, limits, uidMappings, gidMappings, capabilities, landlock, rest } = draft;
+  const { mounts, workspace, limits, uidMappings, gidMappings, onSyscall, capabilities, landlock, rest } = draft;
   return {
     ...profile,
     ...rest,
@@ -25,6 +25,7 @@ export function specOf(draft: Draft, profile: SandboxSpec = {}): SandboxSpec {
     ...given('limits', Object.keys(limits).length === 0 ? undefined : { ...profile.limits, ...limits }),
     ...given('uidMappings', uidMappings),
     ...given('gidMappings', gidMappings),
+    ...given('onSyscall', joined(profile.onSyscall, onSyscall)),
     ...given('capabilities', joined(profile.capabilities, capabilities)),
     ...given('landlock', Object.keys(landlock).length === 0 ? undefined : mergeLandlock(draft, profile.landlock)),
   };

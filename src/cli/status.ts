@@ -4,7 +4,7 @@ import type { RunEvent, RunResult } from '../run/types.ts';
 import { writeAll } from './say.ts';
 
 export interface StatusLine {
-  readonly event: 'planned' | 'started' | 'result' | 'error';
+  readonly event: 'planned' | 'started' | 'syscall' | 'result' | 'error';
   readonly [member: string]: unknown;
 }
 
@@ -22,12 +22,13 @@ export class StatusWriter {
     if (this.#fd === undefined) return;
     if (event.kind === 'planned') this.#write(this.#fd, { event: 'planned', backend: event.backend });
     else if (event.kind === 'started') this.#write(this.#fd, { event: 'started', pid: event.pid });
+    else if (event.kind === 'syscall') this.#write(this.#fd, { event: 'syscall', ...event.call });
   }
 
   /** Exactly one of these two closes the stream. */
   result(result: RunResult, exitStatus: number): void {
-    const { command, outcome, exitCode, signal, usage, enforcement } = result;
-    this.#final({ event: 'result', command, outcome, exitCode, signal, exitStatus, usage, enforcement });
+    const { command, outcome, exitCode, signal, usage, enforcement, syscalls } = result;
+    this.#final({ event: 'result', command, outcome, exitCode, signal, exitStatus, usage, enforcement, syscalls });
   }
 
   error(error: Error, exitStatus: number): void {

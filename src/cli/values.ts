@@ -5,7 +5,15 @@ import { checkPathInside } from '../spec/checks.ts';
 import { landlockAccesses } from '../spec/landlock.ts';
 import { parseMountString } from '../spec/mount-string.ts';
 import { nearest } from '../spec/nearest.ts';
-import type { IdMapping, LandlockAccess, MountSpec, OciSeccomp, RootSpec, WorkspaceSpec } from '../spec/types.ts';
+import type {
+  IdMapping,
+  LandlockAccess,
+  MountSpec,
+  OciSeccomp,
+  RootSpec,
+  SyscallRule,
+  WorkspaceSpec,
+} from '../spec/types.ts';
 import { checkBytes } from '../spec/units.ts';
 import { joinWords } from '../spec/words.ts';
 
@@ -176,6 +184,16 @@ export function readLandlockPath(text: string): { path: string; access: Landlock
   const problem = checkPathInside(path);
   if (problem !== undefined) throw new ValueError(problem);
   return { path, access };
+}
+
+/** `log:mkdir,mkdirat`, `errno=EACCES:connect`. */
+export function readSyscallRule(text: string): SyscallRule {
+  const match = /^(\w+)(?:=(\w+))?:(.+)$/.exec(text);
+  if (match === null) throw new ValueError(`must be ACTION:NAME[,NAME...], such as log:mkdir,mkdirat, not '${text}'`);
+  const [, word = '', errno, list = ''] = match;
+  if (word === 'ask') throw new ValueError('ask is for programs that use the library: nobody answers here');
+  const action = readWord(word, ['log', 'errno', 'kill', 'allow'], 'action');
+  return { names: list.split(','), action, ...(errno === undefined ? {} : { errno }) };
 }
 
 /** `80,443`, or the word for none at all. */

@@ -49,6 +49,7 @@ export const features = [
   'seccomp.default',
   'seccomp.strict',
   'seccomp.custom',
+  'seccomp.notify',
   'capabilities.drop',
   'capabilities.keep',
   'noNewPrivileges',

@@ -54,6 +54,7 @@ export function requirements(spec: SandboxSpec, options: RequirementOptions = {}
   addNetwork(spec.network, need);
   for (const [name, value] of Object.entries(spec.limits ?? {})) need(value !== undefined, `limits.${name}` as Feature);
   addSeccomp(spec.seccomp, need);
+  need(spec.onSyscall !== undefined, 'seccomp.notify');
   need((spec.capabilities ?? []).length > 0, 'capabilities.keep');
   addLandlock(spec.landlock, need);
   need(spec.selinux !== undefined, 'selinux');

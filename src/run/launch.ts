@@ -137,9 +137,9 @@ function negotiateAndPlan(spec: SandboxSpec, options: CallOptions): Soon<Prepare
 
 /** Few specs need a filter that is not the default one, and nobody else loads the compiler. */
 function readFilters(spec: SandboxSpec): Soon<ReadFilters | undefined> {
-  const { seccomp, landlock } = spec;
+  const { seccomp, onSyscall, landlock } = spec;
   const hasPorts = landlock?.bindTcp !== undefined || landlock?.connectTcp !== undefined;
-  if (seccomp !== 'strict' && typeof seccomp !== 'object' && !hasPorts) return undefined;
+  if (seccomp !== 'strict' && typeof seccomp !== 'object' && onSyscall === undefined && !hasPorts) return undefined;
   const { architecture } = callerFacts();
   return import('../seccomp/custom.ts').then((custom) => custom.readFilters(spec, { architecture, kernel: release() }));
 }

@@ -26,6 +26,7 @@ export interface CallOptions {
   readonly gracePeriodMs: number;
   readonly backend: BackendName | undefined;
   readonly optional: readonly Feature[] | 'all';
+  readonly onSyscall: RunOptions['onSyscall'];
   readonly onEvent: ((event: RunEvent) => void) | undefined;
 }
 
@@ -42,6 +43,7 @@ export const callOptionNames: readonly OptionName[] = [
   'signal',
   'killSignal',
   'gracePeriodMs',
+  'onSyscall',
   'onEvent',
 ];
 export const runOptionNames: readonly OptionName[] = [...callOptionNames, ...sandboxOptionNames];
@@ -63,6 +65,7 @@ const defaults: CallOptions = {
   gracePeriodMs: 2000,
   backend: undefined,
   optional: [],
+  onSyscall: undefined,
   onEvent: undefined,
 };
 
@@ -175,6 +178,7 @@ const checks: { readonly [Name in OptionName]: (value: unknown, report: Report) 
     });
     return value;
   },
+  onSyscall: ofType('function', 'a function'),
   onEvent: ofType('function', 'a function'),
 };
 

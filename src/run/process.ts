@@ -1,7 +1,7 @@
 // A run in progress. It exists before the command does, and its streams may be used at once.
 import { Duplex, PassThrough, type Readable, type Writable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { LaunchEnd, LaunchedProcess } from '../backends/backend.ts';
+import type { LaunchEnd, LaunchedProcess, LaunchRequest } from '../backends/backend.ts';
 import { SandboxError, SpecError } from '../errors/errors.ts';
 import type { DeniedCall } from '../seccomp/denied.ts';
 import { followAbort } from './abort.ts';
@@ -12,11 +12,18 @@ import { linesOf } from './lines.ts';
 import { InputPort, OutputPort, Sinks } from './ports.ts';
 import { formatCommand, makeResult, outcomeOf } from './result.ts';
 import { routeStdio, type StdioRoutes } from './stdio.ts';
+import { checkHandler, Syscalls } from './syscalls.ts';
 import { Termination } from './terminate.ts';
-import type { Output, RunEvent, RunResult, SandboxProcess } from './types.ts';
+import type { Output, RunEvent, RunResult, SandboxProcess, SyscallReport } from './types.ts';
 
 /** `run` collects from the first byte and answers for its result; a handle's streams may be taken, and nobody has to look at its result. */
 export type Purpose = 'run' | 'handle';
+
+/** Of system calls. */
+interface Seen {
+  readonly syscall?: DeniedCall | undefined;
+  readonly syscalls?: SyscallReport | undefined;
+}
 
 const unlaunched: LaunchEnd = {
   code: undefined,
@@ -41,6 +48,7 @@ export class Process implements SandboxProcess {
   readonly #forgetAbort: () => void;
   #stopFeeding: () => void = () => {};
   #launched: LaunchedProcess | undefined;
+  #syscalls: Syscalls | undefined;
   #whenLaunched: ((launched: LaunchedProcess) => void)[] = [];
   readonly #settle: Settle<RunResult>;
   readonly #settleStarted: Settle<void>;
@@ -153,6 +161,7 @@ export class Process implements SandboxProcess {
   }
 
   #launch(prepared: Prepared): void {
+    checkHandler(prepared.spec, this.#call.options.onSyscall);
     if (this.#termination.order === undefined) this.#emit({ kind: 'planned', backend: prepared.backend.name });
     if (this.#termination.order !== undefined) {
       this.#conclude(prepared, unlaunched, { ...prepared.enforcement, applied: [] });
@@ -164,7 +173,10 @@ export class Process implements SandboxProcess {
     this.#sinks.add(routes.stderr, this.#stderr, this.#failing('write a copy of stderr'));
     let launched: LaunchedProcess;
     try {
-      launched = prepared.backend.launch(prepared.plan, requestFor(this.#call, routes.entries));
+      launched = prepared.backend.launch(prepared.plan, {
+        ...requestFor(this.#call, routes.entries),
+        ...this.#hearing(prepared),
+      });
     } finally {
       routes.close();
     }
@@ -220,7 +232,8 @@ export class Process implements SandboxProcess {
     this.#stopFeeding();
     const syscall = end.denied && (await import('../seccomp/denied.ts')).deniedCall(end.denied);
     await this.#deliver();
-    this.#conclude(prepared, end, prepared.enforcement, syscall);
+    const syscalls = await this.#syscalls?.report();
+    this.#conclude(prepared, end, prepared.enforcement, { syscall, syscalls });
   }
 
   /** Waits until all output is where it belongs; who ended the run waits for a stuck destination no longer than for a stuck command. */
@@ -239,13 +252,24 @@ export class Process implements SandboxProcess {
     await delivered;
   }
 
-  #conclude(prepared: Prepared, end: LaunchEnd, enforcement: RunResult['enforcement'], syscall?: DeniedCall): void {
+  #hearing({ plan }: Prepared): Pick<LaunchRequest, 'onSyscall'> {
+    if (!plan.applied.some(({ feature }) => feature === 'seccomp.notify')) return {};
+    const syscalls = new Syscalls(
+      this.#call.options.onSyscall,
+      (call) => this.#emit({ kind: 'syscall', call }),
+      (error) => this.#termination.end({ kind: 'failed', error }),
+    );
+    this.#syscalls = syscalls;
+    return { onSyscall: (call) => syscalls.hear(call) };
+  }
+
+  #conclude(prepared: Prepared, end: LaunchEnd, enforcement: RunResult['enforcement'], seen: Seen = {}): void {
     const { order } = this.#termination;
     if (order?.kind === 'failed') {
       this.#fail(order.error);
       return;
     }
-    const outcome = outcomeOf(end, prepared.spec.limits, order, syscall);
+    const outcome = outcomeOf(end, prepared.spec.limits, order, seen.syscall);
     const stdout = this.#stdout.collected();
     const stderr = this.#stderr.collected();
     const result = makeResult({
@@ -259,6 +283,7 @@ export class Process implements SandboxProcess {
       stderrTruncated: end.stderrTruncated || stderr.truncated,
       usage: end.usage,
       enforcement,
+      ...(seen.syscalls === undefined ? {} : { syscalls: seen.syscalls }),
     });
     this.#call.options.onEvent?.({ kind: 'ended', outcome });
     this.#settleStarted.reject(new SandboxError('SBX_CANCELLED', 'the run was cancelled before its command started'));

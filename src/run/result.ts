@@ -5,7 +5,7 @@ import { CommandError, InternalError } from '../errors/errors.ts';
 import type { DeniedCall } from '../seccomp/denied.ts';
 import type { NormalizedSpec } from '../spec/types.ts';
 import type { EndOrder } from './terminate.ts';
-import type { Enforcement, Outcome, Output, RunResult } from './types.ts';
+import type { Enforcement, Outcome, Output, RunResult, SyscallCall, SyscallReport } from './types.ts';
 
 /** How much of stderr a CommandError quotes. */
 const TAIL_LINES = 5;
@@ -64,6 +64,7 @@ export interface ResultParts {
   readonly stderrTruncated: boolean;
   readonly usage: Usage;
   readonly enforcement: Enforcement;
+  readonly syscalls?: SyscallReport;
 }
 
 export function makeResult(parts: ResultParts): RunResult {
@@ -98,6 +99,13 @@ export function describeOutcome(outcome: Outcome): string {
     case 'cancelled':
       return `was cancelled: ${wordsOf(outcome.reason)}`;
   }
+}
+
+/** `process 3 called mkdir (83 of x86_64)` */
+export function describeSyscall({ pid, action, ...call }: SyscallCall): string {
+  const who = pid === undefined ? 'a process' : `process ${pid}`;
+  const words = { log: 'called', errno: 'was refused', kill: 'is ended for calling', ask: 'asks for' };
+  return `${who} ${words[action]} ${formatCall(call)}`;
 }
 
 /** `mount (165 of x86_64)` */

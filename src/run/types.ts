@@ -4,7 +4,7 @@ import type { ReadableStream } from 'node:stream/web';
 import type { AppliedFeature, BackendName, BackendPlan, Usage } from '../backends/backend.ts';
 import type { Feature } from '../features/feature.ts';
 import type { DeniedCall } from '../seccomp/denied.ts';
-import type { Limits, Milliseconds } from '../spec/types.ts';
+import type { Limits, Milliseconds, SyscallAction } from '../spec/types.ts';
 import type { ToolName } from './as/tools.ts';
 
 /** Where an output goes: Node's vocabulary. `'pipe'`: collected, and a stream on the handle. An array tees. */
@@ -40,6 +40,13 @@ export interface RunOptions {
   readonly backend?: BackendName;
   /** Features that may be missing, one by one, or `'all'`. What was skipped is in `enforcement.skipped`. */
   readonly optional?: readonly Feature[] | 'all';
+  /**
+   * Decides about each call for which a rule of the spec's `onSyscall` says `ask`; the thread that made it waits. What it throws ends the run, and is what the
+   * run rejects with.
+   *
+   * @example onSyscall: ({ name }) => (name === 'connect' ? { errno: 'ENETUNREACH' } : 'allow')
+   */
+  readonly onSyscall?: (call: SyscallCall) => SyscallAnswer | Promise<SyscallAnswer>;
   /** Called for each step of the run; an exception from it is the caller's. */
   readonly onEvent?: (event: RunEvent) => void;
 }
@@ -47,7 +54,28 @@ export interface RunOptions {
 export type RunEvent =
   | { readonly kind: 'planned'; readonly backend: BackendName }
   | { readonly kind: 'started'; readonly pid: number | undefined }
+  /** A rule of the spec's `onSyscall` that is not `allow` fitted a call. */
+  | { readonly kind: 'syscall'; readonly call: SyscallCall }
   | { readonly kind: 'ended'; readonly outcome: Outcome };
+
+/** A system call that a rule of `onSyscall` fitted. */
+export interface SyscallCall extends DeniedCall {
+  /** The six registers, in hexadecimal: `'0x1b6'`. What the call does not use is whatever was there. */
+  readonly args: readonly string[];
+  /** Number of the thread inside the sandbox; absent where it cannot be known. */
+  readonly pid?: number;
+  /** Of the rule. */
+  readonly action: Exclude<SyscallAction, 'allow'>;
+}
+
+/** `errno`: the name of an error, `'EPERM'`. */
+export type SyscallAnswer = 'allow' | 'kill' | { readonly errno: string };
+
+export interface SyscallReport {
+  readonly total: number;
+  /** At most 1000. */
+  readonly first: readonly SyscallCall[];
+}
 
 /** What the command did, or what ended it. Never a failure of the sandbox: that is an error. */
 export type Outcome =
@@ -107,6 +135,8 @@ export interface RunResult {
   readonly stderrTruncated: boolean;
   readonly usage: Usage;
   readonly enforcement: Enforcement;
+  /** Calls that rules of `onSyscall` fitted, but for those that are allowed; only where the spec has such rules and they were in force. */
+  readonly syscalls?: SyscallReport;
   /** This result, or CommandError with it when the outcome is anything but exit status 0. */
   assertSuccess(): RunResult;
 }

@@ -1,5 +1,5 @@
 // The same sandbox for somebody else's spawner: a command line that carries the whole plan.
-import { BackendError } from '../errors/errors.ts';
+import { BackendError, SpecError } from '../errors/errors.ts';
 import type { SandboxSpec } from '../spec/types.ts';
 import { checkCall, prepare } from './launch.ts';
 import { wrapOptionNames } from './options.ts';
@@ -20,6 +20,10 @@ export async function wrap(
 ): Promise<WrappedCommand> {
   const call = checkCall(command, options, wrapOptionNames);
   const { backend, plan, enforcement } = await prepare(spec, call.options, call.issues);
+  if (plan.applied.some(({ feature }) => feature === 'seccomp.notify')) {
+    const message = 'is answered by this library while the command runs, so that nothing can be wrapped';
+    throw new SpecError([{ path: ['onSyscall'], message }]);
+  }
   if (backend.wrap === undefined) {
     throw new BackendError('nothing can be wrapped', [
       { backend: backend.name, because: 'it needs this library while the command runs' },

@@ -49,6 +49,7 @@ const nobody: ReadonlySet<string> = new Set();
 
 /**
  * `passing`: calls of the machine's own ABI that the profile may refuse and that are allowed all the same to who has the pass in the sixth argument.
+ * `afterwards`: rules for what the profile lets through; where none fits, or one with the verdict ALLOW, its own verdict stands.
  *
  * @throws {SpecError} where it is too long for the kernel
  */
@@ -56,12 +57,13 @@ export function compileChecked(
   checked: CheckedProfile,
   architecture: 'x64' | 'arm64',
   passing: ReadonlySet<string>,
+  afterwards: readonly CheckedRule[] = [],
 ): Compiled {
   const assembler = new Assembler();
   // Programs grow from their end: the last ABI that is asked for is emitted first.
   let otherwise: Target = { verdict: KILL_PROCESS };
   for (const machine of machines(checked, architecture).toReversed()) {
-    const search = emitSearch(assembler, rangesOf(checked, machine.abis, passing));
+    const search = emitSearch(assembler, rangesOf({ ...checked, afterwards }, machine.abis, passing));
     otherwise = assembler.jump('JEQ', machine.audit, assembler.load(NR, search), otherwise);
   }
   assembler.load(ARCH, otherwise);
@@ -83,7 +85,7 @@ export function refusesAlways(
     served.every((abi) => {
       if (!syscallTable(abi).has(name)) return true;
       const indices = checked.rules.flatMap((rule, i) => (rule.names.includes(name) ? [i] : []));
-      const { rules, otherwise } = decide(checked, indices, false);
+      const { rules, otherwise } = decide({ ...checked, afterwards: [] }, { profile: indices, afterwards: [] }, false);
       return [...rules.map(({ verdict }) => verdict), otherwise].every((verdict) => !LETS_THROUGH.has(verdict));
     }),
   );
@@ -93,7 +95,7 @@ export function refusesAlways(
 const NR = 0;
 const ARCH = 4;
 const PASS_ARGUMENT = 5;
-const ALLOW = 0x7fff0000;
+export const ALLOW = 0x7fff0000;
 const LOG = 0x7ffc0000;
 const LETS_THROUGH: ReadonlySet<number> = new Set([ALLOW, LOG]);
 const argument = (index: number): { low: number; high: number } => ({ low: 16 + 8 * index, high: 20 + 8 * index });
@@ -126,24 +128,46 @@ function refuseUnservable(profile: CheckedProfile, options: CompileOptions): voi
     issues.push({ path: ['seccomp', 'architectures', arm], message });
   }
   if (options.unknownSyscalls !== 'ignore') {
-    for (const { index, names } of profile.rules) {
-      for (const [i, name] of names.entries()) {
-        if (abis.some((abi) => syscallTable(abi).has(name)) || isOfAnotherMachine(name)) continue;
-        const message = `Linux ${SYSCALLS_OF} has no system call ${JSON.stringify(name)}; correct it, or set seccompUnknownSyscalls to 'ignore'`;
-        issues.push({ path: ['seccomp', 'syscalls', index, 'names', i], message });
-      }
-    }
+    const remedy = "correct it, or set seccompUnknownSyscalls to 'ignore'";
+    refuseUnknownNames(profile.rules, (index) => ['seccomp', 'syscalls', index], remedy, issues);
   }
   if (issues.length > 0) throw new SpecError(issues);
 }
 
-/** What happens to a call: the first rule whose tests hold, else `otherwise`. */
+/** A misspelt name would leave a hole, or nothing. */
+export function refuseUnknownNames(
+  rules: readonly CheckedRule[],
+  pathOf: (index: number) => SpecIssue['path'],
+  remedy: string,
+  issues: SpecIssue[],
+): void {
+  for (const { index, names } of rules) {
+    for (const [i, name] of names.entries()) {
+      if (abis.some((abi) => syscallTable(abi).has(name)) || isOfAnotherMachine(name)) continue;
+      const message = `Linux ${SYSCALLS_OF} has no system call ${JSON.stringify(name)}; ${remedy}`;
+      issues.push({ path: [...pathOf(index), 'names', i], message });
+    }
+  }
+}
+
+/** What happens to a call: the first rule whose tests hold, else `otherwise`; and to what these let through the same once more by `afterwards`. */
 interface Decision {
   readonly key: string;
   /** Allowed beforehand to who has the pass. */
   readonly passing: boolean;
   readonly rules: readonly CheckedRule[];
   readonly otherwise: number;
+  readonly afterwards: readonly CheckedRule[];
+}
+
+interface Policy extends CheckedProfile {
+  readonly afterwards: readonly CheckedRule[];
+}
+
+/** Places of rules that name one call. */
+interface Indices {
+  readonly profile: number[];
+  readonly afterwards: number[];
 }
 
 /** From `start` to the number before the next range. */
@@ -152,16 +176,22 @@ interface Range {
   readonly decision: Decision;
 }
 
-function rangesOf(profile: CheckedProfile, served: readonly Abi[], passing: ReadonlySet<string>): readonly Range[] {
-  const unnamed: Decision = { key: '', passing: false, rules: [], otherwise: profile.defaultVerdict };
+function rangesOf(policy: Policy, served: readonly Abi[], passing: ReadonlySet<string>): readonly Range[] {
+  const unnamed: Decision = {
+    key: '',
+    passing: false,
+    rules: [],
+    otherwise: policy.defaultVerdict,
+    afterwards: [],
+  };
   const points = new Map<number, Decision>([[0, unnamed]]);
   if (served.includes('x86_64') && !served.includes('x32')) {
-    points.set(X32_BIT, { key: 'x32', passing: false, rules: [], otherwise: KILL_PROCESS });
+    points.set(X32_BIT, { ...unnamed, key: 'x32', otherwise: KILL_PROCESS });
     points.set(SKIPPED, unnamed);
   }
   const gaps = [...points];
   for (const abi of served) {
-    for (const [number, decision] of decisionsOf(profile, abi, passing)) {
+    for (const [number, decision] of decisionsOf(policy, abi, passing)) {
       points.set(number, decision);
       if (!points.has(number + 1)) points.set(number + 1, gaps.findLast(([start]) => start <= number)?.[1] ?? unnamed);
     }
@@ -174,44 +204,47 @@ function rangesOf(profile: CheckedProfile, served: readonly Abi[], passing: Read
 }
 
 /** In the order of their numbers. */
-function decisionsOf(
-  profile: CheckedProfile,
-  abi: Abi,
-  passing: ReadonlySet<string>,
-): readonly (readonly [number, Decision])[] {
+function decisionsOf(policy: Policy, abi: Abi, passing: ReadonlySet<string>): readonly (readonly [number, Decision])[] {
   const table = syscallTable(abi);
-  const rulesOf = new Map<number, number[]>();
+  const rulesOf = new Map<number, Indices>();
+  const of = (number: number): Indices => {
+    const known = rulesOf.get(number) ?? { profile: [], afterwards: [] };
+    rulesOf.set(number, known);
+    return known;
+  };
   const passes = new Set<number>();
   // The launcher is a program of the machine's own ABI.
   for (const name of abi === 'x86_64' || abi === 'aarch64' ? passing : []) {
     const number = table.get(name);
     if (number === undefined) continue;
     passes.add(number);
-    rulesOf.set(number, []);
+    of(number);
   }
-  for (const [index, rule] of profile.rules.entries()) {
-    for (const name of rule.names) {
-      const number = table.get(name);
-      if (number === undefined) continue;
-      const indices = rulesOf.get(number);
-      if (indices === undefined) rulesOf.set(number, [index]);
-      else indices.push(index);
+  for (const [list, rules] of [
+    ['profile', policy.rules],
+    ['afterwards', policy.afterwards],
+  ] as const) {
+    for (const [index, rule] of rules.entries()) {
+      for (const name of rule.names) {
+        const number = table.get(name);
+        if (number !== undefined) of(number)[list].push(index);
+      }
     }
   }
   return [...rulesOf]
     .map(([number, indices]) => {
-      const decision = decide(profile, indices, passes.has(number));
+      const decision = decide(policy, indices, passes.has(number));
       return [abi === 'x32' ? number + X32_BIT : number, decision] as const;
     })
     .sort(([a], [b]) => a - b);
 }
 
-function decide(profile: CheckedProfile, indices: readonly number[], mayPass: boolean): Decision {
+function decide(policy: Policy, indices: Indices, mayPass: boolean): Decision {
   const rules: CheckedRule[] = [];
-  let otherwise = profile.defaultVerdict;
+  let otherwise = policy.defaultVerdict;
   let key = '';
-  for (const index of indices) {
-    const rule = profile.rules[index];
+  for (const index of indices.profile) {
+    const rule = policy.rules[index];
     if (rule === undefined) continue;
     if (rule.tests.length === 0) {
       otherwise = rule.verdict;
@@ -220,11 +253,19 @@ function decide(profile: CheckedProfile, indices: readonly number[], mayPass: bo
     rules.push(rule);
     key += `${index},`;
   }
+  const reaches = [otherwise, ...rules.map(({ verdict }) => verdict)].some((verdict) => LETS_THROUGH.has(verdict));
+  const afterwards = reaches ? indices.afterwards : [];
   // Who may do it anyway needs no pass; and without a test the kernel can tell that it may (5.11).
-  const passing = mayPass && (rules.length > 0 || otherwise !== ALLOW);
+  const passing = mayPass && (rules.length > 0 || otherwise !== ALLOW || afterwards.length > 0);
   // Equal keys mean equal decisions; that of the default action is the empty one.
-  const plain = key === '' && otherwise === profile.defaultVerdict && !passing;
-  return { key: plain ? '' : `${passing ? 'pass,' : ''}${key}${otherwise}`, passing, rules, otherwise };
+  const plain = key === '' && otherwise === policy.defaultVerdict && !passing && afterwards.length === 0;
+  return {
+    key: plain ? '' : `${passing ? 'pass,' : ''}${key}${otherwise};${afterwards.join(',')}`,
+    passing,
+    rules,
+    otherwise,
+    afterwards: afterwards.flatMap((index) => policy.afterwards[index] ?? []),
+  };
 }
 
 function emitSearch(assembler: Assembler, ranges: readonly Range[]): Target {
@@ -259,13 +300,35 @@ function emitSearch(assembler: Assembler, ranges: readonly Range[]): Target {
 }
 
 function emitDecision(assembler: Assembler, decision: Decision): Target {
-  let next: Target = { verdict: decision.otherwise };
-  for (const rule of decision.rules.toReversed()) {
-    let pass: Target = { verdict: rule.verdict };
-    for (const test of rule.tests.toReversed()) pass = emitTest(assembler, test, pass, next);
+  const { afterwards } = decision;
+  const letThrough = new Map<number, Target>();
+  const targetOf = (verdict: number): Target => {
+    if (!LETS_THROUGH.has(verdict) || afterwards.length === 0) return { verdict };
+    const known = letThrough.get(verdict);
+    if (known !== undefined) return known;
+    const own = { verdict };
+    const target = emitRules(assembler, afterwards, (answer) => (answer === ALLOW ? own : { verdict: answer }), own);
+    letThrough.set(verdict, target);
+    return target;
+  };
+  const next = emitRules(assembler, decision.rules, targetOf, targetOf(decision.otherwise));
+  return decision.passing ? emitPass(assembler, { verdict: ALLOW }, next) : next;
+}
+
+/** The first whose tests hold decides. */
+function emitRules(
+  assembler: Assembler,
+  rules: readonly CheckedRule[],
+  targetOf: (verdict: number) => Target,
+  otherwise: Target,
+): Target {
+  let next = otherwise;
+  for (const { verdict, tests } of rules.toReversed()) {
+    let pass = targetOf(verdict);
+    for (const test of tests.toReversed()) pass = emitTest(assembler, test, pass, next);
     next = pass;
   }
-  return decision.passing ? emitPass(assembler, { verdict: ALLOW }, next) : next;
+  return next;
 }
 
 /**

@@ -1,11 +1,13 @@
 // From what the spec says to a filter that is ready to install. Loaded only where the spec names a profile: compiling costs more than a run.
-import { SpecError } from '../errors/errors.ts';
+import { SpecError, type SpecIssue } from '../errors/errors.ts';
 import type { ReadFilters } from '../spec/normalize.ts';
-import type { SandboxSpec } from '../spec/types.ts';
+import type { NormalizedOnSyscall, NormalizedSeccomp, SandboxSpec } from '../spec/types.ts';
 import { checkServable, compileChecked, refusesAlways } from './compile.ts';
 import type { Circumstances } from './engine.ts';
-import { toOci } from './oci.ts';
+import { type CheckedProfile, type CheckedRule, toOci } from './oci.ts';
+import { checkSyscallRules, unconfinedProfile } from './on-syscall.ts';
 import { portsFilter } from './ports.ts';
+import { defaultProfile } from './profile.ts';
 import { strictProfile } from './strict.ts';
 
 /**
@@ -33,31 +35,62 @@ function namesProfile({ seccomp }: SandboxSpec): boolean {
 export function readFilters(spec: SandboxSpec, host: Omit<Circumstances, 'capabilities'>): ReadFilters {
   const { bindTcp, connectTcp } = spec.landlock ?? {};
   const ports = bindTcp === undefined && connectTcp === undefined ? undefined : portsFilter(host.architecture);
-  return { ...readSeccomp(spec, host), portsFilter: ports };
+  const issues: SpecIssue[] = [];
+  const attempt = <T>(read: () => T): T | undefined => {
+    try {
+      return read();
+    } catch (error) {
+      if (!(error instanceof SpecError)) throw error;
+      issues.push(...error.issues);
+      return undefined;
+    }
+  };
+  const named = namesProfile(spec) ? attempt(() => checkNamed(spec, host)) : undefined;
+  const seccomp = named && attempt(() => compileNamed(named, spec, host));
+  const rules = spec.onSyscall && attempt(() => checkSyscallRules(spec.onSyscall ?? []));
+  // What is wrong with the profile was said already.
+  const profile = namesProfile(spec) ? named : rules && checkUnnamed(spec, host);
+  const onSyscall = rules && profile && attempt(() => compileAsking(profile, rules, spec, host));
+  return { seccomp, onSyscall, portsFilter: ports, issues };
 }
 
-function readSeccomp(
-  spec: SandboxSpec,
-  host: Omit<Circumstances, 'capabilities'>,
-): Pick<ReadFilters, 'seccomp' | 'issues'> {
-  const { seccomp, seccompUnknownSyscalls: unknownSyscalls = 'error', capabilities = [] } = spec;
-  if (!namesProfile(spec)) return { seccomp: undefined, issues: [] };
+type Host = Omit<Circumstances, 'capabilities'>;
+
+function checkNamed(
+  { seccomp, seccompUnknownSyscalls = 'error', capabilities = [] }: SandboxSpec,
+  host: Host,
+): CheckedProfile {
   const given = seccomp === 'strict' ? strictProfile : seccomp;
-  try {
-    const checked = checkServable(given, { ...host, capabilities, unknownSyscalls });
-    const { filter, pass } = compileChecked(checked, host.architecture, ofTheLauncher);
-    return {
-      seccomp: {
-        kind: seccomp === 'strict' ? 'strict' : 'custom',
-        profile: toOci(checked),
-        filter: Buffer.from(filter.buffer, filter.byteOffset, filter.byteLength).toString('base64'),
-        pass,
-        deniesKeyrings: refusesAlways(checked, host.architecture, keyrings),
-      },
-      issues: [],
-    };
-  } catch (error) {
-    if (!(error instanceof SpecError)) throw error;
-    return { seccomp: undefined, issues: error.issues };
-  }
+  return checkServable(given, { ...host, capabilities, unknownSyscalls: seccompUnknownSyscalls });
+}
+
+/** The profiles that the spec only has a word for, and for which nothing needs to be compiled unless something is asked. */
+function checkUnnamed({ seccomp, capabilities = [] }: SandboxSpec, host: Host): CheckedProfile {
+  return checkServable(seccomp === 'unconfined' ? unconfinedProfile : defaultProfile({ capabilities }), host);
+}
+
+function compileNamed(checked: CheckedProfile, { seccomp }: SandboxSpec, { architecture }: Host): NormalizedSeccomp {
+  const { filter, pass } = compileChecked(checked, architecture, ofTheLauncher);
+  return {
+    kind: seccomp === 'strict' ? 'strict' : 'custom',
+    profile: toOci(checked),
+    filter: base64(filter),
+    pass,
+    deniesKeyrings: refusesAlways(checked, architecture, keyrings),
+  };
+}
+
+function compileAsking(
+  checked: CheckedProfile,
+  rules: readonly CheckedRule[],
+  { onSyscall = [] }: SandboxSpec,
+  { architecture }: Host,
+): NormalizedOnSyscall {
+  const { filter, pass } = compileChecked(checked, architecture, ofTheLauncher, rules);
+  const deniesKeyrings = refusesAlways(checked, architecture, keyrings);
+  return { rules: onSyscall, filter: base64(filter), pass, deniesKeyrings };
+}
+
+function base64(filter: Uint8Array): string {
+  return Buffer.from(filter.buffer, filter.byteOffset, filter.byteLength).toString('base64');
 }

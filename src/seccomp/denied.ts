@@ -1,4 +1,4 @@
-// The name of a call that a filter ended its process for. Loaded only then: the tables are large.
+// The name of a call that a filter did not simply let through. Loaded only then: the tables are large.
 import { auditArch, X32_BIT } from './audit.ts';
 import { type Abi, syscallTable } from './syscalls.ts';
 
@@ -17,7 +17,14 @@ export function deniedCall({ number, audit }: { readonly number: number; readonl
   const machine = machines.find((each) => auditArch[each] === audit);
   if (machine === undefined) return { number, abi: `AUDIT_ARCH 0x${audit.toString(16)}` };
   const abi: Abi = machine === 'x86_64' && number > 0 && (number & X32_BIT) !== 0 ? 'x32' : machine;
-  const own = abi === 'x32' ? number & ~X32_BIT : number;
-  const name = [...syscallTable(abi)].find(([, known]) => known === own)?.[0];
+  const name = namesOf(abi).get(abi === 'x32' ? number & ~X32_BIT : number);
   return { number, ...(name === undefined ? {} : { name }), abi };
+}
+
+const names = new Map<Abi, ReadonlyMap<number, string>>();
+
+function namesOf(abi: Abi): ReadonlyMap<number, string> {
+  const known = names.get(abi) ?? new Map([...syscallTable(abi)].map(([name, number]) => [number, name]));
+  names.set(abi, known);
+  return known;
 }

@@ -77,7 +77,7 @@ export const KILL_PROCESS = 0x80000000;
 
 /** Whose answer would come from another process, and why there is none. */
 const unanswered: Readonly<Record<string, string>> = {
-  SCMP_ACT_NOTIFY: 'nobody would answer',
+  SCMP_ACT_NOTIFY: 'the socket of an agent that would answer is not served; onSyscall of the spec asks this process',
   SCMP_ACT_TRACE: 'no tracer would answer, and a program that traces itself would answer as it likes',
 };
 
@@ -248,7 +248,7 @@ function checkNames(value: unknown, path: Path, report: Report): readonly string
   return value;
 }
 
-function checkTests(value: unknown, path: Path, report: Report): readonly CheckedTest[] {
+export function checkTests(value: unknown, path: Path, report: Report): readonly CheckedTest[] {
   if (value === undefined || value === null) return [];
   if (!Array.isArray(value)) {
     report(path, 'must be an array of tests');

@@ -15,6 +15,7 @@ export function describeSpec(spec: NormalizedSpec): string[] {
     describeUser(spec),
     ...describeIds(spec),
     describeSeccomp(spec),
+    ...describeOnSyscall(spec),
     ...describeLandlock(spec),
     `starts in ${spec.cwd}, on a host called ${spec.hostname}, with umask ${octal(spec.umask)}`,
     `has ${count(Object.keys(spec.env).length, 'environment variable')}: ${Object.keys(spec.env).join(', ')}`,
@@ -88,6 +89,20 @@ function describeSeccomp({ seccomp }: NormalizedSpec): string {
     return 'may read and write what is open, end, and nothing else: any other system call kills it';
   const { defaultAction, syscalls } = seccomp.profile;
   return `system calls are filtered by a profile of ${count(syscalls?.length ?? 0, 'rule')}, and ${defaultAction} where none fits`;
+}
+
+function describeOnSyscall({ onSyscall }: NormalizedSpec): string[] {
+  const words = {
+    allow: () => 'go on',
+    log: () => 'are told',
+    errno: (name = 'EPERM') => `fail with ${name}, and are told`,
+    kill: () => 'end their process, and are told',
+    ask: () => 'are asked about',
+  };
+  return (onSyscall?.rules ?? []).map(({ names, action, errno, args = [] }) => {
+    const which = args.length === 0 ? 'calls' : 'some calls';
+    return `${which} of ${joinWords(names)} ${words[action](errno)}`;
+  });
 }
 
 function describeLandlock({ landlock }: NormalizedSpec): string[] {

@@ -18,7 +18,14 @@ import { collect, type PlacedMount, resolveMounts, resolveWorkspace } from './mo
 import { nearest } from './nearest.ts';
 import { cleanPath } from './paths.ts';
 import { resolveRoot, resolveWritablePaths } from './root.ts';
-import type { Limits, NormalizedMount, NormalizedSeccomp, NormalizedSpec, SandboxSpec } from './types.ts';
+import type {
+  Limits,
+  NormalizedMount,
+  NormalizedOnSyscall,
+  NormalizedSeccomp,
+  NormalizedSpec,
+  SandboxSpec,
+} from './types.ts';
 import { formatBytes, parseBytes, parseMilliseconds } from './units.ts';
 
 const HOSTNAME_DEFAULT = 'sandbox';
@@ -28,6 +35,8 @@ const UMASK_DEFAULT = 0o022;
 export interface ReadFilters {
   /** Of `spec.seccomp`, where that names a profile that is not the default one. */
   readonly seccomp: NormalizedSeccomp | undefined;
+  /** Where the spec has rules for single calls. */
+  readonly onSyscall: NormalizedOnSyscall | undefined;
   /** Where `spec.landlock` names ports. */
   readonly portsFilter: string | undefined;
   readonly issues: readonly SpecIssue[];
@@ -75,6 +84,7 @@ export function normalize(spec: SandboxSpec, host: SpecHost, compiled?: ReadFilt
     network: spec.network === 'host' ? 'host' : 'none',
     limits: resolveLimits(spec.limits, sizesOf(root, mounts), report),
     seccomp: resolveSeccomp(spec, compiled?.seccomp, report),
+    onSyscall: compiled?.onSyscall,
     capabilities: resolveCapabilities(spec.capabilities, report),
     landlock: resolveLandlock(spec.landlock, compiled?.portsFilter, report),
     terminal,

@@ -188,6 +188,14 @@ const limits = object('Limits', {
 const ociSeccomp = z.looseObject({ defaultAction: plainText });
 annotations.add(ociSeccomp, { id: 'OciSeccomp' });
 
+const syscallRule = object('SyscallRule', {
+  names: z.array(plainText).min(1),
+  action: z.enum(['allow', 'log', 'errno', 'kill', 'ask']),
+  errno: plainText.optional(),
+  // Checked where it is compiled.
+  args: z.array(z.looseObject({ index: integer(0, 5) })).optional(),
+});
+
 // The paths are checked with the rest of what the spec means, so that a message points at one.
 const landlockPath = z.string();
 annotations.add(landlockPath, { pattern: '^/[^\\u0000]*$' });
@@ -226,6 +234,7 @@ export const sandboxSpec: z.ZodObject = object('SandboxSpec', {
   limits: limits.optional(),
   seccomp: z.union([z.enum(['default', 'strict', 'unconfined']), ociSeccomp]).optional(),
   seccompUnknownSyscalls: z.enum(['error', 'ignore']).optional(),
+  onSyscall: z.array(syscallRule).min(1).optional(),
   capabilities: z.array(capability).optional(),
   landlock: landlockSpec.optional(),
   selinux: plainText.optional(),

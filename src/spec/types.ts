@@ -247,6 +247,32 @@ export interface OciSeccompCondition {
 }
 
 /**
+ * What becomes of a system call that the profile lets through: `log`: it goes on, and the caller is told of it; `errno`: it fails; `kill`: its process is
+ * ended, and where that is the command itself `outcome` is `denied`; `ask`: the caller's `onSyscall` decides; `allow`: it goes on, and nobody is told.
+ */
+export type SyscallAction = 'allow' | 'log' | 'errno' | 'kill' | 'ask';
+
+/**
+ * A rule for single system calls, by seccomp user notification (seccomp_unotify(2), Linux 5.5).
+ *
+ * It sees numbers and registers. What a pointer leads to may be changed by another thread after it was looked at, so that a decision on it, on a path or
+ * an address, observes and is no boundary; a decision on the registers is as good as that of a filter.
+ */
+export interface SyscallRule {
+  /** By the names of Linux; one that no machine has is an error. */
+  readonly names: readonly string[];
+  readonly action: SyscallAction;
+  /**
+   * Of the action `errno`: the name of an error.
+   *
+   * @defaultValue `'EPERM'`
+   */
+  readonly errno?: string;
+  /** All must hold; no argument may be tested twice in one rule. */
+  readonly args?: readonly OciSeccompArg[];
+}
+
+/**
  * What the command may do below a path: read (`ro`), also execute (`rox`), also write, create, remove, rename and use devices (`rw`), all of it (`rwx`).
  * A file of its own may be named too.
  */
@@ -361,6 +387,15 @@ export interface SandboxSpec {
    */
   readonly seccompUnknownSyscalls?: 'error' | 'ignore';
   /**
+   * What becomes of single calls beyond the profile: the first rule whose tests all hold decides; without one the call goes on. A profile that refuses a call
+   * goes before. Each call but those that are allowed costs a round trip to init (some 10 us), and those that are told one to this process, which they wait for when
+   * 64 were not heard yet.
+   *
+   * @defaultValue nothing is asked
+   * @example onSyscall: [{ names: ['connect'], action: 'ask' }, { names: ['mkdir', 'mkdirat'], action: 'log' }]
+   */
+  readonly onSyscall?: readonly SyscallRule[];
+  /**
    * Capabilities that the command keeps, within its own user namespace: `'CAP_CHOWN'`, ... (capabilities(7)).
    *
    * @defaultValue none
@@ -435,6 +470,11 @@ export interface NormalizedSeccomp {
   readonly deniesKeyrings: boolean;
 }
 
+/** The profile and the rules, as one filter that asks. */
+export interface NormalizedOnSyscall extends Pick<NormalizedSeccomp, 'filter' | 'pass' | 'deniesKeyrings'> {
+  readonly rules: readonly SyscallRule[];
+}
+
 /** Of paths and ports: `undefined`: not restricted; an empty list: nothing is left. */
 export interface NormalizedLandlock {
   readonly paths: readonly { readonly path: string; readonly access: LandlockAccess }[] | undefined;
@@ -488,6 +528,7 @@ export interface NormalizedSpec {
     readonly diskBytes?: number | undefined;
   };
   readonly seccomp: 'default' | 'unconfined' | NormalizedSeccomp;
+  readonly onSyscall: NormalizedOnSyscall | undefined;
   readonly capabilities: readonly string[];
   readonly landlock: NormalizedLandlock | undefined;
   readonly terminal: TerminalSize | true | undefined;

@@ -58,6 +58,7 @@ export const asking: Readonly<Record<Feature, ((emptyRoot: string) => Asking) | 
   'seccomp.default': () => ({ spec: {} }),
   'seccomp.strict': () => ({ spec: { seccomp: 'strict' } }),
   'seccomp.custom': () => ({ spec: { seccomp: { defaultAction: 'SCMP_ACT_ALLOW' } } }),
+  'seccomp.notify': () => ({ spec: { onSyscall: [{ names: ['mkdir', 'mkdirat'], action: 'log' }] } }),
   'capabilities.drop': () => ({ spec: {} }),
   'capabilities.keep': () => ({ spec: { capabilities: ['CAP_CHOWN'] } }),
   noNewPrivileges: () => ({ spec: {} }),

@@ -122,6 +122,7 @@ export function defaultSteps(
     network: 'none',
     limits: { coreBytes: 0 },
     seccomp: 'default',
+    onSyscall: undefined,
     capabilities: [],
     landlock: undefined,
     terminal: undefined,

@@ -167,7 +167,15 @@ function decodeStep(step: RecordType, r: Reader): Step {
     case 'seccomp': {
       const flags = r.u32();
       const filter = r.raw(r.u32() * 8).toString('base64');
-      return { step, deniesKeyrings: (flags & 1) !== 0, tells: (flags & 2) !== 0, filter, pass: r.list(() => r.u32()) };
+      const pass = r.list(() => r.u32());
+      return {
+        step,
+        deniesKeyrings: (flags & 1) !== 0,
+        tells: (flags & 2) !== 0,
+        asks: (flags & 4) !== 0,
+        filter,
+        pass,
+      };
     }
     case 'landlock': {
       const [paths, wished, ports, scopes] = [r.u64(), r.u64(), r.u64(), r.u64()];
@@ -348,6 +356,7 @@ const arbitrarySteps: { readonly [Name in RecordType]: fc.Arbitrary<Step> } = {
     filter: bytes.map((value) => base64(value.subarray(0, value.length & ~7))),
     deniesKeyrings: fc.boolean(),
     tells: fc.boolean(),
+    asks: fc.boolean(),
     pass: fc.array(u32),
   }),
   disk: fc.record({ step: is('disk'), options: text }),

@@ -33,7 +33,14 @@ export const guardProfile: OciSeccompProfile = {
 const compiled = new Map<string, string>();
 
 export function guardStep(architecture: 'x64' | 'arm64'): Step {
-  return { step: 'seccomp', filter: guardFilter(architecture), deniesKeyrings: false, tells: false, pass: [] };
+  return {
+    step: 'seccomp',
+    filter: guardFilter(architecture),
+    deniesKeyrings: false,
+    tells: false,
+    asks: false,
+    pass: [],
+  };
 }
 
 /** In base64, as a step holds it. */

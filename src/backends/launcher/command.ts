@@ -39,18 +39,22 @@ export function commandSteps(
 }
 
 function filterSteps(
-  { seccomp, capabilities }: NormalizedSpec,
+  { seccomp, onSyscall, capabilities }: NormalizedSpec,
   granted: ReadonlySet<Feature>,
   { architecture }: Pick<CallerFacts, 'architecture'>,
 ): Step[] {
+  if (onSyscall !== undefined && granted.has('seccomp.notify')) {
+    const { filter, deniesKeyrings, pass } = onSyscall;
+    return [{ step: 'seccomp', filter, deniesKeyrings, tells: typeof seccomp === 'object', asks: true, pass }];
+  }
   if (seccomp === 'default') {
     if (!granted.has('seccomp.default')) return [];
     const filter = base64Of(defaultFilter({ architecture, capabilities }));
-    return [{ step: 'seccomp', filter, deniesKeyrings: true, tells: false, pass: [] }];
+    return [{ step: 'seccomp', filter, deniesKeyrings: true, tells: false, asks: false, pass: [] }];
   }
   if (seccomp === 'unconfined' || !granted.has(`seccomp.${seccomp.kind}`)) return [];
   const { filter, deniesKeyrings, pass } = seccomp;
-  return [{ step: 'seccomp', filter, deniesKeyrings, tells: true, pass }];
+  return [{ step: 'seccomp', filter, deniesKeyrings, tells: true, asks: false, pass }];
 }
 
 export function supervisorSteps(spec: NormalizedSpec, granted: ReadonlySet<Feature>): Step[] {

@@ -22,6 +22,7 @@ const VACATE = 16;
 /** In the flags of a filter. */
 const DENIES_KEYRINGS = 1;
 const TELLS = 2;
+const ASKS = 4;
 const sourceKinds = { any: 0, directory: 1, file: 2 } as const;
 
 /** The whole plan: `exec` must be the last step. */
@@ -180,7 +181,7 @@ function encodeStep(w: Writer, step: Step): void {
       return;
     case 'seccomp': {
       const filter = filterBytes(step.filter);
-      w.u32((step.deniesKeyrings ? DENIES_KEYRINGS : 0) | (step.tells ? TELLS : 0));
+      w.u32((step.deniesKeyrings ? DENIES_KEYRINGS : 0) | (step.tells ? TELLS : 0) | (step.asks ? ASKS : 0));
       w.u32(filter.length / 8);
       w.raw(filter);
       w.u32(step.pass.length);

@@ -73,7 +73,7 @@ export function landlockNumbers(step: Step & { step: 'landlock' }): LandlockNumb
 
 function portsStep({ portsFilter }: NonNullable<NormalizedSpec['landlock']>): Step {
   if (portsFilter === undefined) throw new InternalError('ports of Landlock without their filter');
-  return { step: 'seccomp', filter: portsFilter, deniesKeyrings: false, tells: false, pass: [] };
+  return { step: 'seccomp', filter: portsFilter, deniesKeyrings: false, tells: false, asks: false, pass: [] };
 }
 
 const noPorts = { bindTcp: undefined, connectTcp: undefined };

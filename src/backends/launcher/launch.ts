@@ -4,11 +4,11 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { constants } from 'node:os';
 import type { Duplex, Readable, Writable } from 'node:stream';
 import { InternalError, LaunchError } from '../../errors/errors.ts';
-import type { BackendPlan, LaunchEnd, LaunchedProcess, LaunchRequest, Usage } from '../backend.ts';
+import type { BackendPlan, LaunchEnd, LaunchedProcess, LaunchRequest, SyscallDecision, Usage } from '../backend.ts';
 import { encodePlan } from './encode.ts';
 import { launchError } from './failure.ts';
 import { remedyForLauncher } from './locate.ts';
-import { type EndedLine, type StatusLine, statusReader } from './status.ts';
+import { type EndedLine, type FailedLine, type SyscallLine, statusReader } from './status.ts';
 import type { LauncherPlan, Step } from './steps.ts';
 
 const CHANNEL_FD = 3;
@@ -16,7 +16,9 @@ const EXIT_SANDBOX_FAILED = 125;
 const FIRST_EXTRA_FD = 4;
 /** A launcher that has said its last word, or closed the channel, has only to end. */
 const LINGER_MS = 2000;
-const control = { terminate: 1, kill: 2, resize: 3, signal: 4, forward: 5 } as const;
+const control = { terminate: 1, kill: 2, resize: 3, signal: 4, forward: 5, answer: 6 } as const;
+/** Among answers, beside errors. */
+const DECIDES_KILL = 0xffff;
 
 export function launchPlan(launcher: string, plan: BackendPlan<LauncherPlan>, request: LaunchRequest): LaunchedProcess {
   const extra = extraDescriptors(request);
@@ -164,7 +166,7 @@ class LauncherProcess implements LaunchedProcess {
         .map(({ from, to }) => [to, streams[from] as Duplex]),
     );
     this.#channel = streams[CHANNEL_FD] as Duplex | undefined;
-    const outcome = follow(child, this.#channel, launcher, confined);
+    const outcome = follow(child, this.#channel, launcher, confined, (line) => this.#decide(line));
     this.started = outcome.started;
     this.ended = outcome.ended.finally(() => {
       this.#over = true;
@@ -210,6 +212,13 @@ class LauncherProcess implements LaunchedProcess {
     this.#channel?.unref?.();
   }
 
+  #decide({ slot, answer, pid, number, audit, args }: SyscallLine): void {
+    const call = { number, audit, args, ...(pid === undefined ? {} : { pid }), action: answer };
+    // Who started this without an ear for it gets what asks refused.
+    const decision = this.#request.onSyscall?.(call) ?? Promise.resolve({ errno: constants.errno.EPERM });
+    decision.then((decided) => this.#send(control.answer, slot, decisionNumber(decided)));
+  }
+
   #send(type: number, a: number, b: number): void {
     if (this.#over || this.#channel?.writable !== true) return;
     const record = Buffer.alloc(12);
@@ -222,16 +231,22 @@ class LauncherProcess implements LaunchedProcess {
 
 function ignore(): void {}
 
+function decisionNumber(decision: SyscallDecision): number {
+  if (decision === 'allow') return 0;
+  return decision === 'kill' ? DECIDES_KILL : decision.errno;
+}
+
 /** Two promises out of three sources: status lines, the end of the launcher, a spawn that failed. */
 function follow(
   child: ChildProcess,
   channel: Duplex | undefined,
   launcher: string,
   confined: boolean,
+  onSyscall: (line: SyscallLine) => void,
 ): { started: Promise<void>; ended: Promise<LaunchEnd> } {
   const started = withResolvers<void>();
   const ended = withResolvers<LaunchEnd>();
-  let last: StatusLine | undefined;
+  let last: EndedLine | FailedLine | undefined;
   let waitingFor = 2; // the launcher's own end, and that of the channel
   let patience: NodeJS.Timeout | undefined;
   const fail = (error: Error): void => {
@@ -273,7 +288,8 @@ function follow(
   };
   const read = statusReader((line) => {
     if (line.event === 'started') started.resolve();
-    else {
+    else if (line.event === 'syscall') onSyscall(line);
+    else if (line.event === 'ended' || line.event === 'failed') {
       last = line;
       if (line.event === 'ended' && line.outputPending === true) leaveOutput(line);
       else expectEnd();

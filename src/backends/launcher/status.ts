@@ -44,7 +44,18 @@ export interface EndedLine {
   readonly involuntaryContextSwitches?: number;
 }
 
-export type StatusLine = StartedLine | FailedLine | EndedLine;
+/** A call that the filter asks about; it holds its slot until it is acknowledged. */
+export interface SyscallLine {
+  readonly event: 'syscall';
+  readonly slot: number;
+  readonly answer: 'log' | 'errno' | 'kill' | 'ask';
+  readonly pid?: number;
+  readonly number: number;
+  readonly audit: number;
+  readonly args: readonly string[];
+}
+
+export type StatusLine = StartedLine | FailedLine | EndedLine | SyscallLine;
 
 /** Splits what arrives into lines; call it with every chunk. */
 export function statusReader(onLine: (line: StatusLine) => void): (chunk: Buffer) => void {
@@ -84,6 +95,8 @@ function isStatusLine(value: unknown): value is StatusLine {
         causes.has(line.cause) &&
         (typeof line.code === 'number' || typeof line.signal === 'string' || line.cause !== 'command')
       );
+    case 'syscall':
+      return typeof (value as Partial<SyscallLine>).slot === 'number';
     default:
       return typeof line.event === 'string';
   }

@@ -262,8 +262,10 @@ export type Step =
       readonly filter: string;
       /** It refuses every call that reaches keyrings, so that the command may do without a fresh one. */
       readonly deniesKeyrings: boolean;
-      /** Where it kills, init does it, and tells which call it was, if it can be (native/denied.h). */
+      /** Where it kills, init does it, and tells which call it was, if it can be (native/notify.h). */
       readonly tells: boolean;
+      /** It has questions, which init answers (native/notify.h). */
+      readonly asks: boolean;
       /** Instructions that take half of the launcher's pass each, the high half and the low half by turns. */
       readonly pass: readonly number[];
     }

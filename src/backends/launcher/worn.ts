@@ -21,6 +21,7 @@ export const worn: Mechanisms = {
   'seccomp.default': 'seccomp filter',
   'seccomp.strict': 'seccomp filter of SECCOMP_MODE_STRICT and exit_group',
   'seccomp.custom': 'seccomp filter of the profile',
+  'seccomp.notify': 'seccomp user notification, answered by our init',
   ...landlockMechanisms,
   noNewPrivileges: 'PR_SET_NO_NEW_PRIVS',
   descriptors: 'SCM_RIGHTS to an init of ours, close_range, dup2',

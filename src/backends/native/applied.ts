@@ -47,6 +47,7 @@ const mechanisms: Partial<Record<Feature, string>> = {
   'seccomp.default': 'seccomp filter',
   'seccomp.strict': 'seccomp filter of SECCOMP_MODE_STRICT and exit_group',
   'seccomp.custom': 'seccomp filter of the profile',
+  'seccomp.notify': 'seccomp user notification, answered by our init',
   ...landlockMechanisms,
   'capabilities.drop': 'empty capability sets, locked securebits',
   'capabilities.keep': 'ambient capabilities of the user namespace',

@@ -87,6 +87,7 @@ const table: Readonly<Partial<Record<Feature, readonly Need[]>>> = {
   'seccomp.default': ['seccomp.filter'],
   'seccomp.strict': ['seccomp.filter'],
   'seccomp.custom': ['seccomp.filter'],
+  'seccomp.notify': ['seccomp.notify'],
   'capabilities.drop': [],
   'capabilities.keep': ['capabilities.ambient'],
   noNewPrivileges: [],

@@ -43,6 +43,7 @@ export const recognized: ReadonlySet<Feature> = new Set<Feature>([
   'seccomp.default',
   'seccomp.strict',
   'seccomp.custom',
+  'seccomp.notify',
   'capabilities.drop',
   'capabilities.keep',
   'noNewPrivileges',

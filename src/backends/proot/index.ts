@@ -102,7 +102,7 @@ function withFallbacks(plan: BackendPlan<LauncherPlan>, { architecture }: Caller
   const filter = Buffer.from(absentCalls(unknownToProot, architecture)).toString('base64');
   return withSteps(plan, [
     ...plan.detail.steps,
-    { step: 'seccomp', filter, deniesKeyrings: false, tells: false, pass: [] },
+    { step: 'seccomp', filter, deniesKeyrings: false, tells: false, asks: false, pass: [] },
   ]);
 }
 

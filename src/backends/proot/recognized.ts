@@ -33,9 +33,12 @@ export const views: ReadonlyMap<Feature, string> = new Map<Feature, string>([
   ['landlock.scopes', set],
 ]);
 
+/** A question goes before proot's own filter, so that the call would pass it by, with a path of the host's. */
+const beyond: ReadonlySet<string> = new Set<Feature>(['seccomp.notify', ...views.keys()]);
+
 /** What a hostile program gains nothing by leaving, or `none` promises too. */
 export const mechanisms: Mechanisms = {
-  ...Object.fromEntries(Object.entries(worn).filter(([feature]) => !views.has(feature as Feature))),
+  ...Object.fromEntries(Object.entries(worn).filter(([feature]) => !beyond.has(feature))),
   'network.host': "the host's network",
   'usage.cpu': 'wait4 of proot and what it traces',
   architecture: 'static user-mode QEMU, started by proot',

@@ -180,6 +180,11 @@ export function filterBeyond({ seccomp }: NormalizedSpec): string[] {
   ];
 }
 
+/** The runtimes that do take SCMP_ACT_NOTIFY hand the questions to an agent that is not ours. */
+export function onSyscallBeyond({ onSyscall }: NormalizedSpec): string[] {
+  return onSyscall === undefined ? [] : ['the rules of onSyscall: it has no word for them'];
+}
+
 /** None of the tools has it in the releases that we know. */
 export function landlockBeyond({ landlock }: NormalizedSpec): string[] {
   return landlock === undefined ? [] : ['what Landlock takes away: it has no word for that'];
