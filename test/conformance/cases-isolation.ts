@@ -3,8 +3,8 @@ import { chmodSync, readFileSync, readlinkSync, symlinkSync } from 'node:fs';
 import { type AddressInfo, createServer } from 'node:net';
 import { expect } from 'vitest';
 import { run } from '../../src/index.ts';
-import type { RunResult } from '../../src/run/types.ts';
-import type { LandlockAccess, OciSeccomp, SandboxSpec } from '../../src/spec/types.ts';
+import type { RunOptions, RunResult } from '../../src/run/types.ts';
+import type { LandlockAccess, OciSeccomp, SandboxSpec, SyscallAction, SyscallRule } from '../../src/spec/types.ts';
 import { requires } from '../helpers/requires.ts';
 import type { Bench } from './bench.ts';
 import type { Suite } from './describe-backend.ts';
@@ -17,6 +17,7 @@ export function isolationCases(suite: Suite): void {
   networkCases(suite);
   privilegeCases(suite);
   filterCases(suite);
+  questionCases(suite);
   landlockCases(suite);
   terminalCases(suite);
 }
@@ -239,6 +240,66 @@ function filterCases({ bench, promise }: Suite): void {
       expect(outcome).toMatchObject(bench.killedFor({ name: 'getppid' }));
     },
   );
+}
+
+function questionCases({ bench, promise }: Suite): void {
+  promise(['seccomp.notify'], 'a call is told, refused, ended or asked about, as its rule says', async () => {
+    const rule = (action: SyscallAction, more: Partial<SyscallRule> = {}): SandboxSpec => ({
+      onSyscall: [{ names: ['getppid'], action, ...more }],
+    });
+    const told = await bench.bare(['call', GETPPID, 7], rule('log'));
+    expect(told.stdout).toBe('ok\n');
+    expect(told.syscalls).toMatchObject({ total: 1, first: [{ name: 'getppid', number: GETPPID, action: 'log' }] });
+    expect(told.syscalls?.first[0]?.args[0]).toBe('0x7');
+    expect(told.enforcement.applied.map(({ feature }) => feature)).toContain('seccomp.notify');
+    const refused = await bench.bare(['call', GETPPID], rule('errno', { errno: 'EPROTO' }));
+    expect({ stdout: refused.stdout, total: refused.syscalls?.total }).toEqual({ stdout: 'errno 71\n', total: 1 });
+    const ended = await bench.bare(['call', GETPPID], rule('kill'));
+    expect(ended.outcome).toMatchObject({ kind: 'denied', rule: 'seccomp', syscall: { name: 'getppid' } });
+    const untold = await bench.bare(['call', GETPPID], {
+      onSyscall: [...(rule('allow').onSyscall ?? []), ...(rule('kill').onSyscall ?? [])],
+    });
+    expect(untold).toMatchObject({ stdout: 'ok\n', syscalls: { total: 0 } });
+    // Whose argument no rule fits goes on.
+    const args = [{ index: 0, op: 'SCMP_CMP_EQ', value: 5 }];
+    expect((await bench.bare(['call', GETPPID, 4], rule('kill', { args }))).stdout).toBe('ok\n');
+    expect((await bench.bare(['call', GETPPID, 5], rule('kill', { args }))).outcome.kind).toBe('denied');
+  });
+
+  promise(['seccomp.notify'], 'what the caller answers becomes of a call', async () => {
+    const spec: SandboxSpec = { onSyscall: [{ names: ['getppid'], action: 'ask' }] };
+    const answered = async (onSyscall: RunOptions['onSyscall']): Promise<unknown> => {
+      const { outcome, stdout } = await bench.bare(
+        ['call', GETPPID],
+        spec,
+        onSyscall === undefined ? {} : { onSyscall },
+      );
+      return outcome.kind === 'exited' ? stdout : outcome.kind;
+    };
+    expect(await answered(() => 'allow')).toBe('ok\n');
+    expect(await answered(async () => ({ errno: 'ENOSPC' }))).toBe('errno 28\n');
+    expect(await answered(() => 'kill')).toBe('denied');
+    const failure = new Error('of the caller');
+    await expect(
+      answered(() => {
+        throw failure;
+      }),
+    ).rejects.toBe(failure);
+  });
+
+  promise(['seccomp.notify', 'seccomp.custom'], 'what a profile does not let through is not asked about', async () => {
+    const seccomp = (action: string): OciSeccomp => ({
+      defaultAction: 'SCMP_ACT_ALLOW',
+      syscalls: [{ names: ['getppid'], action }],
+    });
+    const onSyscall: SyscallRule[] = [{ names: ['getppid', 'getpid'], action: 'log' }];
+    const refused = await bench.bare(['call', GETPPID], { seccomp: seccomp('SCMP_ACT_ERRNO'), onSyscall });
+    expect(refused).toMatchObject({ stdout: 'errno 1\n', syscalls: { total: 0 } });
+    const ended = await bench.bare(['call', GETPPID], { seccomp: seccomp('SCMP_ACT_KILL_PROCESS'), onSyscall });
+    expect(ended.outcome).toMatchObject(bench.killedFor({ name: 'getppid' }));
+    const logged = await bench.bare(['call', GETPPID], { seccomp: seccomp('SCMP_ACT_LOG'), onSyscall });
+    expect(logged).toMatchObject({ stdout: 'ok\n', syscalls: { total: 1 } });
+  });
 }
 
 function landlockCases({ bench, promise }: Suite): void {

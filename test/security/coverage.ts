@@ -4,13 +4,7 @@
 import type { Feature } from '../../src/features/feature.ts';
 
 /** What has to be built first: a promise, a backend, or a part that is neither. */
-export type Bringer =
-  | Feature
-  | `backend ${string}`
-  | 'time namespaces'
-  | 'seccomp user notification'
-  | 'Landlock ABI 9'
-  | 'warm launchers';
+export type Bringer = Feature | `backend ${string}` | 'time namespaces' | 'Landlock ABI 9' | 'warm launchers';
 
 export interface Later {
   readonly because: string;
@@ -245,7 +239,7 @@ export const coverage: readonly CoveredAttack[] = [
   {
     id: 'F08',
     attack: 'arguments that change after a supervisor has looked',
-    later: { because: 'no decision is made outside of the filter', broughtBy: 'seccomp user notification' },
+    triedBy: ['past-the-questions'],
   },
   { id: 'F10', attack: 'a call that ends the program', triedBy: ['other-syscall-routes'] },
   { id: 'F11', attack: 'a program that confines itself further', triedBy: ['other-syscall-routes'] },
