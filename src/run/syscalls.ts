@@ -1,6 +1,7 @@
 // Calls that the filter tells of (`onSyscall` of the spec): named, counted, handed to who listens, and answered where they ask.
 import type { AskedCall, SyscallDecision } from '../backends/backend.ts';
 import { SpecError } from '../errors/errors.ts';
+import { errnoNumber } from '../seccomp/errno.ts';
 import type { NormalizedSpec } from '../spec/types.ts';
 import { describeValue } from '../spec/words.ts';
 import type { RunOptions, SyscallCall, SyscallReport } from './types.ts';
@@ -45,7 +46,7 @@ export class Syscalls {
     this.#listen(named);
     if (action !== 'ask') return 'allow';
     try {
-      return await decisionOf(await this.#handler?.(named));
+      return decisionOf(await this.#handler?.(named));
     } catch (error) {
       this.#fail(error);
       return 'kill';
@@ -58,10 +59,9 @@ export class Syscalls {
   }
 }
 
-async function decisionOf(answer: unknown): Promise<SyscallDecision> {
+function decisionOf(answer: unknown): SyscallDecision {
   if (answer === 'allow' || answer === 'kill') return answer;
   const name = typeof answer === 'object' && answer !== null && 'errno' in answer ? answer.errno : undefined;
-  const { errnoNumber } = await import('../seccomp/on-syscall.ts');
   const errno = typeof name === 'string' ? errnoNumber(name) : undefined;
   if (errno !== undefined) return { errno };
   const given = name === undefined ? describeValue(answer) : `errno ${JSON.stringify(name)}`;

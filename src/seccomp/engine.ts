@@ -1,6 +1,6 @@
 // Words of container engines' own profile files (Docker's seccomp=FILE, podman's /usr/share/containers/seccomp.json), which an engine resolves before
 // a runtime sees the rest: which rules count depends on the machine, the kernel and the capabilities of the command.
-import { constants } from 'node:os';
+import { errnoNumber } from './errno.ts';
 import { isRecord, type Path, type Report, refuseUnknownKeys, show } from './reading.ts';
 
 /** What an engine's rules may depend on. */
@@ -116,8 +116,8 @@ function hasKernel(wanted: unknown, kernel: string | undefined, path: Path, repo
 /** podman's errno by name, or a number as text. */
 export function errnoOf(value: unknown, path: Path, report: Report): number | undefined {
   if (value === undefined || value === '') return undefined;
-  const known: Readonly<Record<string, number>> = constants.errno;
-  if (typeof value === 'string' && Object.hasOwn(known, value)) return known[value];
+  const named = typeof value === 'string' ? errnoNumber(value) : undefined;
+  if (named !== undefined) return named;
   if (typeof value === 'string' && /^\d{1,4}$/.test(value)) return Number(value);
   report(path, `must be the name of an error such as 'EPERM', not ${show(value)}`);
   return undefined;

@@ -1,8 +1,8 @@
 // `onSyscall` of a spec: rules for the calls that the profile lets through, as what the filter asks (native/notify.h).
-import { constants } from 'node:os';
 import { SpecError, type SpecIssue } from '../errors/errors.ts';
 import type { SyscallRule } from '../spec/types.ts';
 import { ALLOW, refuseUnknownNames } from './compile.ts';
+import { errnoNumber } from './errno.ts';
 import { type CheckedRule, checkTests, type OciSeccompProfile } from './oci.ts';
 import { show } from './reading.ts';
 
@@ -47,10 +47,4 @@ function verdictOf(
   const number = errnoNumber(errno ?? 'EPERM');
   if (number === undefined) report(['errno'], `must be the name of an error such as 'EPERM', not ${show(errno)}`);
   return shifted(answers.errno, number);
-}
-
-/** By its name in errno(3). */
-export function errnoNumber(name: string): number | undefined {
-  const known: Readonly<Record<string, number>> = constants.errno;
-  return Object.hasOwn(known, name) ? known[name] : undefined;
 }

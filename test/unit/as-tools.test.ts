@@ -23,7 +23,7 @@ const tree = {
 
 function as(tool: ToolName, spec: SandboxSpec, uid = 1000): Equivalent {
   const caller = readCallerFacts(fakeHost(tree), { uid, gid: uid, architecture: 'x64' });
-  const own = typeof spec.seccomp === 'object' || spec.seccomp === 'strict';
+  const own = typeof spec.seccomp === 'object' || spec.seccomp === 'strict' || spec.onSyscall !== undefined;
   const compiled = own ? readFilters(spec, { architecture: 'x64', kernel: '6.1.0' }) : undefined;
   return equivalentOf(tool, normalize(spec, new MemoryHost(), compiled), caller, '/somewhere');
 }
@@ -193,6 +193,13 @@ describe('a profile for libseccomp', () => {
     expect(rulesOf('socketcall')).toEqual([]);
     expect(new Set(rulesOf('socket').map(String))).toEqual(new Set(['SCMP_ACT_ALLOW,tested']));
   });
+});
+
+test('no tool has a word for rules of single calls', () => {
+  for (const tool of toolNames)
+    expect(as(tool, { onSyscall: [{ names: ['mkdir'], action: 'log' }] }).lacks).toContain(
+      'the rules of onSyscall: it has no word for them',
+    );
 });
 
 test('no tool has a word for Landlock', () => {

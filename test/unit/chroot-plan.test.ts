@@ -74,6 +74,7 @@ test('the guard is the compiled profile, for each architecture', () => {
       // Keyrings are none of its business, so that the command gets a fresh one or does not start.
       deniesKeyrings: false,
       tells: false,
+      asks: false,
       pass: [],
     });
 });

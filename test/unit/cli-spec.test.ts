@@ -79,6 +79,7 @@ test('what options make is a spec by the schema, which a run never loads', () =>
       '-t',
     ],
     ...['--seccomp', 'unconfined', '--cap-keep', 'CAP_CHOWN'],
+    ...['--on-syscall', 'log:mkdir,mkdirat', '--on-syscall', 'errno=EACCES:connect'],
     ...[
       '--landlock',
       '/usr:rox',
@@ -121,6 +122,15 @@ describe('options and a profile', () => {
     const spec = specFrom(['--bind', '/x', '--cap-keep', 'CAP_CHOWN', '--writable', '/b'], profile);
     expect(spec.mounts).toEqual(['/p:/p', { type: 'bind', source: '/x', destination: '/x', readonly: true }]);
     expect(spec.capabilities).toEqual(['CAP_KILL', 'CAP_CHOWN']);
+    expect(
+      specFrom(['--on-syscall', 'errno=EACCES:connect', '--on-syscall', 'log:bind,listen'], {
+        onSyscall: [{ names: ['mkdir'], action: 'kill' }],
+      }).onSyscall,
+    ).toEqual([
+      { names: ['mkdir'], action: 'kill' },
+      { names: ['connect'], action: 'errno', errno: 'EACCES' },
+      { names: ['bind', 'listen'], action: 'log' },
+    ]);
     expect(
       specFrom(['--landlock', '/a:b:rw', '--landlock-bind', '1', '--landlock-bind', '2'], {
         landlock: { paths: { '/p': 'ro' }, bindTcp: [9], connectTcp: [] },

@@ -87,6 +87,7 @@ test('a plan has the filter, the capabilities and its files in words that JSON h
     filter: filter.toString('base64'),
     deniesKeyrings: true,
     tells: false,
+    asks: false,
     pass: [],
   });
   const content = Buffer.from('box\n').toString('base64');

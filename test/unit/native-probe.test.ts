@@ -32,6 +32,7 @@ const everyone = [
     'pivot_root',
     'capabilities.ambient',
     'seccomp.filter',
+    'seccomp.notify',
     'no_new_privs',
     'binfmt_misc',
   ],

@@ -92,6 +92,7 @@ describe('options that are wrong', () => {
       ['options', 'optional', 1],
       "is no feature: 'limits.cpuMS'; did you mean 'limits.cpuMs'?",
     ],
+    [{ onSyscall: ['mkdir'] }, ['options', 'onSyscall'], 'must be a function, not an array'],
     [{ onEvent: 'x' }, ['options', 'onEvent'], 'must be a function, not a string'],
   ])('%j: %j %s', (options, path, message) => {
     expect(issuesOf(options)).toEqual([{ path, message }]);

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { readFilters } from '../../src/seccomp/custom.ts';
 import { describeSpec } from '../../src/spec/explain.ts';
 import { normalize } from '../../src/spec/normalize.ts';
-import type { LandlockSpec, SandboxSpec } from '../../src/spec/types.ts';
+import type { LandlockSpec, SandboxSpec, SyscallRule } from '../../src/spec/types.ts';
 import { MemoryHost } from '../helpers/memory-host.ts';
 
 const sentences = (spec: SandboxSpec): string[] => describeSpec(normalize(spec, new MemoryHost()));
@@ -30,6 +30,21 @@ test('a filter that was compiled is said in a sentence', () => {
   expect(said({ seccomp: { defaultAction: 'SCMP_ACT_ALLOW', syscalls } })).toBe(
     'system calls are filtered by a profile of 1 rule, and SCMP_ACT_ALLOW where none fits',
   );
+});
+
+test('what becomes of single calls is said', () => {
+  const onSyscall: SyscallRule[] = [
+    { names: ['mkdir', 'mkdirat'], action: 'log' },
+    { names: ['connect'], action: 'errno', errno: 'EACCES' },
+    { names: ['bind'], action: 'ask', args: [{ index: 0, op: 'SCMP_CMP_EQ', value: 3 }] },
+  ];
+  const spec = { onSyscall };
+  const compiled = readFilters(spec, { architecture: 'x64', kernel: '6.1.0' });
+  expect(describeSpec(normalize(spec, new MemoryHost(), compiled)).slice(5, 8)).toEqual([
+    'calls of mkdir and mkdirat are told',
+    'calls of connect fail with EACCES, and are told',
+    'some calls of bind are asked about',
+  ]);
 });
 
 test('what Landlock leaves is said', () => {

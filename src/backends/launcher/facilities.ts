@@ -133,6 +133,10 @@ const needed: Readonly<Partial<Record<Feature, Needed>>> = {
   'limits.cpus': { facility: 'cgroup.cpu', remedy: noTreeRemedy },
   'limits.memoryBytes': { facility: 'cgroup.memory', remedy: noTreeRemedy },
   'limits.pids': { facility: 'cgroup.pids', remedy: noTreeRemedy },
+  'seccomp.notify': {
+    facility: 'seccomp.notify',
+    remedy: 'use Linux 5.5 or later, and no other supervisor of system calls around this process',
+  },
   'landlock.paths': { facility: 'landlock.truncate', remedy: 'use Linux 6.2 or later, with Landlock' },
   'landlock.tcp': { facility: 'landlock.tcp', remedy: 'use Linux 6.7 or later, with Landlock' },
   'landlock.scopes': { facility: 'landlock.scope', remedy: 'use Linux 6.12 or later, with Landlock' },

@@ -65,10 +65,10 @@ const facilities: readonly Since[] = [
   },
   {
     facility: 'seccomp.notify',
-    release: [5, 0],
+    release: [5, 5],
     severity: 'info',
-    features: ['network.allow'],
-    consequence: 'connections cannot be judged one by one',
+    features: ['seccomp.notify', 'network.allow'],
+    consequence: 'nobody can be asked about single system calls',
   },
   {
     facility: 'binfmt_misc',
