@@ -90,8 +90,11 @@ static bool is_gone(int process, int milliseconds) {
 }
 
 static void send_answer(int listener, struct sbx_seccomp_notif_resp answer) {
+  int sent;
+  do sent = sys_seccomp_notif(listener, SBX_SECCOMP_IOCTL_NOTIF_SEND, &answer);
+  while (sent < 0 && errno == EINTR);
   // ENOENT: it is gone meanwhile.
-  if (sys_seccomp_notif(listener, SBX_SECCOMP_IOCTL_NOTIF_SEND, &answer) < 0 && errno != ENOENT) fail(STEP_SECCOMP, NO_INDEX, "ioctl(SECCOMP_IOCTL_NOTIF_SEND)", NULL);
+  if (sent < 0 && errno != ENOENT) fail(STEP_SECCOMP, NO_INDEX, "ioctl(SECCOMP_IOCTL_NOTIF_SEND)", NULL);
 }
 
 static void fail_call(int listener, uint64_t id, int error) { send_answer(listener, (struct sbx_seccomp_notif_resp){.id = id, .error = -error}); }

@@ -10,8 +10,9 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { encodePlan } from '../../src/backends/launcher/encode.ts';
 import { parseStatusLine, type StatusLine } from '../../src/backends/launcher/status.ts';
 import { fixedSteps, recordTypes, type Step } from '../../src/backends/launcher/steps.ts';
+import { readFilters } from '../../src/seccomp/custom.ts';
 import { syscallTable } from '../../src/seccomp/syscalls.ts';
-import type { NormalizedSpec } from '../../src/spec/types.ts';
+import type { NormalizedOnSyscall, NormalizedSpec, SandboxSpec } from '../../src/spec/types.ts';
 import { type Bench, callers, defaultSteps, makeBench, witnessCommand } from '../helpers/native-plan.ts';
 import { requires } from '../helpers/requires.ts';
 
@@ -43,6 +44,7 @@ const harmless: Record<string, string> = {
   'supervisor write': 'the same, where the status goes into no socket',
   'init fsconfig create':
     'of the table that hides formats of the host: a kernel before 6.7, or a filter around, has none',
+  'init ioctl SET_FLAGS': 'of the listener of a filter: a question takes longer',
   'init kill':
     'of what is left when the command has ended: it ends with init, and only its processor time does not count',
   'init waitid': 'of the same',
@@ -53,6 +55,8 @@ const harmless: Record<string, string> = {
 /** What a signal interrupts is made again, which the run shows where nothing else comes between. */
 const madeAgainLater: Record<string, string> = {
   'init poll': 'children are looked for in between',
+  'init ioctl RECV': 'poll(2) tells of the question once more',
+  'init ioctl SEND': 'at once, but with something else in the registers that it does not use',
 };
 
 /** Before there is a place to tell it: the start of the C library, and the launcher's own command line, which is answered with its usage. */
@@ -75,8 +79,17 @@ const sandboxes = {
   plain: { way: 'plan', overrides: {} },
   'with bounds': { way: 'channel', overrides: { limits: { coreBytes: 0, wallMs: 600_000, outputBytes: 65_536 } } },
   'on a terminal': { way: 'channel', overrides: { terminal: { columns: 80, rows: 24 } } },
+  // Of one call, which every command makes.
+  'that asks': { way: 'channel', overrides: { onSyscall: askingFilter() } },
 } as const satisfies Record<string, { way: 'plan' | 'channel'; overrides: Partial<NormalizedSpec> }>;
 type SandboxName = keyof typeof sandboxes;
+
+function askingFilter(): NormalizedOnSyscall {
+  const spec: SandboxSpec = { onSyscall: [{ names: ['exit_group'], action: 'log' }] };
+  const { onSyscall } = readFilters(spec, { architecture: process.arch === 'arm64' ? 'arm64' : 'x64' });
+  if (onSyscall === undefined) throw new Error('no filter');
+  return onSyscall;
+}
 
 interface Round {
   readonly name: ProcessName;
@@ -91,6 +104,7 @@ const rounds: readonly Round[] = [
   { name: 'supervisor', sandbox: 'on a terminal', from: 'sched_getscheduler' },
   { name: 'init', sandbox: 'plain' },
   { name: 'init', sandbox: 'on a terminal', from: 'pivot_root' },
+  { name: 'init', sandbox: 'that asks', from: 'pivot_root' },
   { name: 'command', sandbox: 'plain' },
   { name: 'command', sandbox: 'on a terminal' },
 ];
@@ -174,12 +188,27 @@ function nameOf({ number, arguments: [, second = 0, third = 0] }: Row): string {
   return (flags & fileConstants.O_NONBLOCK) === 0 ? name : `${name} O_NONBLOCK`;
 }
 
-/** What is wrong with a run; `undefined` when nothing is. */
 const FSCONFIG_CMD_CREATE = 6;
+/** Of the listener of a filter. */
+const NOTIF_RECV = 0xc0502100;
+const NOTIF_SEND = 0xc0182101;
+const NOTIF_SET_FLAGS = 0x40082104;
+
+/** With the request, where one of them may fail and others may not. */
+function wholeNameOf(row: Row): string {
+  const name = nameOf(row);
+  const request = row.arguments[1];
+  // Only that of the empty table of formats: without any other the command would lack a file system.
+  if (name === 'fsconfig' && request === FSCONFIG_CMD_CREATE) return 'fsconfig create';
+  if (name === 'ioctl' && request === NOTIF_RECV) return 'ioctl RECV';
+  if (name === 'ioctl' && request === NOTIF_SEND) return 'ioctl SEND';
+  return name === 'ioctl' && request === NOTIF_SET_FLAGS ? 'ioctl SET_FLAGS' : name;
+}
+
+/** What is wrong with a run; `undefined` when nothing is. */
 
 function judge(process: ProcessName, errno: number, row: Row): string | undefined {
-  // Only that of the empty table of formats may fail: without any other the command would lack a file system.
-  const name = nameOf(row) === 'fsconfig' && row.arguments[1] === FSCONFIG_CMD_CREATE ? 'fsconfig create' : nameOf(row);
+  const name = wholeNameOf(row);
   const last = row.status === '' ? undefined : row.status.trimEnd().split('\n').map(parseStatusLine).at(-1);
   const told = `${process}, call ${row.call}, ${name}: ${JSON.stringify({ ...row, last })}`;
   if (row.hung) return `hangs: ${told}`;

@@ -218,7 +218,7 @@ describe('on a lesser host', () => {
     const report = judge([...facilities.values()], readHost(), launcher);
     const missing = [...report.features].filter(([, { available }]) => !available).map(([feature]) => feature);
     const others = missing.filter((feature) => feature !== 'idMappings.ranges' && !ofGroups.has(feature));
-    expect(others).toEqual(['seccomp.default', 'seccomp.strict', 'seccomp.custom']);
+    expect(others).toEqual(['seccomp.default', 'seccomp.strict', 'seccomp.custom', 'seccomp.notify']);
   });
 });
 
