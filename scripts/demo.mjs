@@ -1,8 +1,8 @@
 #!/usr/bin/env node
 // The demonstration, `npm run sandbox` without a command: builds, checks and runs a Debian package in a sandbox, and beside it a package that
 // means harm. With `--root DIR` in that root file system, which needs a toolchain, instead of the host view; `--state DIR` keeps what was
-// fetched there instead of build/demo.
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+// fetched there instead of build/demo; `--config-cache FILE` keeps there what configure found out, for a later run on the same toolchain.
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { buildInSandbox } from './demo/build.mjs';
@@ -12,9 +12,14 @@ import { main } from './lib/main.mjs';
 import { inProject } from './lib/paths.mjs';
 import { SetupError, which } from './lib/steps.mjs';
 
-const { values: options } = parseArgs({ options: { root: { type: 'string' }, state: { type: 'string' } } });
+const { values: options } = parseArgs({
+  options: { root: { type: 'string' }, state: { type: 'string' }, 'config-cache': { type: 'string' } },
+});
 const state = path.resolve(options.state ?? inProject('build', 'demo'));
 const where = { root: options.root === undefined ? undefined : path.resolve(options.root) };
+
+/** As autoconf calls it. */
+const CONFIG_CACHE = 'config.cache';
 
 await main(demonstrate);
 
@@ -22,7 +27,8 @@ async function demonstrate() {
   mkdirSync(state, { recursive: true });
   requireToolchain();
   const library = await import('../dist/index.js');
-  const demo = await demoPackage(state);
+  const cache = options['config-cache'];
+  const demo = withCache(await demoPackage(state), cache);
   const work = mkdtempSync(path.join(state, 'work-'));
   try {
     const source = path.join(work, 'source');
@@ -34,11 +40,30 @@ async function demonstrate() {
     // Both are over before anything is printed or removed, also when one fails.
     await Promise.allSettled(building);
     const [built, hostile] = await Promise.all(building);
+    const found = path.join(source, CONFIG_CACHE);
+    if (cache !== undefined && existsSync(found)) copyFileSync(found, cache);
     printBuild(built);
     printHostile(hostile);
   } finally {
     rmSync(work, { recursive: true, force: true });
   }
+}
+
+/**
+ * @param {import('./demo/source.mjs').DemoPackage} demo
+ * @param {string | undefined} cache
+ * @returns {import('./demo/source.mjs').DemoPackage}
+ */
+function withCache(demo, cache) {
+  if (cache === undefined) return demo;
+  return {
+    ...demo,
+    unpack: async (target) => {
+      await demo.unpack(target);
+      if (existsSync(cache)) copyFileSync(cache, path.join(target, CONFIG_CACHE));
+    },
+    build: demo.build.map((command) => (command[0] === './configure' ? [...command, '--config-cache'] : command)),
+  };
 }
 
 /** The toolchain is that of the host, or of the root. */

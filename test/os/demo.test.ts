@@ -31,6 +31,8 @@ interface Caller {
 }
 
 let checkout: string;
+/** What configure found out in the host view, as root: it is the same whoever makes the sandbox, and most of the time of a build. */
+let configCache: string;
 
 beforeAll(() => {
   execFileSync(process.execPath, [join(project, 'scripts', 'build.mjs')], { stdio: ['ignore', 'ignore', 'pipe'] });
@@ -41,6 +43,7 @@ beforeAll(() => {
     cpSync(join(project, part), join(checkout, part), { recursive: true });
   }
   chmodSync(checkout, 0o755);
+  configCache = join(checkout, 'config.cache');
 });
 
 afterAll(() => rmSync(checkout, { recursive: true, force: true }));
@@ -57,13 +60,13 @@ describe('in the host view', () => {
   test('the caller builds, checks and runs a package, a hostile one does no harm, and apt’s own state is not touched', async () => {
     requires('linux', 'userns', 'command:gcc', 'command:make');
     const before = aptState();
-    await expectDemonstration(['--state', state], {});
+    await expectDemonstration(['--state', state, '--config-cache', configCache], {});
     expect(aptState()).toEqual(before);
   });
 
   test('the second time nothing is fetched', async () => {
     requires('userns', 'command:gcc', 'command:make', 'apt');
-    const { stderr } = await expectDemonstration(['--state', state], {});
+    const { stderr } = await expectDemonstration(['--state', state, '--config-cache', configCache], {});
     expect(stderr).toBe('');
   });
 
@@ -85,7 +88,7 @@ describe('by every backend that offers what it needs', () => {
     if (closed !== undefined) skip(closed);
     const state = join(project, 'build', 'demo');
     const env = { SANDBOXLIB_BACKEND: name, DOCKER_HOST: process.env['DOCKER_HOST'] ?? '' };
-    const { stdout } = await expectDemonstration(['--state', state], {}, env);
+    const { stdout } = await expectDemonstration(['--state', state, '--config-cache', configCache], {}, env);
     expect(stdout).toContain(`Enforced by the backend ${name}:`);
   });
 });
