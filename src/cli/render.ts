@@ -1,5 +1,6 @@
 // Reports and explanations for people. Pure: what is painted, and whether, is the caller's business.
 
+import { byReason } from '../errors/errors.ts';
 import { features } from '../features/feature.ts';
 import type { Availability, Explanation, Feature, Finding, HostReport } from '../index.ts';
 import type { Style } from './say.ts';
@@ -144,7 +145,8 @@ export function explanationText(
   lines.push(...sentences.map((sentence) => `- ${sentence}`), '');
   lines.push('enforced by:', ...enforcement.applied.map(({ feature, mechanism }) => `  ${feature}: ${mechanism}`));
   if (enforcement.skipped.length > 0) {
-    lines.push('', 'skipped:', ...enforcement.skipped.map(({ feature, because }) => `  ${feature}: ${because}`));
+    const groups = byReason(enforcement.skipped);
+    lines.push('', 'skipped:', ...groups.map(({ names, because }) => `  ${names.join(', ')}: ${because}`));
   }
   const steps = stepsOf(plan.detail);
   if (steps.length > 0)
