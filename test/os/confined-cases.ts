@@ -2,11 +2,11 @@
 // without the rest, and how it holds against a command of the same user in the same view.
 import { spawn as spawnPlainly } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { features } from '../../src/features/feature.ts';
+import { features } from '../../src/features/feature.ts';
 import { FeatureError, probe, type RunResult, run, type SandboxSpec, spawn } from '../../src/index.ts';
 import { guestPath } from '../helpers/guest.ts';
 import { type Bench, makeBench } from '../helpers/native-plan.ts';
@@ -289,6 +289,73 @@ export function confinedCases(): void {
       const { stdout } = await run(['python3', '-c', reaching, String(process.pid)], {}, options);
       expect(linesOf(stdout)).toEqual(['0 passed', 'still here']);
     });
+  });
+}
+
+/** Without Landlock, which before Linux 6.12 has no scopes: the launcher is not out of the command's reach. */
+export function olderCases(): void {
+  const place = confinedPlace('landlock_create_ruleset');
+
+  test('what the launcher keeps against the command is not promised, by name', async () => {
+    const { enforcement } = await guest(['exit', '0']);
+    const promised = ['lifecycle.dieWithParent', 'lifecycle.killTree'];
+    expect(names(enforcement.skipped)).toEqual([...lacking, ...promised].sort());
+    expect(names(enforcement.applied)).toEqual(kept.filter((feature) => !promised.includes(feature)));
+    for (const { feature, because } of enforcement.skipped)
+      if (promised.includes(feature)) expect(because).toContain('landlock');
+  });
+
+  test('limits of time and output hold, and their mechanism says how far', async () => {
+    const { outcome, enforcement } = await guest(['stubborn'], { limits: { wallMs: 200 } });
+    expect(outcome).toEqual({ kind: 'limit', limit: 'wallMs' });
+    const wall = enforcement.applied.find(({ feature }) => feature === 'limits.wallMs');
+    expect(wall?.mechanism).toContain('can signal the launcher');
+  });
+
+  test('paths that were asked for are refused where they are not optional', async () => {
+    const optional = features.filter((feature) => feature !== 'landlock.paths');
+    const asked = run(['true'], { landlock: { paths: { '/usr': 'rox' } } }, { backend: 'native', optional });
+    await expect(asked).rejects.toMatchObject({ missing: [{ feature: 'landlock.paths' }] });
+  });
+
+  test('what the command leaves is ended all the same, if it does not run from that', async () => {
+    const marker = `left-of-${place.directory}`;
+    await guest(['daemon', marker, '600000']);
+    expect(processesWith(marker)).toEqual([]);
+  });
+}
+
+/** As root the command is uid 0 of the host, which has means of its own. */
+export function rootCases(): void {
+  requires('root');
+  const place = confinedPlace();
+
+  test('what uid 0 could take back is not promised', async () => {
+    const { enforcement } = await guest(['exit', '0']);
+    const promised = ['capabilities.drop', 'lifecycle.dieWithParent', 'lifecycle.killTree'];
+    expect(names(enforcement.skipped)).toEqual([...lacking, ...promised].sort());
+    expect(enforcement.skipped.find(({ feature }) => feature === 'capabilities.drop')?.because).toContain('uid 0');
+  });
+
+  test('the command has no capabilities all the same, and can be another user', async () => {
+    const { stdout } = await shell('id -u; grep -E "^Cap(Prm|Eff|Bnd)" /proc/self/status', {
+      user: { uid: 4242, gid: 4242 },
+    });
+    expect(linesOf(stdout)).toEqual(['4242', ...['Prm', 'Eff', 'Bnd'].map((set) => `Cap${set}:\t0000000000000000`)]);
+  });
+
+  test('another backend that isolates, or that enters the root, comes first', async () => {
+    const root = join(place.directory, 'root');
+    for (const name of ['proc', 'dev', 'tmp', 'root']) mkdirSync(join(root, name), { recursive: true });
+    copyFileSync(guestPath(), join(root, 'guest'));
+    const { enforcement, outcome } = await run(
+      ['/guest', 'exit', '3'],
+      { root: { path: root, readonly: false } },
+      { optional: 'all' },
+    );
+    expect(outcome).toEqual({ kind: 'exited', code: 3 });
+    expect(enforcement.backend).not.toBe('native');
+    expect(names(enforcement.applied)).toContain('root.path');
   });
 }
 
