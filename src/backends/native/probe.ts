@@ -36,7 +36,12 @@ export function judge(facilities: readonly Facility[], host: HostFacts, launcher
     return { available: true, mechanism };
   };
   const isolated = decide(always, undefined, 'namespaces');
-  if (!isolated.available) return judgeConfined(isolated, host, facilities, decide);
+  if (!isolated.available) {
+    const failures = always.flatMap((need) => unmet(need, tried) ?? []);
+    // Of a host that could isolate, and was too busy to show it, nobody is to conclude that it cannot.
+    if (failures.some((failure) => mayPass(failure, host))) return refuseAll(isolated);
+    return judgeConfined(isolated, host, facilities, decide);
+  }
   const features = new Map<Feature, Availability>();
   for (const feature of recognized) {
     if (feature !== 'architecture')
@@ -53,6 +58,14 @@ export function judge(facilities: readonly Facility[], host: HostFacts, launcher
   );
   features.set('architecture', anyOf(answers));
   return { backend: 'native', usable: isolated, features, architectures: answers };
+}
+
+const passing: ReadonlySet<string | undefined> = new Set(['EAGAIN', 'ENOMEM', 'EMFILE', 'ENFILE', 'EINTR', 'EBUSY']);
+
+/** Whether a trial failed for want of something that may be there at another moment: time, memory, processes, or one of so many user namespaces. */
+function mayPass({ step, errno }: Facility, { kernel }: HostFacts): boolean {
+  const exhausted = errno === 'ENOSPC' && kernel.sysctls['user.max_user_namespaces'] !== '0';
+  return step === 'timeout' || exhausted || passing.has(errno);
 }
 
 type Decide = (needs: readonly Need[], feature: Feature | undefined, mechanism: string) => Availability;
