@@ -188,7 +188,12 @@ static void pass_on(const struct run *run, const struct message *message, pid_t 
 
 // The end of this process would end them too, but nobody would wait for them, and their processor time would count nowhere.
 static void end_the_rest(const struct run *run) {
-  if (!is_alone(&run->plan) || kill(-1, SIGKILL) < 0) return;
+  if (!is_alone(&run->plan)) return;
+  if (kill(-1, SIGKILL) < 0) {
+    // Their end does not follow from ours there. ESRCH: nobody is left.
+    if (run->plan.closes_signals && errno != ESRCH) fail(STEP_INIT, NO_INDEX, "kill", NULL);
+    return;
+  }
   siginfo_t ended;
   while (waitid(P_ALL, 0, &ended, WEXITED) == 0 || errno == EINTR) continue;
 }

@@ -99,6 +99,9 @@ function saySkipped({ enforcement }: Prepared): void {
       .join('; ')}`,
     'yellow',
   );
+  const { backend, skipped } = enforcement;
+  if (backend === 'native' && skipped.some(({ feature }) => feature === 'root.host'))
+    say('confined, not isolated: the command sees this host as you do', 'yellow');
 }
 
 function sayEnforcement({ enforcement }: RunResult): void {

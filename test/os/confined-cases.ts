@@ -359,7 +359,7 @@ export function rootCases(): void {
   });
 }
 
-const family = String.raw`
+const family = `
 import ctypes, fcntl, os, resource, signal, socket, sys, time
 libc = ctypes.CDLL(None, use_errno=True)
 parent = lambda pid: int(next(l for l in open(f'/proc/{pid}/status') if l.startswith('PPid')).split()[1])
@@ -376,7 +376,7 @@ def attempt(name, action):
 `;
 
 /** SIGSTOP first: it would be seen by this very run, which would not end. */
-const signalling = String.raw`${family}
+const signalling = `${family}
 for victim in [init, launcher, *map(int, sys.argv[1:])]:
     for number in (signal.SIGSTOP, signal.SIGTERM, signal.SIGKILL):
         attempt(f'kill {victim} {number}', lambda: os.kill(victim, number))
@@ -408,7 +408,7 @@ print(len(passed), 'passed', *passed)
 print('still here')
 `;
 
-const reaching = String.raw`${family}
+const reaching = `${family}
 PTRACE_ATTACH, PTRACE_SEIZE = 16, 0x4206
 for victim in [init, launcher, int(sys.argv[1])]:
     attempt(f'ptrace {victim}', lambda: libc.ptrace(PTRACE_SEIZE, victim, 0, 0) == 0)
