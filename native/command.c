@@ -95,6 +95,16 @@ static bool is_user(uint32_t uid, uint32_t gid) {
   return u[0] == uid && u[1] == uid && u[2] == uid && g[0] == gid && g[1] == gid && g[2] == gid;
 }
 
+// Whether there is no supplementary group to give up.
+static bool has_no_group_but(gid_t gid) {
+  static gid_t groups[PLAN_GROUPS_MAX];
+  int count = getgroups(PLAN_GROUPS_MAX, groups);
+  for (int i = 0; i < count; i++) {
+    if (groups[i] != gid) return false;
+  }
+  return count >= 0;
+}
+
 // Pipes of the supervisor's, which had no name for this user: now the user may open them again. Without the privilege they are open, and no more.
 static void own_streams(const struct run *run, const struct record *record, uid_t uid, gid_t gid) {
   for (int stream = 0; stream < 3; stream++) {
@@ -114,8 +124,12 @@ static void become_user(const struct run *run, struct record *record) {
   if (run->given != NULL && !run->plan.maps_uid) own_streams(run, record, uid, gid);
   // Capabilities outlive the change of uid here and are dropped by their own step, which checks what is left.
   bool kept = prctl(PR_SET_SECUREBITS, SBX_SECBIT_NO_SETUID_FIXUP, 0, 0, 0) == 0;
-  // Inside of a tool there may be no privilege left, and none is needed: the tool has set the user. Without namespaces an ordinary caller has none.
-  if (!kept && (run->given != NULL || run->plan.has_domain) && errno == EPERM && !set_groups && is_user(uid, gid)) return;
+  // Inside of a tool there may be no privilege left, and none is needed: the tool has set the user. Without namespaces an ordinary caller has none, nor
+  // root in a container without capabilities.
+  int error = errno;
+  bool powerless = !kept && (run->given != NULL || run->plan.has_domain) && error == EPERM;
+  if (powerless && is_user(uid, gid) && (!set_groups || (run->plan.has_domain && count == 0 && has_no_group_but(gid)))) return;
+  errno = error;
   if (!kept) fail(record->step, record->index, "prctl(PR_SET_SECUREBITS)", NULL);
   if (set_groups && sys_setgroups(count, groups) < 0) fail(record->step, record->index, "setgroups", NULL);
   if (sys_setresgid(gid) < 0) fail(record->step, record->index, "setresgid", NULL);

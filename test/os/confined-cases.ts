@@ -344,6 +344,20 @@ export function rootCases(): void {
     expect(linesOf(stdout)).toEqual(['4242', ...['Prm', 'Eff', 'Bnd'].map((set) => `Cap${set}:\t0000000000000000`)]);
   });
 
+  test('root without any capability, as in some containers, is confined too', () => {
+    requires('command:setpriv');
+    const command = ['sh', '-c', 'id -u; grep -E "^(Cap(Prm|Eff)|NoNewPrivs):" /proc/self/status'];
+    const code = `const { stdout } = await run(${JSON.stringify(command)}, {}, ${JSON.stringify(options)}); console.log(stdout);`;
+    const prefix = ['setpriv', '--groups', '0', 'setpriv', '--no-new-privs', '--bounding-set=-all'];
+    const { stdout, stderr } = inNode(code, {
+      prefix,
+      env: { ...process.env, SANDBOXLIB_LAUNCHER: place.launcher },
+    });
+    const none = '0000000000000000';
+    expect(stderr).toBe('');
+    expect(linesOf(stdout)).toEqual(['0', `CapPrm:\t${none}`, `CapEff:\t${none}`, 'NoNewPrivs:\t1']);
+  });
+
   test('another backend that isolates, or that enters the root, comes first', async () => {
     const root = join(place.directory, 'root');
     for (const name of ['proc', 'dev', 'tmp', 'root']) mkdirSync(join(root, name), { recursive: true });
