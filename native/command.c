@@ -165,15 +165,16 @@ static bool give_up_all(void) {
   return sys_capget(&effective, &permitted, &inheritable) == 0 && effective == 0 && permitted == 0 && inheritable == 0;
 }
 
-static bool may_drop_bounding(void) {
+static bool may_drop_bounding(const struct record *record) {
   uint64_t effective, permitted, inheritable;
-  return sys_capget(&effective, &permitted, &inheritable) == 0 && (effective >> SBX_CAP_SETPCAP & 1) != 0;
+  if (sys_capget(&effective, &permitted, &inheritable) < 0) fail(record->step, record->index, "capget", NULL);
+  return (effective >> SBX_CAP_SETPCAP & 1) != 0;
 }
 
 static void keep_capabilities(const struct run *run, struct record *record) {
   uint64_t keep = read_u64(&record->payload);
   if (run->given != NULL && has_only(keep)) return;
-  if (run->plan.has_domain && keep == 0 && !may_drop_bounding()) {
+  if (run->plan.has_domain && keep == 0 && !may_drop_bounding(record)) {
     if (!give_up_all()) fail(record->step, record->index, "capset", NULL);
     return;
   }
