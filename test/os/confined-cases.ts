@@ -180,6 +180,25 @@ export function confinedCases(): void {
     });
   });
 
+  test('single calls are told, and asked about', async () => {
+    const told: string[] = [];
+    const made = join(place.directory, 'asked');
+    const { stdout, enforcement } = await run(
+      ['sh', '-c', `mkdir ${made} 2>/dev/null || echo refused`],
+      { onSyscall: [{ names: ['mkdir', 'mkdirat'], action: 'ask' }] },
+      {
+        ...options,
+        onSyscall: ({ name }) => {
+          told.push(String(name));
+          return { errno: 'EXDEV' };
+        },
+      },
+    );
+    expect({ stdout, told: told.length }).toEqual({ stdout: 'refused\n', told: 1 });
+    expect(existsSync(made)).toBe(false);
+    expect(names(enforcement.applied)).toContain('seccomp.notify');
+  });
+
   describe('a limit', () => {
     test.each<[string, NonNullable<SandboxSpec['limits']>, readonly string[]]>([
       ['wallMs', { wallMs: 300 }, ['stubborn']],

@@ -70,7 +70,16 @@ describe('judgement', () => {
     ...['capabilities.drop', 'cwd', 'descriptors', 'env', 'landlock.paths', 'landlock.scopes', 'landlock.tcp'],
     ...['lifecycle.dieWithParent', 'lifecycle.killTree', 'limits.coreBytes', 'limits.fileBytes', 'limits.openFiles'],
     ...['limits.outputBytes', 'limits.processCpuMs', 'limits.stackBytes', 'limits.wallMs', 'network.host'],
-    ...['noNewPrivileges', 'seccomp.custom', 'seccomp.default', 'seccomp.strict', 'terminal', 'umask', 'usage.cpu'],
+    ...[
+      'noNewPrivileges',
+      'seccomp.custom',
+      'seccomp.default',
+      'seccomp.notify',
+      'seccomp.strict',
+      'terminal',
+      'umask',
+      'usage.cpu',
+    ],
     ...['usage.wall', 'user'],
   ];
   const available = ({ features }: ReturnType<typeof judge>): string[] =>
@@ -104,6 +113,7 @@ describe('judgement', () => {
     ['terminal', ['terminal']],
     ['landlock.truncate', ['landlock.paths']],
     ['landlock.tcp', ['landlock.tcp']],
+    ['seccomp.notify', ['seccomp.notify']],
   ])('what is left needs %s for what that gives, and for nothing else', (facility, lost) => {
     expect(available(lesser(['namespace.user', facility]))).toEqual(confined.filter((name) => !lost.includes(name)));
   });

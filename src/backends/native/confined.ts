@@ -34,6 +34,7 @@ export const confinedMechanisms: Mechanisms = {
   'seccomp.default': 'seccomp filter',
   'seccomp.strict': 'seccomp filter of SECCOMP_MODE_STRICT and exit_group',
   'seccomp.custom': 'seccomp filter of the profile',
+  'seccomp.notify': 'seccomp user notification, answered by our init',
   'capabilities.drop': 'empty capability sets, PR_SET_NO_NEW_PRIVS',
   noNewPrivileges: 'PR_SET_NO_NEW_PRIVS',
   ...landlockMechanisms,
@@ -47,6 +48,8 @@ export const confinedMechanisms: Mechanisms = {
 
 export function confinedNeeds(feature: Feature): readonly Need[] {
   switch (feature) {
+    case 'seccomp.notify':
+      return ['seccomp.notify'];
     case 'landlock.paths':
       return ['landlock.truncate'];
     case 'landlock.tcp':
