@@ -775,6 +775,14 @@ static int do_syscall(int argc, char **argv) {
   return 0;
 }
 
+// Of another process: no processor time at all, so that the kernel kills it.
+static int do_bound(int argc, char **argv) {
+  struct rlimit none = {0, 0};
+  if (prlimit((pid_t)number(argument(argc, argv, 2)), RLIMIT_CPU, &none, NULL) < 0) fail_with(errno);
+  printf("bounded\n");
+  return 0;
+}
+
 // Says "ready", closes its output, and goes on for a while: the end of the output is not the end of the command.
 static int do_close_output(int argc, char **argv) {
   long long milliseconds = number(argument(argc, argv, 2));
@@ -885,6 +893,7 @@ static const struct verb {
     {"leave", do_leave},
     {"reach", do_reach},
     {"syscall", do_syscall},
+    {"bound", do_bound},
     {"close-output", do_close_output},
 };
 
