@@ -154,7 +154,7 @@ test('no limit of another process can be set', async () => {
   await once(bystander, 'spawn');
   try {
     const { stdout, stderr } = await run(['/guest', 'bound', String(bystander.pid)], spec(), options);
-    expect(stdout + stderr).toContain('EPERM');
+    expect(`${stdout}${stderr}`).toContain('EPERM');
     expect([bystander.exitCode, bystander.signalCode]).toEqual([null, null]);
   } finally {
     bystander.kill('SIGKILL');
