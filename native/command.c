@@ -95,6 +95,16 @@ static bool is_user(uint32_t uid, uint32_t gid) {
   return u[0] == uid && u[1] == uid && u[2] == uid && g[0] == gid && g[1] == gid && g[2] == gid;
 }
 
+// Whether there is no supplementary group to give up.
+static bool has_no_group_but(gid_t gid) {
+  static gid_t groups[PLAN_GROUPS_MAX];
+  int count = getgroups(PLAN_GROUPS_MAX, groups);
+  for (int i = 0; i < count; i++) {
+    if (groups[i] != gid) return false;
+  }
+  return count >= 0;
+}
+
 // Pipes of the supervisor's, which had no name for this user: now the user may open them again. Without the privilege they are open, and no more.
 static void own_streams(const struct run *run, const struct record *record, uid_t uid, gid_t gid) {
   for (int stream = 0; stream < 3; stream++) {
@@ -114,8 +124,12 @@ static void become_user(const struct run *run, struct record *record) {
   if (run->given != NULL && !run->plan.maps_uid) own_streams(run, record, uid, gid);
   // Capabilities outlive the change of uid here and are dropped by their own step, which checks what is left.
   bool kept = prctl(PR_SET_SECUREBITS, SBX_SECBIT_NO_SETUID_FIXUP, 0, 0, 0) == 0;
-  // Inside of a tool there may be no privilege left, and none is needed: the tool has set the user.
-  if (!kept && run->given != NULL && errno == EPERM && !set_groups && is_user(uid, gid)) return;
+  // Inside of a tool there may be no privilege left, and none is needed: the tool has set the user. Without namespaces an ordinary caller has none, nor
+  // root in a container without capabilities.
+  int error = errno;
+  bool powerless = !kept && (run->given != NULL || run->plan.has_domain) && error == EPERM;
+  if (powerless && is_user(uid, gid) && (!set_groups || (run->plan.has_domain && count == 0 && has_no_group_but(gid)))) return;
+  errno = error;
   if (!kept) fail(record->step, record->index, "prctl(PR_SET_SECUREBITS)", NULL);
   if (set_groups && sys_setgroups(count, groups) < 0) fail(record->step, record->index, "setgroups", NULL);
   if (sys_setresgid(gid) < 0) fail(record->step, record->index, "setresgid", NULL);
@@ -143,9 +157,27 @@ static bool has_only(uint64_t keep) {
   return true;
 }
 
+// Without the privilege to empty the bounding set and to lock the securebits. Neither gives anything under no_new_privs, which is set by now: an
+// execve(2) permits no more than was permitted before, to uid 0 neither, and that is nothing (capabilities(7)).
+static bool give_up_all(void) {
+  uint64_t effective, permitted, inheritable;
+  if (prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 1 || sys_capset(0, 0, 0) < 0) return false;
+  return sys_capget(&effective, &permitted, &inheritable) == 0 && effective == 0 && permitted == 0 && inheritable == 0;
+}
+
+static bool may_drop_bounding(const struct record *record) {
+  uint64_t effective, permitted, inheritable;
+  if (sys_capget(&effective, &permitted, &inheritable) < 0) fail(record->step, record->index, "capget", NULL);
+  return (effective >> SBX_CAP_SETPCAP & 1) != 0;
+}
+
 static void keep_capabilities(const struct run *run, struct record *record) {
   uint64_t keep = read_u64(&record->payload);
   if (run->given != NULL && has_only(keep)) return;
+  if (run->plan.has_domain && keep == 0 && !may_drop_bounding(record)) {
+    if (!give_up_all()) fail(record->step, record->index, "capset", NULL);
+    return;
+  }
   drop_bounding(record, keep);
   // The securebits need one capability more than may be kept, and the ambient set must come before they lock it.
   uint64_t meanwhile = keep | 1ULL << SBX_CAP_SETPCAP;

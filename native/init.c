@@ -3,6 +3,10 @@
 //
 // The command may run under the same uid. It cannot touch init all the same: signals that pid 1 has no handler for do not reach it from inside
 // (pid_namespaces(7)), and it is not dumpable, so that neither ptrace(2) nor /proc/1 open it.
+//
+// Without namespaces (the record `domain`) it is an ordinary process beside those of the host. Where that closes signals, init is in a domain of Landlock
+// and the command in one below it: kill(2) for all (-1) then reaches the sandbox and nobody else, in one go that no fork(2) outruns, because the kernel
+// goes through the processes under the lock that a new one needs; and nothing of the sandbox reaches init.
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -18,6 +22,7 @@
 #include <unistd.h>
 
 #include "binfmt.h"
+#include "landlock.h"
 #include "mounts.h"
 #include "network.h"
 #include "notify.h"
@@ -55,8 +60,21 @@ static void bring_loopback_up(const struct record *record) {
   if (loopback_up() < 0) fail(record->step, record->index, "netlink(RTM_NEWLINK)", NULL);
 }
 
+// Whether "all" (kill(2), -1) are the processes of the sandbox: else they would be those of the host.
+static bool is_alone(const struct plan *plan) { return getpid() == 1 || plan->closes_signals; }
+
+// Whatever loses its parent in the sandbox comes to init as it would to pid 1, and is waited for and counted here.
+static void enter_domain(const struct plan *plan, const struct record *record) {
+  if (!plan->closes_signals) return;
+  if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0) fail(record->step, record->index, "prctl(PR_SET_CHILD_SUBREAPER)", NULL);
+  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) fail(record->step, record->index, "prctl(PR_SET_NO_NEW_PRIVS)", NULL);
+  const char *failed;
+  if (!landlock_close_signals(&failed)) fail(record->step, record->index, failed, NULL);
+}
+
 static void perform(const struct plan *plan, struct record *record) {
   switch (record->step) {
+    case STEP_DOMAIN: enter_domain(plan, record); break;
     case STEP_HOSTNAME: set_hostname(record); break;
     case STEP_LOOPBACK: bring_loopback_up(record); break;
     case STEP_ROOT: mounts_root(record); break;
@@ -78,12 +96,14 @@ static void perform(const struct plan *plan, struct record *record) {
   }
 }
 
-// A terminal from the sandbox's own devpts; its other side goes to the supervisor. The slave is opened through the master (TIOCGPTPEER), never by a
+// A terminal from the sandbox's own devpts, or without namespaces from the host's; its other side goes to the supervisor. The slave is opened through the master (TIOCGPTPEER), never by a
 // path.
 static int open_terminal(const struct run *run, int socket_fd) {
   if (!run->plan.has_terminal) return -1;
-  int master = open("/dev/pts/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC);
-  if (master < 0) fail(STEP_TERMINAL, NO_INDEX, "open", "/dev/pts/ptmx");
+  // That of a host's devpts may be closed to ordinary users, who use the device.
+  const char *path = run->plan.has_domain ? "/dev/ptmx" : "/dev/pts/ptmx";
+  int master = open(path, O_RDWR | O_NOCTTY | O_CLOEXEC);
+  if (master < 0) fail(STEP_TERMINAL, NO_INDEX, "open", path);
   int unlocked = 0;
   if (ioctl(master, TIOCSPTLCK, &unlocked) < 0) fail(STEP_TERMINAL, NO_INDEX, "ioctl(TIOCSPTLCK)", NULL);
   int slave = ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
@@ -137,7 +157,7 @@ static pid_t start_command(const struct run *run, int socket_fd) {
 
 // From here on init needs one privilege: to signal processes of the sandbox that changed their uid. And it holds nothing open but the socket, and
 // the table of formats where there is one, so that the command's streams end with the command.
-static void give_up_privileges(int socket_fd) {
+static void give_up_privileges(const struct run *run, int socket_fd) {
   (void)close(0);
   (void)close(1);
   (void)close(2);
@@ -149,14 +169,13 @@ static void give_up_privileges(int socket_fd) {
   if (sys_capget(&effective, &permitted, &inheritable) < 0) fail(STEP_INIT, NO_INDEX, "capget", NULL);
   uint64_t kept = permitted & (1ULL << SBX_CAP_KILL);
   if (sys_capset(kept, kept, 0) < 0) fail(STEP_INIT, NO_INDEX, "capset", NULL);
-  die_with_supervisor();  // a change of capabilities clears it too
+  if (!run->plan.closes_signals) die_with_supervisor();  // a change of capabilities clears it too
 }
 
-static void pass_on(const struct message *message, pid_t command) {
+static void pass_on(const struct run *run, const struct message *message, pid_t command) {
   // ESRCH: nothing is left to signal. The rest cannot happen to init, and would leave the supervisor its SIGKILL.
   if (message->kind == MESSAGE_SIGNAL_ALL) {
-    // Only where this is pid 1 are "all" (kill(2)) those of the sandbox; else they would be those of the host.
-    pid_t all = getpid() == 1 ? -1 : -command;
+    pid_t all = is_alone(&run->plan) ? -1 : -command;
     (void)kill(all, message->value);
     // Stopped processes would sleep on over the request to end.
     if (message->value != SIGSTOP && message->value != SIGTSTP) (void)kill(all, SIGCONT);
@@ -168,8 +187,13 @@ static void pass_on(const struct message *message, pid_t command) {
 }
 
 // The end of this process would end them too, but nobody would wait for them, and their processor time would count nowhere.
-static void end_the_rest(void) {
-  if (getpid() != 1 || kill(-1, SIGKILL) < 0) return;
+static void end_the_rest(const struct run *run) {
+  if (!is_alone(&run->plan)) return;
+  if (kill(-1, SIGKILL) < 0) {
+    // Their end does not follow from ours there. ESRCH: nobody is left.
+    if (run->plan.closes_signals && errno != ESRCH) fail(STEP_INIT, NO_INDEX, "kill", NULL);
+    return;
+  }
   siginfo_t ended;
   while (waitid(P_ALL, 0, &ended, WEXITED) == 0 || errno == EINTR) continue;
 }
@@ -194,7 +218,7 @@ static void reap(const struct run *run, int socket_fd, pid_t command) {
     if (reaped == 0) return;
     if (reaped != command) continue;
     if (!message_send(socket_fd, MESSAGE_EXITED, status)) fail(STEP_INIT, NO_INDEX, "send", NULL);
-    end_the_rest();
+    end_the_rest(run);
     if (run->plan.has_tool) tell_counts(socket_fd);
     _exit(0);
   }
@@ -217,9 +241,15 @@ static bool read_order(const struct run *run, int socket_fd, pid_t command, int 
   } else if (message.kind == MESSAGE_ANSWER) {
     notify_answer(*listener, socket_fd, command, message.value);
   } else {
-    pass_on(&message, command);
+    pass_on(run, &message, command);
   }
   return true;
+}
+
+// What pid 1 does by its own end alone.
+static _Noreturn void end_without_supervisor(const struct run *run) {
+  if (run->plan.closes_signals) end_the_rest(run);
+  _exit(125);
 }
 
 static _Noreturn void watch(const struct run *run, int socket_fd, pid_t command) {
@@ -240,7 +270,7 @@ static _Noreturn void watch(const struct run *run, int socket_fd, pid_t command)
     struct signalfd_siginfo info;
     bool unread = watched[1].revents != 0 && read(children, &info, sizeof info) < 0;
     if (unread && errno != EAGAIN && errno != EINTR) fail(STEP_INIT, NO_INDEX, "read", NULL);
-    if (watched[0].revents != 0 && !read_order(run, socket_fd, command, &watched[2].fd)) _exit(125);
+    if (watched[0].revents != 0 && !read_order(run, socket_fd, command, &watched[2].fd)) end_without_supervisor(run);
     // POLLHUP: no process has that filter any more.
     if ((watched[2].revents & POLLIN) != 0) notify_hear(watched[2].fd, socket_fd, command);
     else if ((watched[2].revents & (POLLHUP | POLLERR)) != 0) watched[2].fd = -1;
@@ -250,8 +280,10 @@ static _Noreturn void watch(const struct run *run, int socket_fd, pid_t command)
 static _Noreturn void start_and_watch(const struct run *run, int socket_fd) {
   block_sigchld();
   end_if_asked(socket_fd);
+  // Where only init can end everything it must outlive the supervisor, whose end it learns of by the socket: from before there is anything to end.
+  if (run->plan.closes_signals && prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0) < 0) fail(STEP_INIT, NO_INDEX, "prctl(PR_SET_PDEATHSIG)", NULL);
   pid_t command = start_command(run, socket_fd);
-  give_up_privileges(socket_fd);
+  give_up_privileges(run, socket_fd);
   if (!message_send(socket_fd, MESSAGE_STARTED, 0)) fail(STEP_INIT, NO_INDEX, "send", NULL);
   watch(run, socket_fd, command);
 }

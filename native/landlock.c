@@ -35,6 +35,15 @@ static uint64_t known_of(uint64_t wished, int version) {
   return version >= ABI_OF_IOCTL_DEV ? wished : wished & ~SBX_LANDLOCK_FS_IOCTL_DEV;
 }
 
+bool landlock_close_signals(const char **syscall) {
+  const struct sbx_landlock_ruleset wanted = {.scoped = SBX_LANDLOCK_SCOPE_SIGNAL};
+  *syscall = "landlock_create_ruleset";
+  int ruleset = sys_landlock_create_ruleset(&wanted);
+  if (ruleset < 0) return false;
+  *syscall = "landlock_restrict_self";
+  return sys_landlock_restrict_self(ruleset) == 0 && close(ruleset) == 0;
+}
+
 void landlock_restrict(struct record *record) {
   struct reader *r = &record->payload;
   int version = sys_landlock_version();

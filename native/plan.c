@@ -543,6 +543,14 @@ static const char *check_pivot(struct plan *plan, struct reader *r) {
   return NULL;
 }
 
+static const char *check_domain(struct plan *plan, struct reader *r) {
+  uint32_t flags = read_u32(r);
+  if ((flags & ~(uint32_t)PLAN_DOMAIN_FLAGS) != 0) return "unknown domain flags";
+  plan->has_domain = true;
+  plan->closes_signals = (flags & PLAN_DOMAIN_SIGNALS) != 0;
+  return NULL;
+}
+
 static const char *check_record(struct plan *plan, struct record *record) {
   struct reader *r = &record->payload;
   switch (record->step) {
@@ -572,6 +580,7 @@ static const char *check_record(struct plan *plan, struct record *record) {
     case STEP_TREE: return check_tree(plan, r);
     case STEP_DISK: return check_disk(plan, r);
     case STEP_USER_NAMESPACE: return check_user_namespace(plan, r);
+    case STEP_DOMAIN: return check_domain(plan, r);
     case STEP_TOOL: return check_tool(plan, r);
     case STEP_BINFMT: return check_binfmt(plan, r);
     case STEP_RLIMIT: return check_rlimit(plan, r);
@@ -629,17 +638,18 @@ static const char *check_order(const struct plan *plan, const struct record *rec
   bool leaves_root = step == STEP_USER_NAMESPACE;
   if (previous == STEP_PIVOT && phase_of(step) == phase_of(STEP_PIVOT) && !leaves_root) return "a record after pivot";
   bool same_phase = phase_of(step) == phase_of(STEP_TOOL);
+  if (same_phase && (previous == STEP_DOMAIN || (step == STEP_DOMAIN && phase_of(previous) == phase_of(step)))) return "another record of init beside domain";
   if (plan->has_tool && same_phase && !may_follow_tool(step)) return "a record that cannot be performed inside of a tool";
   bool names_path = step >= STEP_MOUNT && step <= STEP_PIVOT;
   if (names_path && !plan->has_root) return "a record that needs a root before the root";
   if (plan->root_kind == PLAN_ROOT_CHROOT && names_path && step != STEP_PIVOT) return "a mount in a root that is only entered";
   bool first_of_command = phase_of(step) == phase_of(STEP_EXEC) && phase_of(previous) != phase_of(step);
-  if (first_of_command && previous != STEP_PIVOT && !plan->has_tool) return "no pivot";
+  if (first_of_command && previous != STEP_PIVOT && previous != STEP_DOMAIN && !plan->has_tool) return "no pivot";
   return NULL;
 }
 
 // A sandbox of our own rests on a pid and a mount namespace; a tool makes its own, and what we do before it needs a mount namespace where it
-// mounts; a root that is only entered has neither.
+// mounts; a root that is only entered has neither, and a domain has nothing of its own.
 static const char *check_isolation(const struct plan *plan) {
   bool mounts_root = plan->has_pivot && plan->root_kind != PLAN_ROOT_CHROOT && plan->root_kind != PLAN_ROOT_HOST;
   if (plan->has_disk && !mounts_root) return "a disk without a root that is mounted";
@@ -650,6 +660,7 @@ static const char *check_isolation(const struct plan *plan) {
     return own_root == plan->has_pivot ? NULL : "a root inside of a tool without its pivot, or a pivot without a root";
   }
   if (plan->sources > 0 || plan->trees > 0) return "sources without a tool";
+  if (plan->has_domain) return plan->namespaces == 0 ? NULL : "a domain and namespaces";
   if (plan->root_kind == PLAN_ROOT_HOST) return "the host's root without a tool";
   if (plan->root_kind == PLAN_ROOT_CHROOT) return plan->namespaces == 0 ? NULL : "a root that is only entered, and namespaces";
   if (!own_mounts || (plan->namespaces & NEW_PID) == 0) return "a pid and a mount namespace are needed";

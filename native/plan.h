@@ -45,6 +45,8 @@ enum { PLAN_BINFMT_AROUND = 1, PLAN_BINFMT_IF_POSSIBLE = 2, PLAN_BINFMT_FLAGS = 
 // Between the fields of a registration with binfmt_misc: nothing that stands in a path.
 #define BINFMT_SEPARATOR '\x01'
 enum { PLAN_RULE_PATH = 0, PLAN_RULE_PORT = 1 };
+// SIGNALS: a domain of Landlock around init and the command, out of which no signal goes.
+enum { PLAN_DOMAIN_SIGNALS = 1, PLAN_DOMAIN_FLAGS = 1 };
 enum { PLAN_SOURCE_ANY = 0, PLAN_SOURCE_DIRECTORY = 1, PLAN_SOURCE_FILE = 2 };
 enum {
   PLAN_MOUNT_READONLY = 1,
@@ -102,6 +104,8 @@ struct plan {
   uint32_t root_kind;  // 0, PLAN_ROOT_TMPFS, where there is none
   bool joins_proc;  // a fresh proc is mounted
   bool has_binfmt, binfmt_around;
+  bool has_domain;  // no namespace at all: the command runs in the view of the caller
+  bool closes_signals;
   uint32_t uid, gid;
   bool has_user;
   uint32_t become_uid, become_gid;  // ids that init takes in its new user namespace

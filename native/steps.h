@@ -32,6 +32,7 @@
   X(CONTENT, 34, "content")                  \
   X(TREE, 35, "tree")                        \
   X(USER_NAMESPACE, 36, "user-namespace")    \
+  X(DOMAIN, 37, "domain")                    \
   X(TOOL, 39, "tool")                        \
   X(RLIMIT, 40, "rlimit")                    \
   X(UMASK, 41, "umask")                      \

@@ -34,6 +34,8 @@
 #define TOOL_PATIENCE_NS 5000000000
 // For one that no signal ends: what an engine was asked for it does in its own time.
 #define UNASKED_TOOL_PATIENCE_NS 30000000000
+// For an init that alone can end everything, on a machine that may be busy with what it is to end.
+#define INIT_PATIENCE_NS 30000000000
 #define CONTROLS_PER_ROUND 64
 #define MILLISECOND_NS INT64_C(1000000)
 #define PROCESSOR_TIME_CHECK_MIN_NS MILLISECOND_NS
@@ -57,7 +59,7 @@ static struct {
   int signals_fd;
   bool started, failed, init_gone, caller_gone;
   bool sweeps;  // there is no pid namespace of ours that ends with init
-  bool tool_ended;
+  bool tool_ended;  // or init, where we sweep after it
   int tool_status;
   struct failure failure;
   struct ending ending;
@@ -182,10 +184,18 @@ static void end_tool(void) {
   if (signal != 0) (void)kill(self.init, (int)signal);
 }
 
+// What is left after an init that was killed can only be hunted one by one. The end of the socket is its order to end everything.
+static void let_init_end(void) {
+  if (self.tool_deadline_ns == 0) self.tool_deadline_ns = now_ns() + INIT_PATIENCE_NS;
+  if (self.socket_fd >= 0) (void)shutdown(self.socket_fd, SHUT_WR);
+}
+
 static void kill_init(void) {
   if (!self.run->plan.has_tool) {
+    if (self.init_gone || self.tool_ended) return;
+    if (self.started && self.run->plan.closes_signals) let_init_end();
     // Our own child, not yet waited for: the pid is still its.
-    if (!self.init_gone) (void)kill(self.init, SIGKILL);
+    else (void)kill(self.init, SIGKILL);
     return;
   }
   end_tool();
@@ -195,7 +205,7 @@ static void kill_init(void) {
 
 // Everything in the sandbox, by init where it can: what init has waited for is counted. It gets a moment, and then its own end.
 static void kill_all(void) {
-  bool by_init = self.started && !self.sweeps && !self.init_gone;
+  bool by_init = self.started && (!self.sweeps || self.run->plan.closes_signals) && !self.init_gone && !self.tool_ended;
   if (!by_init || !message_send(self.socket_fd, MESSAGE_SIGNAL_ALL, SIGKILL)) {
     kill_init();
     return;
@@ -821,6 +831,8 @@ int supervise(struct run *run) {
   failed = streams_prepare(run);
   if (failed != NULL) return refuse(STEP_RELAY, NO_INDEX, failed, NULL);
   if (run->plan.has_terminal) prepare_terminal(run);
+  // The command sees us in its /proc, and may have our uid: neither ptrace(2) nor what lies there opens us to it.
+  if (run->plan.has_domain && prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0) return refuse(STEP_CLONE, NO_INDEX, "prctl(PR_SET_DUMPABLE)", NULL);
   if (!block_signals()) return refuse(STEP_SIGNALS, NO_INDEX, "sigprocmask", NULL);
   if (!binfmt_around(&run->plan, &self.failure)) {
     status_failed(&self.failure);

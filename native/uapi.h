@@ -180,6 +180,7 @@ struct sbx_landlock_net_port {
 #define SBX_LANDLOCK_FS_IOCTL_DEV (UINT64_C(1) << 15)  // ABI 5
 #define SBX_LANDLOCK_NET_BIND_TCP (UINT64_C(1) << 0)   // ABI 4
 #define SBX_LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET (UINT64_C(1) << 0)  // ABI 6
+#define SBX_LANDLOCK_SCOPE_SIGNAL (UINT64_C(1) << 1)                // ABI 6
 
 // getdents64(2): a record is these fields, the name with a NUL, and padding.
 struct sbx_dirent {

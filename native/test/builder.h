@@ -143,6 +143,7 @@ static inline void add_record(struct builder *b, enum step step) {
     case STEP_SOURCE: put_u32(b, 10), put_u32(b, PLAN_SOURCE_DIRECTORY), put_string(b, "/srv"); break;
     case STEP_TREE: put_u32(b, PLAN_SOURCE_DIRECTORY), put_string(b, "/srv"); break;
     case STEP_USER_NAMESPACE: put_u32(b, 1000), put_u32(b, 1000); break;
+    case STEP_DOMAIN: put_u32(b, PLAN_DOMAIN_SIGNALS); break;
     case STEP_CONTENT: put_u32(b, 11), put_u32(b, 3), put_bytes(b, "abc", 3); break;
     case STEP_TOOL: put_u32(b, 9), put_u32(b, 0), put_u32(b, 1), put_string(b, "/usr/bin/bwrap"), put_u32(b, 1), put_string(b, "LISTEN_PID="); break;
     case STEP_EXEC: put_u32(b, 1), put_string(b, "/bin/true"), put_u32(b, 1), put_string(b, "HOME=/root"); break;

@@ -156,8 +156,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     count++;
   }
   if (count != plan.records || !plan.has_user || plan.argument_count == 0) abort();
-  // A root is entered, or a tool makes one.
-  if (!plan.has_root && !plan.has_tool) abort();
+  // A root is entered, or a tool makes one, or it is the host's and nothing is made.
+  if (!plan.has_root && !plan.has_tool && !plan.has_domain) abort();
+  if (plan.has_domain && (plan.has_root || plan.has_tool || plan.namespaces != 0)) abort();
   if (plan.has_tool && plan.tool_argument_count == 0) abort();
   return 0;
 }

@@ -380,6 +380,43 @@ static int do_daemon(int argc, char **argv) {
   _exit(0);
 }
 
+// Daemons that are never the same for long: each process makes its successor and ends, in a session of its own, so that a list of them is old when it
+// is read. Not for ever, should nobody end them: then `file` tells of it.
+static _Noreturn void run_away(long long milliseconds, const char *file) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  long long end = now.tv_sec * 1000LL + now.tv_nsec / 1000000 + milliseconds;
+  for (int caught = 1; caught < 32; caught++) signal(caught, SIG_IGN);
+  int null = open("/dev/null", O_RDWR);
+  for (int fd = 0; fd < 3; fd++) dup2(null, fd);
+  do {
+    // Without room for another process it goes on by itself.
+    pid_t child = fork();
+    if (child > 0) _exit(0);
+    if (child == 0) setsid();
+    clock_gettime(CLOCK_MONOTONIC, &now);
+  } while (now.tv_sec * 1000LL + now.tv_nsec / 1000000 < end);
+  (void)open(file, O_WRONLY | O_CREAT, 0600);
+  _exit(0);
+}
+
+// storm MARKER CHAINS MILLISECONDS FILE: so many of them, then sleeps so long.
+static int do_storm(int argc, char **argv) {
+  argument(argc, argv, 2);
+  long long chains = number(argument(argc, argv, 3));
+  long long milliseconds = number(argument(argc, argv, 4));
+  const char *file = argument(argc, argv, 5);
+  for (long long i = 0; i < chains; i++) {
+    pid_t child = fork();
+    if (child < 0) fail_with(errno);
+    if (child == 0) run_away(60000, file);
+  }
+  printf("ready\n");
+  fflush(stdout);
+  sleep_ms(milliseconds);
+  return 0;
+}
+
 // A short life that leaves a daemon behind, which ignores what it can and holds the output open; then the given status.
 static int do_brief(int argc, char **argv) {
   argument(argc, argv, 2);
@@ -738,6 +775,14 @@ static int do_syscall(int argc, char **argv) {
   return 0;
 }
 
+// Of another process: no processor time at all, so that the kernel kills it.
+static int do_bound(int argc, char **argv) {
+  struct rlimit none = {0, 0};
+  if (prlimit((pid_t)number(argument(argc, argv, 2)), RLIMIT_CPU, &none, NULL) < 0) fail_with(errno);
+  printf("bounded\n");
+  return 0;
+}
+
 // Says "ready", closes its output, and goes on for a while: the end of the output is not the end of the command.
 static int do_close_output(int argc, char **argv) {
   long long milliseconds = number(argument(argc, argv, 2));
@@ -816,6 +861,7 @@ static const struct verb {
     {"orderly", do_orderly},
     {"daemon", do_daemon},
     {"brief", do_brief},
+    {"storm", do_storm},
     {"fork-sleep", do_fork_sleep},
     {"zombies", do_zombies},
     {"chase", do_chase},
@@ -847,6 +893,7 @@ static const struct verb {
     {"leave", do_leave},
     {"reach", do_reach},
     {"syscall", do_syscall},
+    {"bound", do_bound},
     {"close-output", do_close_output},
 };
 

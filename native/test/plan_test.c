@@ -308,6 +308,39 @@ static void isolation_is_checked(void) {
   }
 }
 
+// A domain stands for all that init does elsewhere, and has nothing of its own.
+static void domains_are_checked(void) {
+  static const uint32_t mount = 0x00020000u, pid = 0x20000000u;
+  static const char *const beside = "another record of init beside domain";
+  static const struct {
+    uint32_t namespaces, flags;
+    enum step before, after;  // STEP_NAMESPACES: none
+    const char *reason;       // NULL: accepted
+  } cases[] = {{0, 0, STEP_NAMESPACES, STEP_NAMESPACES, NULL},
+               {0, PLAN_DOMAIN_SIGNALS, STEP_NAMESPACES, STEP_NAMESPACES, NULL},
+               {0, 2, STEP_NAMESPACES, STEP_NAMESPACES, "unknown domain flags"},
+               {mount | pid, 0, STEP_NAMESPACES, STEP_NAMESPACES, "a domain and namespaces"},
+               {pid, PLAN_DOMAIN_SIGNALS, STEP_NAMESPACES, STEP_NAMESPACES, "a domain and namespaces"},
+               {0, 0, STEP_HOSTNAME, STEP_NAMESPACES, beside},
+               {0, 0, STEP_NAMESPACES, STEP_HOSTNAME, beside},
+               {0, 0, STEP_NAMESPACES, STEP_DOMAIN, beside},
+               {0, 0, STEP_NAMESPACES, STEP_TOOL, beside},
+               {0, 0, STEP_TOOL, STEP_NAMESPACES, beside}};
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    struct plan plan;
+    start_plan(&builder);
+    start_record(&builder, STEP_NAMESPACES), put_u32(&builder, cases[i].namespaces), end_record(&builder);
+    if (cases[i].before != STEP_NAMESPACES) add_record(&builder, cases[i].before);
+    start_record(&builder, STEP_DOMAIN), put_u32(&builder, cases[i].flags), end_record(&builder);
+    if (cases[i].after != STEP_NAMESPACES) add_record(&builder, cases[i].after);
+    add_record(&builder, STEP_USER);
+    add_record(&builder, STEP_EXEC);
+    end_plan(&builder);
+    if (cases[i].reason != NULL) CHECK(is_refused(cases[i].reason));
+    else CHECK(is_accepted(&plan) && plan.has_domain && plan.closes_signals == (cases[i].flags == PLAN_DOMAIN_SIGNALS));
+  }
+}
+
 // Inside of a tool: a root of its own and its pivot belong together; what is mounted over the tool's own root needs none.
 static void roots_inside_are_checked(void) {
   static const char *const lone = "a root inside of a tool without its pivot, or a pivot without a root";
@@ -888,10 +921,17 @@ static void steps_have_names(void) {
   CHECK(strcmp(step_name((enum step)99), "unknown") == 0);
 }
 
-// For the fuzzer: one plan with everything, and one for each record alone behind what it needs.
+// For the fuzzer: one plan with everything, one for each record alone behind what it needs, and one without namespaces.
 static int write_corpus(const char *directory) {
-  for (size_t i = 0; i <= BUILDER_STEPS; i++) {
-    if (i == BUILDER_STEPS) {
+  for (size_t i = 0; i <= BUILDER_STEPS + 1; i++) {
+    if (i > BUILDER_STEPS) {
+      start_plan(&builder);
+      start_record(&builder, STEP_NAMESPACES), put_u32(&builder, 0), end_record(&builder);
+      add_record(&builder, STEP_DOMAIN);
+      add_record(&builder, STEP_USER);
+      add_record(&builder, STEP_EXEC);
+      end_plan(&builder);
+    } else if (i == BUILDER_STEPS) {
       build_everything(&builder, NULL);
     } else if (i == 0) {
       // With a tool, which no other plan may have beside a root of its own.
@@ -939,6 +979,7 @@ int main(int count, char **arguments) {
   TEST(length_and_records_agree, "plan: length and records must agree");
   TEST(namespaces_are_checked, "plan: namespaces are checked");
   TEST(isolation_is_checked, "plan: a sandbox rests on namespaces, a tool, or a root that is only entered");
+  TEST(domains_are_checked, "plan: a domain stands alone");
   TEST(roots_inside_are_checked, "plan: a root inside of a tool has its pivot");
   TEST(trees_are_checked, "plan: trees are checked, and that there are as many as are mounted");
   TEST(tools_are_checked, "plan: tools and what they find open are checked");

@@ -37,6 +37,7 @@ static const struct {
     CALL(capset),     CALL(clone),         CALL(close_range), CALL(fsconfig), CALL(fsmount),    CALL(fsopen),        CALL(keyctl),
     CALL(mount),      CALL(mount_setattr), CALL(move_mount),  CALL(openat2),  CALL(open_tree),  CALL(pivot_root),    CALL(prctl),
     CALL(prlimit64),  CALL(seccomp),       CALL(sethostname), CALL(setns),    CALL(setresuid),  CALL(signalfd4),     CALL(umount2),
+    CALL(landlock_create_ruleset),
 #undef CALL
 };
 

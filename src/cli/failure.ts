@@ -1,6 +1,7 @@
 // Errors in the words of the command line: one line each.
 import {
   type BackendError,
+  byReason,
   type FeatureError,
   isSandboxError,
   type SandboxError,
@@ -39,13 +40,8 @@ function linesOf(error: SandboxError, draft: Draft, mountsOfProfile: number): st
   }
   if (error.code === 'SBX_FEATURE_UNAVAILABLE') {
     const { backend, missing } = error as FeatureError;
-    // One reason may hold for many features, and is then said once.
-    const byReason = new Map<string, string[]>();
-    for (const { feature, because, remedy } of missing) {
+    return byReason(missing).map(({ names, because, remedy }) => {
       const reason = remedy === undefined ? because : `${because}; ${remedy}`;
-      byReason.set(reason, [...(byReason.get(reason) ?? []), feature]);
-    }
-    return [...byReason].map(([reason, names]) => {
       return `${joinWords(names)} ${names.length === 1 ? 'is' : 'are'} not available on backend ${backend}: ${reason}`;
     });
   }

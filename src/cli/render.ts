@@ -1,5 +1,6 @@
 // Reports and explanations for people. Pure: what is painted, and whether, is the caller's business.
 
+import { byReason } from '../errors/errors.ts';
 import { features } from '../features/feature.ts';
 import type { Availability, Explanation, Feature, Finding, HostReport } from '../index.ts';
 import type { Style } from './say.ts';
@@ -34,6 +35,11 @@ export function runsDefaultSandbox({ backends }: HostReport): boolean {
   );
 }
 
+/** Whether it runs a command without namespaces, for callers who can do without. */
+function onlyConfines({ usable, features: known }: HostReport['backends'][number]): boolean {
+  return usable.available && known['namespace.pid']?.available !== true;
+}
+
 /** Features of one kind share a line. */
 const featureGroups: readonly (readonly [title: string, member: (feature: Feature) => boolean])[] = [
   ['root and mounts', (feature) => /^(?:root|mount|workspace)/.test(feature)],
@@ -52,7 +58,8 @@ export function doctorText(report: HostReport, { verbose, paint }: { verbose: bo
   const lines = [`Linux ${kernel.release} on ${architecture}, uid ${user.uid}${place}`, ''];
   const native = backends.find(({ backend }) => backend === 'native');
   if (native !== undefined) {
-    if (!native.usable.available) lines.push(`${paint('red', '✗')} backend native: ${reason(native.usable)}`);
+    if (!native.usable.available || onlyConfines(native))
+      lines.push(`${paint('red', '✗')} backend native: ${reason(native.usable)}`);
     for (const [title, member] of featureGroups) {
       const group = features.filter((feature) => member(feature) && native.features[feature] !== undefined);
       const missing = group.filter((feature) => native.features[feature]?.available !== true);
@@ -76,6 +83,11 @@ export function doctorText(report: HostReport, { verbose, paint }: { verbose: bo
     runsDefaultSandbox(report)
       ? paint('green', 'This host runs the default sandbox.')
       : paint('red', 'This host does not run the default sandbox.'),
+    ...(native !== undefined && onlyConfines(native)
+      ? [
+          'It confines a command without isolating it, where what is missing is optional: run-sandbox --optional all --landlock /usr:rox ... -- COMMAND',
+        ]
+      : []),
   );
   return `${lines.join('\n')}\n`;
 }
@@ -133,7 +145,8 @@ export function explanationText(
   lines.push(...sentences.map((sentence) => `- ${sentence}`), '');
   lines.push('enforced by:', ...enforcement.applied.map(({ feature, mechanism }) => `  ${feature}: ${mechanism}`));
   if (enforcement.skipped.length > 0) {
-    lines.push('', 'skipped:', ...enforcement.skipped.map(({ feature, because }) => `  ${feature}: ${because}`));
+    const groups = byReason(enforcement.skipped);
+    lines.push('', 'skipped:', ...groups.map(({ names, because }) => `  ${names.join(', ')}: ${because}`));
   }
   const steps = stepsOf(plan.detail);
   if (steps.length > 0)

@@ -1,5 +1,5 @@
 // `run-sandbox COMMAND`: the way that has to be short. Whatever only some runs need is imported where they need it.
-import { SpecError } from '../errors/errors.ts';
+import { byReason, SpecError } from '../errors/errors.ts';
 import { checkCall, type Prepared, prepareTrusted, whenReady } from '../run/launch.ts';
 import { runOptionNames } from '../run/options.ts';
 import { Process } from '../run/process.ts';
@@ -93,7 +93,15 @@ async function launch(
 
 function saySkipped({ enforcement }: Prepared): void {
   if (enforcement.skipped.length === 0) return;
-  say(`skipped: ${enforcement.skipped.map(({ feature, because }) => `${feature} (${because})`).join('; ')}`, 'yellow');
+  say(
+    `skipped: ${byReason(enforcement.skipped)
+      .map(({ names, because }) => `${names.join(', ')} (${because})`)
+      .join('; ')}`,
+    'yellow',
+  );
+  const { backend, skipped } = enforcement;
+  if (backend === 'native' && skipped.some(({ feature }) => feature === 'root.host'))
+    say('confined, not isolated: the command sees this host as you do', 'yellow');
 }
 
 function sayEnforcement({ enforcement }: RunResult): void {
@@ -107,6 +115,8 @@ async function hint(
   command: readonly string[],
 ): Promise<void> {
   const [{ hintFor }, { nodeHintHost }] = await Promise.all([import('./hints.ts'), import('./hint-host.ts')]);
+  // They are about what the sandbox does not show; without a root of its own it shows everything.
+  if (prepared.enforcement.skipped.some(({ feature }) => feature === 'root.host')) return;
   const text = hintFor(failure, prepared.spec, command, nodeHintHost());
   if (text !== undefined) say(text, 'yellow');
 }

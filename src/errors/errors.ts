@@ -59,15 +59,33 @@ export interface MissingFeature {
   readonly remedy?: string | undefined;
 }
 
+/** One reason may hold for many features, and is then said once. */
+export function byReason(
+  missing: readonly MissingFeature[],
+): { readonly names: readonly Feature[]; readonly because: string; readonly remedy: string | undefined }[] {
+  const groups = new Map<string, { names: Feature[]; because: string; remedy: string | undefined }>();
+  for (const { feature, because, remedy } of missing) {
+    const key = JSON.stringify([because, remedy]);
+    const group = groups.get(key) ?? { names: [], because, remedy };
+    group.names.push(feature);
+    groups.set(key, group);
+  }
+  return [...groups.values()];
+}
+
+/** `FEATURES: because (remedy)`. */
+export function reasonsOf(missing: readonly MissingFeature[]): string[] {
+  return byReason(missing).map(
+    ({ names, because, remedy }) => `${names.join(', ')}: ${because}${remedy === undefined ? '' : ` (${remedy})`}`,
+  );
+}
+
 /** `SBX_FEATURE_UNAVAILABLE`: the backend that was asked for, or the only candidate, cannot give these. Nothing was created. */
 export class FeatureError extends SandboxError {
   readonly backend: string;
   readonly missing: readonly MissingFeature[];
   constructor(backend: string, missing: readonly MissingFeature[], options: { cause?: unknown } = {}) {
-    const text = missing
-      .map((m) => `${m.feature}: ${m.because}${m.remedy === undefined ? '' : ` (${m.remedy})`}`)
-      .join('; ');
-    super('SBX_FEATURE_UNAVAILABLE', `not available on backend ${backend}: ${text}`, options);
+    super('SBX_FEATURE_UNAVAILABLE', `not available on backend ${backend}: ${reasonsOf(missing).join('; ')}`, options);
     this.backend = backend;
     this.missing = missing;
   }

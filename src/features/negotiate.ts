@@ -1,5 +1,5 @@
 // Who does it: the first backend, in the order given, that offers all that is asked for. Pure; finding out what a host offers is not done here.
-import { BackendError, FeatureError, type MissingFeature } from '../errors/errors.ts';
+import { BackendError, FeatureError, type MissingFeature, reasonsOf } from '../errors/errors.ts';
 import { nearest } from '../spec/nearest.ts';
 import type { Availability, Feature } from './feature.ts';
 
@@ -119,9 +119,7 @@ function consider<Name extends string>(
 /** Of one candidate among several: what it does not know is listed, what this host lacks is explained. */
 function shortReasons(missing: readonly MissingFeature[], { recognized }: Candidate): string {
   const unknown = missing.filter(({ feature }) => !recognized.has(feature)).map(({ feature }) => feature);
-  const lacking = missing
-    .filter(({ feature }) => recognized.has(feature))
-    .map(({ feature, because, remedy }) => `${feature}: ${because}${remedy === undefined ? '' : ` (${remedy})`}`);
+  const lacking = reasonsOf(missing.filter(({ feature }) => recognized.has(feature)));
   return [...(unknown.length === 0 ? [] : [`it does not serve ${unknown.join(', ')}`]), ...lacking].join(', ');
 }
 

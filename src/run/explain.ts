@@ -24,7 +24,7 @@ export async function explain(
   const prepared = await prepare(spec, checked, issues);
   return {
     backend: prepared.backend.name,
-    sentences: describeSpec(prepared.spec),
+    sentences: describeSpec(prepared.spec, new Set(prepared.enforcement.skipped.map(({ feature }) => feature))),
     plan: prepared.plan,
     enforcement: prepared.enforcement,
     ...(as === undefined ? {} : { equivalent: equivalentOf(as, prepared.spec, callerFacts(), process.cwd()) }),

@@ -169,22 +169,34 @@ function agree(request: Request): Soon<Agreement<BackendName>> {
   return agreeByProbing(request);
 }
 
-/** In order of preference, and no further than needed: a trial of each costs more than a run. */
+/**
+ * In order of preference, and no further than needed: a trial of each costs more than a run. Where so much is optional that a backend may do without
+ * namespaces, one that isolates comes before one that only confines, whatever the order of preference.
+ */
 async function agreeByProbing(request: Request): Promise<Agreement<BackendName>> {
   const candidates: Candidate<BackendName>[] = [...registry];
+  const lesser: Agreement<BackendName>[] = [];
   for (const [index, candidate] of registry.entries()) {
     const asked = request.chosen === undefined ? !candidate.byNameOnly : request.chosen === candidate.name;
     if (!asked) continue;
     const report = reportFor(await reportOf(candidate.name), request.architecture);
     candidates[index] = { ...candidate, report };
     try {
-      return negotiate({ ...request, candidates, chosen: candidate.name });
+      const agreement = negotiate({ ...request, candidates, chosen: candidate.name });
+      if (isolates(agreement)) return agreement;
+      lesser.push(agreement);
     } catch (error) {
       if (!(error instanceof FeatureError || error instanceof BackendError)) throw error;
     }
   }
+  const rooted = lesser.find(({ granted }) => granted.has('root.path'));
+  const best = request.required.has('root.path') ? (rooted ?? lesser[0]) : lesser[0];
   // Nobody: the error has each candidate's reasons.
-  return negotiate({ ...request, candidates });
+  return best ?? negotiate({ ...request, candidates });
+}
+
+function isolates({ granted }: Agreement<BackendName>): boolean {
+  return granted.has('namespace.pid') && granted.has('namespace.mount');
 }
 
 /** A backend that cannot even be asked offers nothing, for that reason. */

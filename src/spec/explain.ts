@@ -4,8 +4,9 @@ import type { NormalizedMount, NormalizedSpec } from './types.ts';
 import { formatBytes, formatMilliseconds } from './units.ts';
 import { joinWords } from './words.ts';
 
-/** Short sentences, without a capital or a full stop, one for each thing that a person would ask about. */
-export function describeSpec(spec: NormalizedSpec): string[] {
+/** Short sentences, without a capital or a full stop, one for each thing that a person would ask about; `skipped`: what it has to do without. */
+export function describeSpec(spec: NormalizedSpec, skipped: ReadonlySet<string> = new Set()): string[] {
+  if (skipped.has('root.host')) return describeConfined(spec, skipped);
   return [
     describeRoot(spec),
     ...writablePaths(spec),
@@ -18,12 +19,47 @@ export function describeSpec(spec: NormalizedSpec): string[] {
     ...describeOnSyscall(spec),
     ...describeLandlock(spec),
     `starts in ${spec.cwd}, on a host called ${spec.hostname}, with umask ${octal(spec.umask)}`,
-    `has ${count(Object.keys(spec.env).length, 'environment variable')}: ${Object.keys(spec.env).join(', ')}`,
+    describeEnvironment(spec),
     ...describeTerminal(spec),
     ...(spec.architecture === undefined ? [] : [`runs programs made for ${spec.architecture}`]),
     ...describeLimits(spec.limits),
     ...spec.notes,
   ];
+}
+
+/** In the root of this host, which nothing changes: what is left of a sandbox without it. */
+function describeConfined(spec: NormalizedSpec, skipped: ReadonlySet<string>): string[] {
+  const { seccomp, landlock, limits } = spec;
+  const filter = typeof seccomp === 'string' ? seccomp : seccomp.kind;
+  const without = (kind: string): boolean => skipped.has(`landlock.${kind}`);
+  const bounds = Object.entries(limits).filter(([name]) => !skipped.has(`limits.${name}`));
+  return [
+    "sees all of this host's files and processes, and may do with them what its user may, less what follows",
+    skipped.has('network.none') || spec.network === 'host'
+      ? "the network is this host's, all of it"
+      : "no network but the sandbox's own loopback",
+    describeUser({ ...spec, capabilities: skipped.has('capabilities.keep') ? [] : spec.capabilities }),
+    skipped.has(`seccomp.${filter}`) ? 'system calls are not filtered' : describeSeccomp(spec),
+    ...describeLandlock({
+      ...spec,
+      landlock: landlock && {
+        ...landlock,
+        ...(without('paths') ? { paths: undefined } : {}),
+        ...(without('tcp') ? { bindTcp: undefined, connectTcp: undefined } : {}),
+        ...(without('scopes') ? { scopes: [] } : {}),
+      },
+    }),
+    ...(spec.cwdGiven && !skipped.has('cwd') ? [`starts in ${spec.cwd}`] : []),
+    ...(skipped.has('umask') ? [] : [`has umask ${octal(spec.umask)}`]),
+    describeEnvironment(spec),
+    ...(skipped.has('terminal') ? [] : describeTerminal(spec)),
+    ...describeLimits(Object.fromEntries(bounds) as NormalizedSpec['limits']),
+    ...spec.notes,
+  ];
+}
+
+function describeEnvironment({ env }: NormalizedSpec): string {
+  return `has ${count(Object.keys(env).length, 'environment variable')}: ${Object.keys(env).join(', ')}`;
 }
 
 function describeRoot({ root }: NormalizedSpec): string {

@@ -22,6 +22,7 @@ import { parseStatusLine, type StatusLine } from '../../src/backends/launcher/st
 import type { Step } from '../../src/backends/launcher/steps.ts';
 import { planNative } from '../../src/backends/native/plan.ts';
 import { recognized } from '../../src/backends/native/recognized.ts';
+import type { Feature } from '../../src/features/feature.ts';
 import { callerFacts } from '../../src/host/facts.ts';
 import type { NormalizedSpec } from '../../src/spec/types.ts';
 
@@ -92,6 +93,7 @@ export function defaultSteps(
   command: readonly [string, ...string[]],
   overrides: Partial<NormalizedSpec> = {},
   facts: Partial<CallerFacts> = {},
+  granted: ReadonlySet<Feature> = recognized,
 ): Step[] {
   const whole = uid === 0;
   const ids = [whole ? { containerID: 0, hostID: 0, size: 4294967295 } : { containerID: uid, hostID: uid, size: 1 }];
@@ -130,7 +132,7 @@ export function defaultSteps(
     notes: [],
     ...overrides,
   };
-  const plan = planNative(spec, recognized, { ...callerFacts(), uid, gid: uid, ...facts });
+  const plan = planNative(spec, granted, { ...callerFacts(), uid, gid: uid, ...facts });
   return callSteps(plan.detail, { command, killSignal: 'SIGTERM', gracePeriodMs: 2000 }, []);
 }
 

@@ -149,6 +149,18 @@ test('a signal to everybody, from the command or for it, reaches nobody of the h
   expect({ stdout, stderr }).toEqual({ stdout: 'errno EPERM cancelled null null\n', stderr: '' });
 });
 
+test('no limit of another process can be set', async () => {
+  const bystander = spawn(guestPath(), ['sleep', '600000'], { stdio: 'ignore' });
+  await once(bystander, 'spawn');
+  try {
+    const { stdout, stderr } = await run(['/guest', 'bound', String(bystander.pid)], spec(), options);
+    expect(`${stdout}${stderr}`).toContain('EPERM');
+    expect([bystander.exitCode, bystander.signalCode]).toEqual([null, null]);
+  } finally {
+    bystander.kill('SIGKILL');
+  }
+});
+
 test('the command ends when its init or the launcher is killed', async () => {
   for (const victim of ['init', 'launcher'] as const) {
     const marker = `${victim}-of-${root}`;

@@ -89,11 +89,15 @@ export function hostCases(): void {
       expect(native?.features['namespace.uts']).toMatchObject({ available: true });
     });
 
-    test('a host without user namespaces can run nothing, and a finding says what to do', async () => {
+    test('a host without user namespaces isolates nothing, and a finding says what to do', async () => {
       loseCalls(without.user);
       const { backends, findings } = await lib.probe();
       const native = backends.find(({ backend }) => backend === 'native');
-      expect(native?.usable).toMatchObject({ available: false, because: expect.stringContaining('EPERM') });
+      for (const feature of ['root.host', 'namespace.pid', 'network.none'] as const)
+        expect(native?.features[feature]).toMatchObject({
+          available: false,
+          because: expect.stringContaining('EPERM'),
+        });
       expect(findings[0]).toMatchObject({ severity: 'error', remedy: expect.any(String) });
     });
 
@@ -134,13 +138,16 @@ export function hostCases(): void {
       });
     });
 
-    test('for want of user namespaces is a backend that cannot run here, with the step as its cause', async () => {
+    test('for want of user namespaces is all that these give missing, with the step as its cause', async () => {
       loseCalls(without.user);
       const error = await lib.run(['true'], {}, { backend: 'native' }).catch((reason: unknown) => reason);
-      expect(error).toBeInstanceOf(lib.BackendError);
+      expect(error).toBeInstanceOf(lib.FeatureError);
       expect(error).toMatchObject({
-        code: 'SBX_BACKEND_UNAVAILABLE',
-        probes: [{ backend: 'native', because: expect.stringContaining('EPERM') }],
+        code: 'SBX_FEATURE_UNAVAILABLE',
+        backend: 'native',
+        missing: expect.arrayContaining([
+          expect.objectContaining({ feature: 'root.host', because: expect.stringContaining('EPERM') }),
+        ]),
         cause: { code: 'SBX_LAUNCH_FAILED', step: 'namespaces' },
       });
     });
@@ -175,7 +182,7 @@ export function hostCases(): void {
       expect(error).toMatchObject({
         code: 'SBX_BACKEND_UNAVAILABLE',
         message: expect.stringMatching(
-          /^no backend offers all that is asked for; native: .*; bubblewrap: .*; chroot: /,
+          /^no backend offers all that is asked for; native: .*; bubblewrap: .*; chroot: /s,
         ),
         cause: { code: 'SBX_LAUNCH_FAILED', step: 'namespaces' },
       });

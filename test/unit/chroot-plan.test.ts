@@ -1,8 +1,8 @@
 // What the launcher is told to do for a root that is only entered, step by step.
 import { expect, test } from 'vitest';
-import { guardProfile, guardStep } from '../../src/backends/chroot/guard.ts';
 import { planByLauncher } from '../../src/backends/chroot/plan.ts';
 import { recognizedOn } from '../../src/backends/chroot/recognized.ts';
+import { guardProfile, guardStep } from '../../src/backends/launcher/guard.ts';
 import type { Step } from '../../src/backends/launcher/steps.ts';
 import { readCallerFacts } from '../../src/host/facts.ts';
 import { compileSeccomp } from '../../src/seccomp/compile.ts';

@@ -65,37 +65,111 @@ describe('judgement', () => {
     expect(report.usable.available).toBe(true);
   });
 
-  test('without user namespaces an ordinary user has nothing, with the reason and the remedy', () => {
-    const report = judge(trials(everyone, ['namespace.user']), host(fakeHosts.debian10, ann), undefined);
-    expect(missing(report).length).toBe(recognized.size);
-    expect(report.usable).toMatchObject({
-      available: false,
-      because: expect.stringContaining('kernel.unprivileged_userns_clone is 0'),
-      remedy: expect.stringContaining('sysctl -w kernel.unprivileged_userns_clone=1'),
+  /** What no namespace is needed for, and so what is left without them. */
+  const confined = [
+    ...['capabilities.drop', 'cwd', 'descriptors', 'env', 'landlock.paths', 'landlock.scopes', 'landlock.tcp'],
+    ...['lifecycle.dieWithParent', 'lifecycle.killTree', 'limits.coreBytes', 'limits.fileBytes', 'limits.openFiles'],
+    ...['limits.outputBytes', 'limits.processCpuMs', 'limits.stackBytes', 'limits.wallMs', 'network.host'],
+    ...[
+      'noNewPrivileges',
+      'seccomp.custom',
+      'seccomp.default',
+      'seccomp.notify',
+      'seccomp.strict',
+      'terminal',
+      'umask',
+      'usage.cpu',
+    ],
+    ...['usage.wall', 'user'],
+  ];
+  const available = ({ features }: ReturnType<typeof judge>): string[] =>
+    [...features].flatMap(([feature, { available: is }]) => (is ? [feature] : [])).sort();
+  /** Of an ordinary user whose control group is somebody else's. */
+  const undivided = (failing: readonly string[]) => {
+    const names = everyone.filter((name) => !name.startsWith('cgroup.'));
+    return trials([...names, 'subreaper', 'terminal'], failing);
+  };
+  const switchedOff = { ...fakeHosts.notDelegated, '/proc/sys/kernel/unprivileged_userns_clone': '0\n' };
+  const lesser = (failing: readonly string[], caller = ann) =>
+    judge(undivided(failing), host(switchedOff, caller), undefined);
+
+  test('without user namespaces an ordinary user has what needs none, and of the rest the reason and both remedies', () => {
+    const report = lesser(['namespace.user']);
+    expect(available(report)).toEqual(confined);
+    expect(report.usable).toEqual({ available: true, mechanism: expect.stringContaining('no namespaces') });
+    for (const feature of missing(report)) {
+      expect(report.features.get(feature)).toMatchObject({
+        available: false,
+        because: expect.stringContaining('kernel.unprivileged_userns_clone is 0'),
+        remedy: expect.stringMatching(/sysctl -w kernel\.unprivileged_userns_clone=1\n(.|\n)*--optional all/),
+      });
+    }
+    expect([...(report.architectures?.values() ?? [])].some((answer) => answer.available)).toBe(false);
+  });
+
+  test.each([
+    ['landlock.scope', ['landlock.scopes', 'lifecycle.dieWithParent', 'lifecycle.killTree']],
+    ['subreaper', ['lifecycle.dieWithParent', 'lifecycle.killTree']],
+    ['terminal', ['terminal']],
+    ['landlock.truncate', ['landlock.paths']],
+    ['landlock.tcp', ['landlock.tcp']],
+    ['seccomp.notify', ['seccomp.notify']],
+  ])('what is left needs %s for what that gives, and for nothing else', (facility, lost) => {
+    expect(available(lesser(['namespace.user', facility]))).toEqual(confined.filter((name) => !lost.includes(name)));
+  });
+
+  test.each(['no_new_privs', 'seccomp.filter'])('without %s too there is nothing left', (facility) => {
+    const report = lesser(['namespace.user', facility]);
+    expect(available(report)).toEqual([]);
+    expect(report.usable.available).toBe(false);
+  });
+
+  test('what the launcher keeps is not promised where the command could reach it by a control group', () => {
+    const all = [...undivided(['namespace.user']), ...trials(['cgroup.pids'])];
+    const report = judge(all, host(fakeHosts.debian10, ann), undefined);
+    expect(available(report)).toEqual(confined.filter((name) => !name.startsWith('lifecycle.')));
+    expect(report.features.get('lifecycle.killTree')).toMatchObject({
+      because: expect.stringContaining('control group is delegated'),
     });
   });
 
-  test('without user namespaces root has nothing either: a kept capability would be one of the host', () => {
+  test('nor what uid 0 of the host could take back', () => {
     const tree = { ...fakeHosts.noUserNamespaces, ...fullCapabilities };
-    const report = judge(trials(everyone, ['namespace.user', 'idmap.single']), host(tree, root), undefined);
-    expect(missing(report).length).toBe(recognized.size);
-    expect(report.usable).toMatchObject({
-      available: false,
+    const report = judge(undivided(['namespace.user', 'idmap.single']), host(tree, root), undefined);
+    const lost = ['capabilities.drop', 'lifecycle.dieWithParent', 'lifecycle.killTree'];
+    expect(available(report)).toEqual(confined.filter((name) => !lost.includes(name)));
+    expect(report.features.get('namespace.pid')).toMatchObject({
       remedy: expect.stringContaining('user.max_user_namespaces'),
     });
+  });
+
+  test.each([
+    { errno: 'EAGAIN', step: 'clone' },
+    { errno: 'ENOMEM', step: 'clone' },
+    { step: 'timeout' },
+    { errno: 'ENOSPC', step: 'clone' },
+  ])('a host that was only too busy (%j) is not taken for one that cannot isolate', (failure) => {
+    const busy = { facility: 'namespace.pid', ok: false, detail: 'no room', ...failure };
+    const all = [...undivided([]).filter(({ facility }) => facility !== 'namespace.pid'), busy];
+    const report = judge(all, host(fakeHosts.plain, ann), undefined);
+    expect(available(report)).toEqual([]);
+    expect(report.usable).toMatchObject({ available: false, because: expect.stringContaining('no room') });
   });
 
   test('root in a container that refuses user namespaces is told what the container needs', () => {
     const failing = everyone.filter((name) => name.includes('namespace.'));
     const report = judge(trials(everyone, failing), host(fakeHosts.dockerDefault, root), undefined);
-    expect(report.usable).toMatchObject({ available: false, remedy: expect.stringContaining('docker run') });
+    expect(report.features.get('namespace.pid')).toMatchObject({
+      available: false,
+      remedy: expect.stringContaining('docker run'),
+    });
   });
 
-  test('a covered /proc makes the backend unusable, for every sandbox has a /proc of its own', () => {
+  test('a covered /proc leaves no isolation, for every sandbox has a /proc of its own', () => {
     const masked = { facility: 'proc.fresh', ok: false, detail: 'mount too revealing', errno: 'EPERM', step: 'mount' };
     const all = [...trials(everyone.filter((name) => name !== 'proc.fresh')), masked];
     const report = judge(all, host(fakeHosts.rootlessPodman, root), undefined);
-    expect(report.usable).toMatchObject({
+    expect(report.features.get('root.host')).toMatchObject({
       available: false,
       because: expect.stringContaining('proc.fresh: mount too revealing (mount: EPERM)'),
       remedy: expect.stringContaining('unmask=ALL'),
@@ -210,7 +284,7 @@ test('a host report is plain data', () => {
   expect(JSON.parse(JSON.stringify(report))).toMatchObject({
     kernel: { release: '6.8.0-31-generic' },
     architecture: 'x64',
-    backends: [{ backend: 'native', usable: { available: false }, features: { cwd: { available: false } } }],
+    backends: [{ backend: 'native', usable: { available: true }, features: { 'namespace.pid': { available: false } } }],
     findings: [{ id: 'userns-apparmor' }],
   });
 });

@@ -5,10 +5,10 @@ import type { NormalizedSpec } from '../../spec/types.ts';
 import type { BackendPlan, CallerFacts } from '../backend.ts';
 import { cgroupSteps } from '../launcher/cgroups.ts';
 import { commandSteps, supervisorSteps } from '../launcher/command.ts';
+import { guardStep } from '../launcher/guard.ts';
 import type { LauncherPlan } from '../launcher/steps.ts';
 import { appliedBy } from '../launcher/tool.ts';
 import type { PlainDetail } from '../plain/process.ts';
-import { guardStep } from './guard.ts';
 import { byLauncher, byProgram } from './recognized.ts';
 
 export function planByLauncher(

@@ -213,6 +213,9 @@ function encodeStep(w: Writer, step: Step): void {
       w.u32(sourceKinds[step.sourceKind]);
       w.string(step.path);
       return;
+    case 'domain':
+      w.u32(step.closesSignals ? 1 : 0);
+      return;
     case 'user-namespace':
       w.u32(step.uid);
       w.u32(step.gid);

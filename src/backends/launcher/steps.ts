@@ -36,6 +36,7 @@ export const recordTypes = {
   content: 34,
   tree: 35,
   'user-namespace': 36,
+  domain: 37,
   tool: 39,
   // performed by the command's process, in the order given
   rlimit: 40,
@@ -218,6 +219,11 @@ export type Step =
   | { readonly step: 'tree'; readonly sourceKind: 'any' | 'directory' | 'file'; readonly path: string }
   /** Inside of a tool: a user namespace in which the one id that init has is `uid`, and `gid`. */
   | { readonly step: 'user-namespace'; readonly uid: number; readonly gid: number }
+  /**
+   * No namespace and no root: the command runs in the view of the caller. With `closesSignals` in a domain of Landlock, out of which no signal goes and
+   * in which init ends all that is in it at once (Linux 6.12); the command needs one more of its own, or it could signal init.
+   */
+  | { readonly step: 'domain'; readonly closesSignals: boolean }
   /** Another program makes the sandbox, and starts init inside of it as `INIT_INSIDE`; what follows is performed there. */
   | {
       readonly step: 'tool';

@@ -17,12 +17,15 @@ import {
   hiddenFormats,
   refuseHostTable,
 } from './binfmt.ts';
+import { planConfined } from './confined.ts';
 
 export function planNative(
   wanted: NormalizedSpec,
   granted: ReadonlySet<Feature>,
   caller: CallerFacts,
 ): BackendPlan<LauncherPlan> {
+  // Every spec requires it, and it is missing only where a probe found that nothing of a namespace is to be had, and the caller can do without.
+  if (!granted.has('namespace.pid')) return planConfined(wanted, granted, caller);
   const spec = granted.has('idMappings.ranges') ? wanted : withoutRangesNoted(wanted, caller);
   const hostRoot = mapsHostRoot(spec, caller);
   refuseHostPrivilege('native', spec, hostRoot);

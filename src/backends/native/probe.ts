@@ -9,6 +9,7 @@ import type { BackendReport } from '../backend.ts';
 import { ProbeFailure, tryFacilities } from '../launcher/facilities.ts';
 import { mechanismOf } from './applied.ts';
 import { describeEmulation, findEmulation, INSTALL } from './binfmt.ts';
+import { alwaysConfined, confinedMechanisms, confinedNeeds, refusedFor } from './confined.ts';
 import { always, type Need, needsOf, needsOfEmulation } from './needs.ts';
 import { recognized } from './recognized.ts';
 
@@ -34,6 +35,13 @@ export function judge(facilities: readonly Facility[], host: HostFacts, launcher
     }
     return { available: true, mechanism };
   };
+  const isolated = decide(always, undefined, 'namespaces');
+  if (!isolated.available) {
+    const failures = always.flatMap((need) => unmet(need, tried) ?? []);
+    // Of a host that could isolate, and was too busy to show it, nobody is to conclude that it cannot.
+    if (failures.some((failure) => mayPass(failure, host))) return refuseAll(isolated);
+    return judgeConfined(isolated, host, facilities, decide);
+  }
   const features = new Map<Feature, Availability>();
   for (const feature of recognized) {
     if (feature !== 'architecture')
@@ -49,7 +57,53 @@ export function judge(facilities: readonly Facility[], host: HostFacts, launcher
     }),
   );
   features.set('architecture', anyOf(answers));
-  return { backend: 'native', usable: decide(always, undefined, 'namespaces'), features, architectures: answers };
+  return { backend: 'native', usable: isolated, features, architectures: answers };
+}
+
+const passing: ReadonlySet<string | undefined> = new Set(['EAGAIN', 'ENOMEM', 'EMFILE', 'ENFILE', 'EINTR', 'EBUSY']);
+
+/** Whether a trial failed for want of something that may be there at another moment: time, memory, processes, or one of so many user namespaces. */
+function mayPass({ step, errno }: Facility, { kernel }: HostFacts): boolean {
+  const exhausted = errno === 'ENOSPC' && kernel.sysctls['user.max_user_namespaces'] !== '0';
+  return step === 'timeout' || exhausted || passing.has(errno);
+}
+
+type Decide = (needs: readonly Need[], feature: Feature | undefined, mechanism: string) => Availability;
+type Refusal = Extract<Availability, { available: false }>;
+
+/** Where namespaces are not to be had: what is left without any, and of everything else why it is not. */
+function judgeConfined(
+  isolated: Refusal,
+  host: HostFacts,
+  facilities: readonly Facility[],
+  decide: Decide,
+): BackendReport {
+  const basis = decide(
+    alwaysConfined,
+    undefined,
+    'no namespaces: seccomp, rlimits and Landlock in the view of the caller',
+  );
+  const lost: Availability = basis.available ? { ...isolated, remedy: withDoingWithout(isolated.remedy) } : isolated;
+  const usable = basis.available ? basis : isolated;
+  const judged = [...recognized].map((feature): [Feature, Availability] => {
+    const mechanism = confinedMechanisms[feature];
+    if (mechanism === undefined || !basis.available) return [feature, lost];
+    return [feature, refusedFor(feature, host, facilities) ?? decide(confinedNeeds(feature), feature, mechanism)];
+  });
+  const foreign = architectures.filter((name) => name !== host.architecture);
+  return {
+    backend: 'native',
+    usable,
+    features: new Map(judged),
+    architectures: new Map(foreign.map((name) => [name, lost])),
+  };
+}
+
+const DOING_WITHOUT =
+  'or do without, confined but not isolated: name what is missing as optional (--optional all), and say with landlock.paths which paths it may use';
+
+function withDoingWithout(remedy: string | undefined): string {
+  return remedy === undefined ? DOING_WITHOUT : `${remedy}\n${DOING_WITHOUT}`;
 }
 
 function lacking({ because, remedy }: MissingFeature): Availability {

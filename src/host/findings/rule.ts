@@ -26,7 +26,6 @@ export const isolation: readonly Feature[] = [
   'mount.dev',
   'workspace',
   'hostname',
-  'user',
   'idMappings',
   'idMappings.ranges',
   'namespace.user',
@@ -37,7 +36,8 @@ export const isolation: readonly Feature[] = [
   'namespace.uts',
   'namespace.cgroup',
   'network.none',
-  'lifecycle.killTree',
+  'limits.diskBytes',
+  'capabilities.keep',
 ];
 
 /** Root with CAP_SYS_ADMIN in the initial user namespace: switches for ordinary users do not concern it. */

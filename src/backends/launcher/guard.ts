@@ -1,8 +1,8 @@
-// System calls that reach into another process of the same user. In a pid namespace there is none but the sandbox's own; here there are all of the
-// host, and one that can be traced is a way out of the root.
+// System calls that reach into another process of the same user. In a pid namespace there is none but the sandbox's own; without one there are all of the
+// host, and one that can be traced is a way out of a root that is only entered.
 import { compileSeccomp } from '../../seccomp/compile.ts';
 import type { OciSeccompProfile } from '../../seccomp/oci.ts';
-import type { Step } from '../launcher/steps.ts';
+import type { Step } from './steps.ts';
 
 const EPERM = 1;
 const LOW_32_BITS = 0xffffffff;
@@ -19,6 +19,13 @@ export const guardProfile: OciSeccompProfile = {
       ],
       action: 'SCMP_ACT_ERRNO',
       errnoRet: EPERM,
+    },
+    // Of another process: the kernel asks for the same user and nothing more, and one whose processor time is bounded to nothing is killed. 0 is the caller.
+    {
+      names: ['prlimit64'],
+      action: 'SCMP_ACT_ERRNO',
+      errnoRet: EPERM,
+      args: [{ index: 0, value: 0, op: 'SCMP_CMP_NE' }],
     },
     // Everybody (-1, of which the kernel looks at 32 bits) is everybody of the host: a script that clears up after itself would end the machine.
     {
