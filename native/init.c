@@ -70,6 +70,11 @@ static void enter_domain(const struct plan *plan, const struct record *record) {
   if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) fail(record->step, record->index, "prctl(PR_SET_NO_NEW_PRIVS)", NULL);
   const char *failed;
   if (!landlock_close_signals(&failed)) fail(record->step, record->index, failed, NULL);
+  // Seen, and not only believed: a kill(2) for all would else be one of the host.
+  if (kill(getppid(), 0) == 0) {
+    errno = EPERM;
+    fail(record->step, record->index, "kill", NULL);
+  }
 }
 
 static void perform(const struct plan *plan, struct record *record) {
@@ -96,8 +101,8 @@ static void perform(const struct plan *plan, struct record *record) {
   }
 }
 
-// A terminal from the sandbox's own devpts, or without namespaces from the host's; its other side goes to the supervisor. The slave is opened through the master (TIOCGPTPEER), never by a
-// path.
+// A terminal from the sandbox's own devpts, or without namespaces from the host's; its other side goes to the supervisor. The slave is opened
+// through the master (TIOCGPTPEER), never by a path.
 static int open_terminal(const struct run *run, int socket_fd) {
   if (!run->plan.has_terminal) return -1;
   // That of a host's devpts may be closed to ordinary users, who use the device.
