@@ -50,6 +50,7 @@ const harmless: Record<string, string> = {
   'init kill':
     'of what is left when the command has ended: it ends with init, and only its processor time does not count',
   'init waitid': 'of the same',
+  'init getppid': 'cannot fail',
   'init read': 'of a signal, which is asked for again',
   'init recvfrom': 'a look at an order before the command starts; it stays, and is read once the command runs',
 };
