@@ -27,6 +27,7 @@
 #include "network.h"
 #include "notify.h"
 #include "run.h"
+#include "sampling.h"
 #include "sys.h"
 
 static void die_with_supervisor(void) {
@@ -203,12 +204,13 @@ static void end_the_rest(const struct run *run) {
   while (waitid(P_ALL, 0, &ended, WEXITED) == 0 || errno == EINTR) continue;
 }
 
-// What the tool took is none of the command's, and only here are they told apart.
+// What the tool took, and what init did before, is none of the command's, and only here are they told apart.
 static void tell_counts(int socket_fd) {
   struct rusage usage;
   struct counts counts = {0};
   if (getrusage(RUSAGE_CHILDREN, &usage) < 0) return;
   counts_add(&counts, &usage);
+  counts.processor_us = (int64_t)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000 + usage.ru_utime.tv_usec + usage.ru_stime.tv_usec;
   // Unless the supervisor is gone.
   (void)message_send_counts(socket_fd, &counts);
 }
@@ -224,7 +226,7 @@ static void reap(const struct run *run, int socket_fd, pid_t command) {
     if (reaped != command) continue;
     if (!message_send(socket_fd, MESSAGE_EXITED, status)) fail(STEP_INIT, NO_INDEX, "send", NULL);
     end_the_rest(run);
-    if (run->plan.has_tool) tell_counts(socket_fd);
+    if (run->plan.has_tool || run->plan.has_sampling) tell_counts(socket_fd);
     _exit(0);
   }
 }
@@ -282,11 +284,20 @@ static _Noreturn void watch(const struct run *run, int socket_fd, pid_t command)
   }
 }
 
+// The supervisor sees the processes of the sandbox by it, whatever proc the host shows it.
+static void hand_processes_on(int socket_fd) {
+  int proc = sampling_open_proc();
+  if (proc < 0) fail(STEP_SAMPLING, NO_INDEX, "open", "/proc");
+  if (!message_send_descriptor(socket_fd, MESSAGE_PROCESSES, proc)) fail(STEP_SAMPLING, NO_INDEX, "sendmsg", NULL);
+  (void)close(proc);
+}
+
 static _Noreturn void start_and_watch(const struct run *run, int socket_fd) {
   block_sigchld();
   end_if_asked(socket_fd);
   // Where only init can end everything it must outlive the supervisor, whose end it learns of by the socket: from before there is anything to end.
   if (run->plan.closes_signals && prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0) < 0) fail(STEP_INIT, NO_INDEX, "prctl(PR_SET_PDEATHSIG)", NULL);
+  if (run->plan.has_sampling) hand_processes_on(socket_fd);
   pid_t command = start_command(run, socket_fd);
   give_up_privileges(run, socket_fd);
   if (!message_send(socket_fd, MESSAGE_STARTED, 0)) fail(STEP_INIT, NO_INDEX, "send", NULL);

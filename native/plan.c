@@ -373,6 +373,19 @@ static const char *check_limit_cpu(struct plan *plan, struct reader *r) {
   return NULL;
 }
 
+// All that it counts in must hold it in nanoseconds, bytes, or processes.
+static const char *check_sampling(struct plan *plan, struct reader *r) {
+  if (plan->has_sampling) return "more than one sampling";
+  plan->has_sampling = true;
+  plan->sampled_cpu_milliseconds = read_u64(r);
+  plan->sampled_memory_bytes = read_u64(r);
+  plan->sampled_processes = read_u64(r);
+  if (plan->sampled_cpu_milliseconds > (uint64_t)INT64_MAX / 1000000) return "processor time bound out of range";
+  if (plan->sampled_memory_bytes > (uint64_t)INT64_MAX || plan->sampled_processes > (uint64_t)INT32_MAX) return "sampled bound out of range";
+  bool any = plan->sampled_cpu_milliseconds != 0 || plan->sampled_memory_bytes != 0 || plan->sampled_processes != 0;
+  return any || r->failed ? NULL : "sampling without a bound";
+}
+
 static const char *check_nothing(struct plan *plan, struct reader *r) {
   (void)plan;
   (void)r;
@@ -564,6 +577,7 @@ static const char *check_record(struct plan *plan, struct record *record) {
     case STEP_CGROUP: return check_cgroup(plan, r);
     case STEP_LIMIT_CPU: return check_limit_cpu(plan, r);
     case STEP_PIPES: return check_pipes(plan, r);
+    case STEP_SAMPLING: return check_sampling(plan, r);
     case STEP_HOSTNAME: return check_hostname(plan, r);
     case STEP_LOOPBACK: return check_nothing(plan, r);
     case STEP_ROOT: return check_root(plan, r);
@@ -662,6 +676,7 @@ static const char *check_isolation(const struct plan *plan) {
   if (plan->sources > 0 || plan->trees > 0) return "sources without a tool";
   if (plan->has_domain) return plan->namespaces == 0 ? NULL : "a domain and namespaces";
   if (plan->root_kind == PLAN_ROOT_HOST) return "the host's root without a tool";
+  if (plan->root_kind == PLAN_ROOT_CHROOT && plan->has_sampling) return "sampling without a pid namespace";
   if (plan->root_kind == PLAN_ROOT_CHROOT) return plan->namespaces == 0 ? NULL : "a root that is only entered, and namespaces";
   if (!own_mounts || (plan->namespaces & NEW_PID) == 0) return "a pid and a mount namespace are needed";
   return NULL;

@@ -92,6 +92,8 @@ struct plan {
   uint64_t wall_milliseconds;  // 0: no bound
   uint64_t output_bytes;       // UINT64_MAX: no bound
   uint64_t cpu_milliseconds;   // 0: no bound
+  uint64_t sampled_cpu_milliseconds, sampled_memory_bytes, sampled_processes;  // 0: no bound
+  bool has_sampling;
   uint32_t cgroups;
   bool counts_processor_time;  // one of them does
   int kill_signal;

@@ -80,6 +80,8 @@ static const struct trial everyone[] = {
     {"cgroup.pids", 0, probe_cgroup_pids},
     {"cgroup.cpu", 0, probe_cgroup_cpu},
     {"cgroup.cpuacct", 0, probe_cgroup_cpuacct},
+    {"rlimit.nproc", USER, probe_process_limit},
+    {"smaps_rollup", 0, probe_memory_shares},
 };
 
 // What only a caller with privilege of its own can do.

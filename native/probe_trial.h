@@ -106,6 +106,10 @@ bool probe_cgroup_pids(struct probe_result *result);
 bool probe_cgroup_cpu(struct probe_result *result);
 bool probe_cgroup_cpuacct(struct probe_result *result);
 
+// Bounds without control groups: probe_sampling.c
+bool probe_process_limit(struct probe_result *result);
+bool probe_memory_shares(struct probe_result *result);
+
 // Formats of programs: probe_binfmt.c
 bool probe_binfmt(struct probe_result *result);
 

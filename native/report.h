@@ -47,7 +47,8 @@ enum message_kind {
   MESSAGE_STARTED,
   MESSAGE_EXITED,  // value: the command's wait status
   MESSAGE_HERE,    // of init inside of a tool, by the number that the kernel puts with it: it is to be put into the control groups
-  MESSAGE_COUNTS,  // of init inside of a tool, the last that it says: struct counts follows
+  MESSAGE_PROCESSES,  // carries the proc of the sandbox, for sampling.c
+  MESSAGE_COUNTS,  // of init inside of a tool, or with sampling, the last that it says: struct counts follows
   MESSAGE_LISTENER,  // of the command's process: carries the listener of its filter, which the supervisor hands to init
   MESSAGE_DENIED,    // the filter ends the command: struct denied follows
   MESSAGE_NOTIFIED,  // a call that the caller is to be told of: struct notified follows
@@ -77,6 +78,7 @@ struct counts {
   int64_t resident_bytes;  // the most of one of them
   int64_t read_bytes, written_bytes;
   int64_t voluntary_switches, involuntary_switches;
+  int64_t processor_us;  // only of init, for its children
 };
 void counts_add(struct counts *counts, const struct rusage *usage);
 

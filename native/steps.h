@@ -15,6 +15,7 @@
   X(CGROUP, 8, "cgroup")                     \
   X(LIMIT_CPU, 9, "limit-cpu")               \
   X(PIPES, 10, "pipes")                      \
+  X(SAMPLING, 11, "sampling")                \
   X(HOSTNAME, 20, "hostname")                \
   X(LOOPBACK, 21, "loopback")                \
   X(ROOT, 22, "root")                        \

@@ -21,6 +21,7 @@
 #include "cgroup.h"
 #include "complaints.h"
 #include "run.h"
+#include "sampling.h"
 #include "status.h"
 #include "streams.h"
 #include "sys.h"
@@ -65,6 +66,8 @@ static struct {
   struct ending ending;
   int64_t started_ns, ended_ns, wall_deadline_ns, kill_deadline_ns, tool_deadline_ns, reader_deadline_ns;  // 0: none
   bool killing;  // the next deadline of that kind is the last one
+  int processes_fd;      // the proc of the sandbox, for sampling.c; -1: none
+  int64_t command_us;    // processor time of the command and its children, as init knows it at the end
   int64_t processor_time_check_ns, bounds_check_ns, bounds_until_ns;  // 0: none
   int master;  // of the sandbox's terminal, or -1
   uint8_t control[CONTROL_BYTES];
@@ -316,6 +319,7 @@ static void on_started(void) {
   if (wall > 0) self.wall_deadline_ns = self.started_ns + (int64_t)wall * 1000000;
   if (cgroups_need_asking()) self.bounds_check_ns = self.started_ns + BOUNDS_ASK_NS;
   if (self.run->plan.cpu_milliseconds > 0) self.processor_time_check_ns = self.started_ns;
+  if (self.run->plan.has_sampling && !sampling_start(&self.run->plan, self.processes_fd)) give_up(STEP_SAMPLING, errno, "memfd_create");
   if (!self.failed) status_started(self.init);
 }
 
@@ -400,6 +404,7 @@ static bool read_message(int *socket_fd) {
     case MESSAGE_TERMINAL: start_terminal(received_descriptor(&header)); break;
     case MESSAGE_STARTED: on_started(); break;
     case MESSAGE_HERE: put_into_groups(&header); break;
+    case MESSAGE_PROCESSES: self.processes_fd = received_descriptor(&header); break;
     case MESSAGE_LISTENER: hand_listener_on(received_descriptor(&header)); break;
     case MESSAGE_DENIED:
       if (got != (ssize_t)(sizeof incoming.message + sizeof incoming.denied)) break;
@@ -416,6 +421,8 @@ static bool read_message(int *socket_fd) {
       break;
     case MESSAGE_COUNTS:
       if (got != (ssize_t)(sizeof incoming.message + sizeof incoming.counts)) break;
+      self.command_us = incoming.counts.processor_us;
+      if (!self.run->plan.has_tool) break;
       self.ending.counts = incoming.counts;
       self.ending.counted = true;
       break;
@@ -626,6 +633,19 @@ static void check_bounds(int64_t now) {
   kill_all();
 }
 
+// As at a bound of control groups, but what was met is known by what was seen.
+static void sample(void) {
+  enum end_cause met;
+  const char *failed = sampling_step(&met);
+  if (failed == NULL && met == CAUSE_COMMAND && !self.ending.exited) return;
+  sampling_stop();
+  if (failed != NULL) give_up(STEP_SAMPLING, errno, failed);
+  if (met == CAUSE_COMMAND) return;
+  set_cause(met, 0);
+  if (met == CAUSE_CPU) end_with(SIGXCPU, self.run->plan.grace_milliseconds);
+  else kill_all();
+}
+
 static void expect_bounds(void) {
   self.bounds_check_ns = now_ns();
   self.bounds_until_ns = self.bounds_check_ns + BOUNDS_PATIENCE_NS;
@@ -635,6 +655,7 @@ static void check_deadlines(void) {
   int64_t now = now_ns();
   if (self.processor_time_check_ns != 0 && now >= self.processor_time_check_ns) check_processor_time(now);
   if (self.bounds_check_ns != 0 && now >= self.bounds_check_ns) check_bounds(now);
+  if (sampling_next_ns() != 0 && now >= sampling_next_ns()) sample();
   if (self.wall_deadline_ns != 0 && now >= self.wall_deadline_ns) {
     self.wall_deadline_ns = 0;
     set_cause(CAUSE_WALL, 0);
@@ -654,9 +675,9 @@ static const struct timespec *next_deadline(struct timespec *wait) {
     *wait = (struct timespec){.tv_sec = 0, .tv_nsec = 0};
     return wait;
   }
-  const int64_t last[] = {self.reader_deadline_ns, 0, 0, 0, 0};
+  const int64_t last[] = {self.reader_deadline_ns, 0, 0, 0, 0, 0};
   const int64_t running[] = {self.wall_deadline_ns, self.kill_deadline_ns, self.processor_time_check_ns, self.bounds_check_ns,
-                               self.tool_ended ? 0 : self.tool_deadline_ns};
+                               self.tool_ended ? 0 : self.tool_deadline_ns, sampling_next_ns()};
   int64_t deadline = 0;
   const int64_t *deadlines = self.init_gone ? last : running;
   for (size_t i = 0; i < sizeof running / sizeof running[0]; i++) {
@@ -741,6 +762,8 @@ static void judge_bounds(void) {
   ending->cause = cgroups_met();
   uint64_t bound = self.run->plan.cpu_milliseconds;
   if (ending->cause == CAUSE_COMMAND && counted && bound > 0 && user_us + system_us >= (int64_t)bound * 1000) ending->cause = CAUSE_CPU;
+  uint64_t sampled = self.run->plan.sampled_cpu_milliseconds;
+  if (ending->cause == CAUSE_COMMAND && sampled > 0 && self.command_us >= (int64_t)sampled * 1000) ending->cause = CAUSE_CPU;
 }
 
 static int report_end(void) {
@@ -823,7 +846,7 @@ static const char *prepare_tool(struct run *run) {
 
 int supervise(struct run *run) {
   self.run = run;
-  self.master = self.socket_fd = self.room_fd = self.gate_fd = complaints.from = -1;
+  self.master = self.socket_fd = self.room_fd = self.gate_fd = self.processes_fd = complaints.from = -1;
   self.sweeps = run->plan.has_tool || (run->plan.namespaces & CLONE_NEWPID) == 0;
   const char *failed = reset_scheduling();
   if (failed == NULL) failed = reset_oom_score();

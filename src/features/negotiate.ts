@@ -2,6 +2,7 @@
 import { BackendError, FeatureError, type MissingFeature, reasonsOf } from '../errors/errors.ts';
 import { nearest } from '../spec/nearest.ts';
 import type { Availability, Feature } from './feature.ts';
+import { type StandIns, withStandIn } from './stand-ins.ts';
 
 export interface Candidate<Name extends string = string> {
   readonly name: Name;
@@ -21,6 +22,8 @@ export interface NegotiationRequest<Name extends string = string> {
   readonly required: ReadonlySet<Feature>;
   /** Of the required ones, those that may be missing. */
   readonly optional: Iterable<Feature> | 'all';
+  /** What is taken instead, where it is to be had. */
+  readonly standIns?: StandIns;
   /** In order of preference. */
   readonly candidates: readonly Candidate<Name>[];
   /** This backend and no other. */
@@ -31,7 +34,7 @@ export interface NegotiationRequest<Name extends string = string> {
 
 export interface Agreement<Name extends string = string> {
   readonly backend: Name;
-  /** Of the required features, those to apply. */
+  /** Of the required features, those to apply; and what stands in for one that was skipped. */
   readonly granted: Set<Feature>;
   readonly skipped: readonly { readonly feature: Feature; readonly because: string }[];
 }
@@ -108,12 +111,31 @@ function consider<Name extends string>(
   const missing: MissingFeature[] = [];
   for (const feature of request.required) {
     const availability = offer(feature, candidate, request.candidates);
-    if (availability.available) granted.add(feature);
-    else if (optional === undefined || optional.has(feature)) skipped.push({ feature, because: availability.because });
-    else missing.push({ feature, because: because(availability.because, feature), remedy: availability.remedy });
+    if (availability.available) {
+      granted.add(feature);
+      continue;
+    }
+    const standIn = offeredStandIn(feature, candidate, request);
+    if (optional === undefined || optional.has(feature)) {
+      const instead = standIn === undefined ? '' : `; ${standIn} stands in for it`;
+      skipped.push({ feature, because: `${availability.because}${instead}` });
+      if (standIn !== undefined) granted.add(standIn);
+    } else {
+      const reason = because(availability.because, feature);
+      missing.push(withStandIn({ feature, because: reason, remedy: availability.remedy }, standIn));
+    }
   }
   if (missing.length === 0) return { backend, granted, skipped };
   return { backend, because: shortReasons(missing, candidate), remedy: undefined, missing };
+}
+
+function offeredStandIn(
+  feature: Feature,
+  candidate: Candidate,
+  { candidates, standIns }: Pick<NegotiationRequest, 'candidates' | 'standIns'>,
+): Feature | undefined {
+  const standIn = standIns?.get(feature);
+  return standIn !== undefined && offer(standIn, candidate, candidates).available ? standIn : undefined;
 }
 
 /** Of one candidate among several: what it does not know is listed, what this host lacks is explained. */

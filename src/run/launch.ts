@@ -14,6 +14,7 @@ import {
 import type { Availability, Feature } from '../features/feature.ts';
 import { type Agreement, type Candidate, type NegotiationRequest, negotiate } from '../features/negotiate.ts';
 import { requirements } from '../features/requirements.ts';
+import { type StandIns, standInsFor, withStandIn } from '../features/stand-ins.ts';
 import { callerFacts } from '../host/facts.ts';
 import { mayRefuseUserNamespaces } from '../host/suspicion.ts';
 import { checkCommand } from '../spec/command.ts';
@@ -113,6 +114,7 @@ function negotiateAndPlan(spec: SandboxSpec, options: CallOptions): Soon<Prepare
   const request = {
     required: requirements(spec, needs),
     optional: options.optional,
+    standIns: standInsFor(spec),
     chosen,
     architecture: spec.architecture,
   };
@@ -269,7 +271,7 @@ export async function explainFailure(prepared: Prepared, error: unknown): Promis
     if (isSandboxError(probeError) && error.cause === undefined) error.cause = probeError;
     return error;
   }
-  const missing = prepared.plan.applied.flatMap(({ feature }) => missingIn(report, feature));
+  const missing = prepared.plan.applied.flatMap(({ feature }) => missingIn(report, feature, prepared.request.standIns));
   if (report.usable.available && missing.length === 0) return error;
   if (othersMayServe(prepared)) return explainToAll(prepared, error);
   if (report.usable.available) return new FeatureError(prepared.backend.name, missing, { cause: error });
@@ -312,8 +314,11 @@ function isForeign({ plan }: Prepared, { reason }: LaunchError): boolean {
   return reason === 'wrong-architecture' && plan.applied.some(({ feature }) => feature === 'architecture');
 }
 
-function missingIn(report: BackendReport, feature: Feature): MissingFeature[] {
+function missingIn(report: BackendReport, feature: Feature, standIns: StandIns | undefined): MissingFeature[] {
   const availability = report.features.get(feature);
   if (availability === undefined || availability.available) return [];
-  return [{ feature, because: availability.because, remedy: availability.remedy }];
+  const standIn = standIns?.get(feature);
+  const offered = standIn !== undefined && report.features.get(standIn)?.available === true;
+  const missing = { feature, because: availability.because, remedy: availability.remedy };
+  return [withStandIn(missing, offered ? standIn : undefined)];
 }

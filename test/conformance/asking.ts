@@ -44,6 +44,10 @@ export const asking: Readonly<Record<Feature, ((emptyRoot: string) => Asking) | 
   'network.allow': () => ({ spec: { network: { allow: ['example.org:443'] } } }),
   'network.publish': () => ({ spec: { network: { publish: ['8080'] } } }),
   'limits.wallMs': () => ({ spec: { limits: { wallMs: 1000 } } }),
+  // Nobody asks for what stands in for another.
+  'limits.cpuMs.approximate': undefined,
+  'limits.memoryBytes.approximate': undefined,
+  'limits.pids.approximate': undefined,
   'limits.cpuMs': () => ({ spec: { limits: { cpuMs: 1000 } } }),
   'limits.processCpuMs': () => ({ spec: { limits: { processCpuMs: 1000 } } }),
   'limits.cpus': () => ({ spec: { limits: { cpus: 1.5 } } }),

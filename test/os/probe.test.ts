@@ -65,6 +65,7 @@ const dependsOnMachine = new Set([
   ...['root.idmapped-mount', 'namespace.time', 'keyring'],
   // Only where the caller says which groups may be divided.
   ...['cgroup.memory', 'cgroup.pids', 'cgroup.cpu', 'cgroup.cpuacct'],
+  ...['rlimit.nproc', 'smaps_rollup'],
 ]);
 const ofGroups: ReadonlySet<string> = new Set(['limits.cpuMs', 'limits.cpus', 'limits.memoryBytes', 'limits.pids']);
 

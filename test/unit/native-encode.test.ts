@@ -114,6 +114,10 @@ function decodeStep(step: RecordType, r: Reader): Step {
     }
     case 'limit-cpu':
       return { step, milliseconds: Number(r.u64()) };
+    case 'sampling': {
+      const bound = () => (({ value }) => (value === 0 ? undefined : value))({ value: Number(r.u64()) });
+      return { step, milliseconds: bound(), bytes: bound(), processes: bound() };
+    }
     case 'hostname':
       return { step, hostname: r.string() };
     case 'loopback':
@@ -298,6 +302,12 @@ const arbitrarySteps: { readonly [Name in RecordType]: fc.Arbitrary<Step> } = {
     files: fc.array(fc.record({ name: text, value: text, optional: fc.boolean() })),
   }),
   'limit-cpu': fc.record({ step: is('limit-cpu'), milliseconds: fc.maxSafeNat() }),
+  sampling: fc.record({
+    step: is('sampling'),
+    milliseconds: fc.option(fc.integer({ min: 1 }), { nil: undefined }),
+    bytes: fc.option(fc.integer({ min: 1 }), { nil: undefined }),
+    processes: fc.option(fc.integer({ min: 1 }), { nil: undefined }),
+  }),
   hostname: fc.record({ step: is('hostname'), hostname: text }),
   source: fc.record({
     step: is('source'),

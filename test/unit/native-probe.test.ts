@@ -38,6 +38,7 @@ const everyone = [
   ],
   ...['landlock', 'landlock.truncate', 'landlock.tcp', 'landlock.scope'],
   ...['cgroup.memory', 'cgroup.pids', 'cgroup.cpu', 'cgroup.cpuacct'],
+  ...['rlimit.nproc', 'smaps_rollup'],
 ];
 function trials(names: readonly string[], failing: readonly string[] = []): Facility[] {
   return names.map((facility) =>

@@ -4,6 +4,7 @@ import { BackendError, FeatureError } from '../../src/errors/errors.ts';
 import { type Availability, type Feature, features } from '../../src/features/feature.ts';
 import { type Candidate, type NegotiationRequest, negotiate } from '../../src/features/negotiate.ts';
 import { requirements } from '../../src/features/requirements.ts';
+import { standInsFor } from '../../src/features/stand-ins.ts';
 import type { SandboxSpec } from '../../src/spec/types.ts';
 
 const yes: Availability = { available: true, mechanism: 'kernel' };
@@ -63,6 +64,61 @@ describe('negotiation', () => {
     });
     expect(attempt({ candidates: [poor], optional: 'all' }).skipped).toHaveLength(1);
     expect(attempt({ candidates: [rich], optional: 'all' }).skipped).toEqual([]);
+  });
+
+  describe('what stands in for a feature', () => {
+    const asked = {
+      required: new Set<Feature>(['env', 'limits.pids']),
+      standIns: standInsFor({}),
+    };
+    const host = (pids: Availability, approximate: Availability) =>
+      candidate('here', ['env', 'limits.pids', 'limits.pids.approximate'], {
+        env: yes,
+        'limits.pids': pids,
+        'limits.pids.approximate': approximate,
+      });
+
+    test('is taken where the feature is not to be had, and may be missing', () => {
+      const candidates = [host(no('no tree'), yes)];
+      expect(attempt({ ...asked, candidates, optional: ['limits.pids'] })).toEqual({
+        backend: 'here',
+        granted: new Set(['env', 'limits.pids.approximate']),
+        skipped: [{ feature: 'limits.pids', because: 'no tree; limits.pids.approximate stands in for it' }],
+      });
+      expect(attempt({ ...asked, candidates, optional: 'all' }).granted).toContain('limits.pids.approximate');
+    });
+
+    test('is not taken where the feature is to be had', () => {
+      const agreement = attempt({ ...asked, candidates: [host(yes, yes)], optional: 'all' });
+      expect(agreement).toEqual({ backend: 'here', granted: new Set(['env', 'limits.pids']), skipped: [] });
+    });
+
+    test('never serves who insists on the feature, but the refusal names it', () => {
+      const error = failure(() => attempt({ ...asked, candidates: [host(no('no tree', 'be root'), yes)] }));
+      expect(error).toMatchObject({
+        missing: [
+          {
+            feature: 'limits.pids',
+            remedy: 'be root; or name limits.pids optional, and limits.pids.approximate stands in for it',
+          },
+        ],
+      });
+      const without = failure(() => attempt({ ...asked, candidates: [host(no('no tree'), no('neither'))] }));
+      expect((without as FeatureError).missing[0]?.remedy).toBeUndefined();
+    });
+
+    test('is not there where it is not to be had, or no backend knows it', () => {
+      const optional = ['limits.pids'] as const;
+      const missing = { granted: new Set(['env']), skipped: [{ feature: 'limits.pids', because: 'no tree' }] };
+      expect(attempt({ ...asked, optional, candidates: [host(no('no tree'), no('neither'))] })).toMatchObject(missing);
+      const plain = candidate('plain', ['env', 'limits.pids'], { env: yes, 'limits.pids': no('no tree') });
+      expect(attempt({ ...asked, optional, candidates: [plain] })).toMatchObject(missing);
+    });
+
+    test('there is none that the capabilities of the command would undo', () => {
+      expect(standInsFor({ capabilities: ['CAP_SYS_ADMIN'] }).size).toBe(0);
+      expect([...standInsFor({ capabilities: ['CAP_SETUID'] }).keys()]).toEqual(['limits.cpuMs', 'limits.memoryBytes']);
+    });
   });
 
   test('what is optional but not required is neither granted nor skipped', () => {

@@ -2,12 +2,14 @@
 import type { Feature } from '../../features/feature.ts';
 import { groupMechanisms } from '../launcher/cgroups.ts';
 import { diskMechanism } from '../launcher/disk-mechanism.ts';
+import { samplingMechanisms } from '../launcher/sampling.ts';
 import type { Mechanisms } from '../launcher/tool.ts';
 import { wornInPidNamespace } from '../launcher/worn.ts';
 
 export const mechanisms: Mechanisms = {
   ...wornInPidNamespace,
   ...groupMechanisms,
+  ...samplingMechanisms,
   'root.host': 'tmpfs with read-only bind mounts of system directories, pivot_root',
   'root.path': 'bind mount, pivot_root',
   'root.readonly': 'read-only mount',

@@ -34,7 +34,7 @@ export function planByLauncher(
       steps: [
         { step: 'namespaces', namespaces: [] },
         ...supervisorSteps(spec, granted),
-        ...cgroupSteps('chroot', spec, granted, caller),
+        ...cgroupSteps({ backend: 'chroot', mechanisms: byLauncher }, spec, granted, caller),
         { step: 'root', kind: 'chroot', readonly: false, source, options: '', skeleton: [] },
         { step: 'pivot' },
         ...command.filter(({ step }) => step !== 'seccomp'),

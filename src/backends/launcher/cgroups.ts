@@ -1,6 +1,7 @@
 // Bounds on a sandbox as a whole: control groups that the launcher makes around it (cgroups(7)), whoever makes the rest. Pure.
 import { FeatureError, type MissingFeature } from '../../errors/errors.ts';
 import type { Feature } from '../../features/feature.ts';
+import { standInsFor, withStandIn } from '../../features/stand-ins.ts';
 import type { NormalizedSpec } from '../../spec/types.ts';
 import type { BackendName, CallerFacts, CgroupController, CgroupParent } from '../backend.ts';
 import type { CgroupContent, Step } from './steps.ts';
@@ -31,7 +32,7 @@ interface Bound {
 }
 
 export function cgroupSteps(
-  backend: BackendName,
+  { backend, mechanisms }: { readonly backend: BackendName; readonly mechanisms: Mechanisms },
   { limits, capabilities }: NormalizedSpec,
   granted: ReadonlySet<Feature>,
   caller: Pick<CallerFacts, 'cgroups'>,
@@ -41,7 +42,15 @@ export function cgroupSteps(
   // Read only here: most sandboxes have no such bound.
   const { cgroups } = caller;
   const missing = bounds.filter(({ controller }) => cgroups.parents[controller] === undefined);
-  if (missing.length > 0) throw new FeatureError(backend, missing.map(noTree));
+  if (missing.length > 0) {
+    const standIns = standInsFor({ capabilities });
+    const known = (standIn: Feature | undefined) =>
+      standIn === undefined || mechanisms[standIn] === undefined ? undefined : standIn;
+    throw new FeatureError(
+      backend,
+      missing.map((bound) => withStandIn(noTree(bound), known(standIns.get(bound.feature)))),
+    );
+  }
   const unified = bounds.filter(({ controller }) => cgroups.parents[controller]?.unified === true);
   // Only v2 is mounted in a user namespace (cgroup_namespaces(7)).
   if (unified.length > 0 && capabilities.includes('CAP_SYS_ADMIN'))

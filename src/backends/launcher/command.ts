@@ -9,7 +9,7 @@ import { landlockSteps } from './landlock.ts';
 import type { Step } from './steps.ts';
 
 // setrlimit(2)
-const RLIMIT = { processCpuMs: 0, fileBytes: 1, stackBytes: 3, coreBytes: 4, openFiles: 7 } as const;
+const RLIMIT = { processCpuMs: 0, fileBytes: 1, stackBytes: 3, coreBytes: 4, processes: 6, openFiles: 7 } as const;
 /** What programs that use select(2) can bear; Node raises its own soft limit, which is no one else's business. */
 const OPEN_FILES_SOFT = 1024;
 
@@ -79,6 +79,15 @@ function rlimitSteps({ limits }: NormalizedSpec, granted: ReadonlySet<Feature>):
     // The kernel counts whole seconds; at the soft limit SIGXCPU, at the hard one SIGKILL.
     const seconds = Math.ceil(limits.processCpuMs / 1000);
     bound(RLIMIT.processCpuMs, seconds, seconds + 1);
+  } else if (limits.cpuMs !== undefined && granted.has('limits.cpuMs.approximate')) {
+    // For a process alone, should the launcher be kept from looking.
+    const seconds = Math.ceil(limits.cpuMs / 1000) + 1;
+    bound(RLIMIT.processCpuMs, seconds, seconds);
+  }
+  if (limits.pids !== undefined && granted.has('limits.pids.approximate')) {
+    // Of the same uid in the same user namespace is init too; and one more may be there, for it is by that one that the launcher sees the bound met.
+    const processes = limits.pids + 2;
+    bound(RLIMIT.processes, processes, processes);
   }
   if (limits.fileBytes !== undefined && granted.has('limits.fileBytes'))
     bound(RLIMIT.fileBytes, limits.fileBytes, limits.fileBytes);

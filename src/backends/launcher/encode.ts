@@ -97,6 +97,9 @@ function encodeStep(w: Writer, step: Step): void {
     case 'limit-cpu':
       w.u64(BigInt(Math.ceil(step.milliseconds)));
       return;
+    case 'sampling':
+      for (const bound of [step.milliseconds, step.bytes, step.processes]) w.u64(BigInt(Math.ceil(bound ?? 0)));
+      return;
     case 'pipes':
       w.u32(step.streams.reduce<number>((mask, stream) => mask | (1 << stream), 0));
       return;

@@ -137,6 +137,8 @@ const needed: Readonly<Partial<Record<Feature, Needed>>> = {
     facility: 'seccomp.notify',
     remedy: 'use Linux 5.5 or later, and no other supervisor of system calls around this process',
   },
+  'limits.memoryBytes.approximate': { facility: 'smaps_rollup', remedy: 'use Linux 5.4 or later' },
+  'limits.pids.approximate': { facility: 'rlimit.nproc', remedy: 'use Linux 5.14 or later, as an ordinary user' },
   'landlock.paths': { facility: 'landlock.truncate', remedy: 'use Linux 6.2 or later, with Landlock' },
   'landlock.tcp': { facility: 'landlock.tcp', remedy: 'use Linux 6.7 or later, with Landlock' },
   'landlock.scopes': { facility: 'landlock.scope', remedy: 'use Linux 6.12 or later, with Landlock' },

@@ -129,6 +129,7 @@ const supervisorSteps: ReadonlySet<string> = new Set([
   'terminal',
   'cgroup',
   'limit-cpu',
+  'sampling',
 ]);
 
 class LauncherProcess implements LaunchedProcess {

@@ -18,6 +18,7 @@ export const recordTypes = {
   cgroup: 8,
   'limit-cpu': 9,
   pipes: 10,
+  sampling: 11,
   // performed by init, in the order given
   hostname: 20,
   loopback: 21,
@@ -173,6 +174,13 @@ export type Step =
     }
   /** Of all that the group that counts it ever held. */
   | { readonly step: 'limit-cpu'; readonly milliseconds: number }
+  /** Without control groups: of all processes of the sandbox, as they are seen from time to time. `undefined`: no bound; one there is. */
+  | {
+      readonly step: 'sampling';
+      readonly milliseconds: number | undefined;
+      readonly bytes: number | undefined;
+      readonly processes: number | undefined;
+    }
   /** Between these of the launcher's descriptors and the command is a pipe, which the launcher fills and empties; not on a terminal. */
   | { readonly step: 'pipes'; readonly streams: readonly (0 | 1 | 2)[] }
   | { readonly step: 'hostname'; readonly hostname: string }

@@ -7,6 +7,7 @@ import type { AppliedFeature, BackendName, BackendPlan, CallerFacts } from '../b
 import type { BindEntry } from '../layout.ts';
 import { cgroupSteps } from './cgroups.ts';
 import { commandSteps, supervisorSteps } from './command.ts';
+import { samplingSteps } from './sampling.ts';
 import { type LauncherPlan, type Step, toolDescriptors } from './steps.ts';
 
 export type Mechanisms = Readonly<Partial<Record<Feature, string>>>;
@@ -54,7 +55,8 @@ export function throughTool(
         namespaces,
         ...room.filter(({ step }) => step === 'map-ids'),
         ...supervisorSteps(spec, granted),
-        ...(tool.groups === true ? cgroupSteps(tool.backend, spec, granted, caller) : []),
+        ...(tool.groups === true ? cgroupSteps(tool, spec, granted, caller) : []),
+        ...samplingSteps(spec, granted),
         ...room.filter(({ step }) => step !== 'map-ids'),
         {
           step: 'tool',

@@ -6,9 +6,11 @@ import type { AppliedFeature } from '../backend.ts';
 import { groupMechanisms } from '../launcher/cgroups.ts';
 import { diskMechanism } from '../launcher/disk-mechanism.ts';
 import { landlockMechanisms } from '../launcher/landlock.ts';
+import { samplingMechanisms } from '../launcher/sampling.ts';
+import type { Mechanisms } from '../launcher/tool.ts';
 import { describeEmulation, type Emulation } from './binfmt.ts';
 
-const mechanisms: Partial<Record<Feature, string>> = {
+export const mechanisms: Mechanisms = {
   'root.host': 'tmpfs with read-only bind mounts of system directories, pivot_root',
   'root.path': 'bind mount, pivot_root',
   'root.readonly': 'MOUNT_ATTR_RDONLY',
@@ -38,6 +40,7 @@ const mechanisms: Partial<Record<Feature, string>> = {
   'limits.wallMs': "the launcher's monotonic clock",
   'limits.processCpuMs': 'RLIMIT_CPU, each process by itself',
   ...groupMechanisms,
+  ...samplingMechanisms,
   'limits.openFiles': 'RLIMIT_NOFILE',
   'limits.fileBytes': 'RLIMIT_FSIZE',
   'limits.stackBytes': 'RLIMIT_STACK',

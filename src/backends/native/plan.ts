@@ -6,8 +6,9 @@ import { cgroupSteps } from '../launcher/cgroups.ts';
 import { commandSteps, supervisorSteps } from '../launcher/command.ts';
 import { filesystemSteps } from '../launcher/filesystem.ts';
 import { forbidsNesting, refuseGroups, refuseHostPrivilege, withoutRanges } from '../launcher/privilege.ts';
+import { samplingSteps } from '../launcher/sampling.ts';
 import type { LauncherPlan, NamespaceName, PlanIdMapping, Step } from '../launcher/steps.ts';
-import { appliedFeatures } from './applied.ts';
+import { appliedFeatures, mechanisms } from './applied.ts';
 import {
   type Emulation,
   emulationNotes,
@@ -38,7 +39,8 @@ export function planNative(
     { step: 'namespaces', namespaces: namespacesOf(spec, granted) },
     ...idMapSteps(spec, caller, formats?.around === true),
     ...supervisorSteps(spec, granted),
-    ...cgroupSteps('native', spec, granted, caller),
+    ...cgroupSteps({ backend: 'native', mechanisms }, spec, granted, caller),
+    ...samplingSteps(spec, granted),
     ...(granted.has('hostname') && granted.has('namespace.uts')
       ? [{ step: 'hostname', hostname: spec.hostname } as const]
       : []),
