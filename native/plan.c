@@ -674,9 +674,9 @@ static const char *check_isolation(const struct plan *plan) {
     return own_root == plan->has_pivot ? NULL : "a root inside of a tool without its pivot, or a pivot without a root";
   }
   if (plan->sources > 0 || plan->trees > 0) return "sources without a tool";
+  if (plan->has_sampling && (plan->namespaces & NEW_PID) == 0) return "sampling without a pid namespace";
   if (plan->has_domain) return plan->namespaces == 0 ? NULL : "a domain and namespaces";
   if (plan->root_kind == PLAN_ROOT_HOST) return "the host's root without a tool";
-  if (plan->root_kind == PLAN_ROOT_CHROOT && plan->has_sampling) return "sampling without a pid namespace";
   if (plan->root_kind == PLAN_ROOT_CHROOT) return plan->namespaces == 0 ? NULL : "a root that is only entered, and namespaces";
   if (!own_mounts || (plan->namespaces & NEW_PID) == 0) return "a pid and a mount namespace are needed";
   return NULL;

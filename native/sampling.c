@@ -29,12 +29,14 @@
 #define PROCESSES_PER_STEP 64
 #define ENTRIES_BYTES 4096
 #define STAT_BYTES 1024
+#define SCHEDSTAT_BYTES 64
 #define ROLLUP_BYTES 4096
 #define SMAPS_BYTES 8192
 #define SMAPS_PER_PROCESS (1024 * 1024)  // of its text: who has more mappings than that has the rest unseen
 #define MICROSECONDS_PER_SECOND 1000000
 #define PAUSE_MIN_NS INT64_C(2000000)
 #define PAUSE_MAX_NS INT64_C(50000000)
+#define PROCESSOR_PAUSE_MAX_NS INT64_C(10000000)  // what nobody waits for counts only as far as it was seen
 #define MEMORY_PAUSE_MAX_NS INT64_C(20000000)
 #define MEMORY_BYTES_PER_SECOND INT64_C(8000000000)  // as fast as a processor can take it
 #define PROCESS_NS INT64_C(100000)                    // as fast as one can be made
@@ -88,6 +90,9 @@ static int64_t now_ns(void) {
   if (clock_gettime(CLOCK_MONOTONIC, &now) < 0) return 0;
   return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
+
+static int64_t lesser(int64_t a, int64_t b) { return a < b ? a : b; }
+static int64_t greater(int64_t a, int64_t b) { return a > b ? a : b; }
 
 int sampling_open_proc(void) {
   int proc = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -175,6 +180,13 @@ static int64_t microseconds(long long ticks) {
   return (int64_t)ticks * (MICROSECONDS_PER_SECOND / per_second);
 }
 
+// Stat counts in hundredths of a second. Where the kernel has it, this is the time of the first thread in nanoseconds: less than that of all, or as much.
+static int64_t time_of_first_thread(pid_t pid) {
+  char text[SCHEDSTAT_BYTES];
+  if (read_of(pid, "schedstat", text, sizeof text) <= 0) return 0;
+  return (int64_t)(strtoll(text, NULL, 10) / 1000);
+}
+
 // False with errno ENOENT where it is gone.
 static bool look_at(pid_t pid, struct process *process) {
   char text[STAT_BYTES];
@@ -188,6 +200,7 @@ static bool look_at(pid_t pid, struct process *process) {
   // Of init only what it waited for is the command's.
   bool is_init = pid == 1;
   int64_t own = is_init ? 0 : microseconds(fields[FIELD_UTIME] + fields[FIELD_STIME]);
+  if (!is_init && self.processor_us > 0) own = greater(own, time_of_first_thread(pid));
   *process = (struct process){
       .pid = pid,
       .threads = is_init ? 0 : (uint32_t)fields[FIELD_THREADS],
@@ -263,9 +276,6 @@ static const char *begin_look(void) {
   return lseek(self.proc, 0, SEEK_SET) < 0 ? "lseek" : NULL;
 }
 
-static int64_t lesser(int64_t a, int64_t b) { return a < b ? a : b; }
-static int64_t greater(int64_t a, int64_t b) { return a > b ? a : b; }
-
 static int64_t processor_time(void) { return greater(self.confirmed_us, self.departed_us + self.own_us); }
 
 // No bound can be met before that, as fast as this machine is; and a busy sandbox costs only so much more.
@@ -274,7 +284,7 @@ static int64_t pause_ns(void) {
   if (self.processor_us > 0) {
     long processors = sysconf(_SC_NPROCESSORS_ONLN);
     int64_t left_us = self.processor_us - greater(self.all_us, processor_time());
-    pause = lesser(pause, left_us * 1000 / (processors < 1 ? 1 : processors));
+    pause = lesser(lesser(pause, PROCESSOR_PAUSE_MAX_NS), left_us * 1000 / (processors < 1 ? 1 : processors));
   }
   if (self.memory_bytes > 0) {
     int64_t left = self.memory_bytes - (self.resident_bytes < self.memory_bytes ? self.resident_bytes : self.weighed_bytes);

@@ -61,8 +61,7 @@ try {
   // Beside the programs on the host, and in no sandbox.
   writeFileSync(join(work, 'answer'), answer);
   await compile();
-  const skipped = await whatIsNotToBeHad();
-  const wrong = await judgeAll(skipped);
+  const wrong = await judgeAll(await whatIsNotToBeHad());
   process.exitCode = wrong === 0 ? 0 : 1;
 } finally {
   rmSync(work, { recursive: true });
@@ -78,20 +77,21 @@ async function compile() {
   (await run(['sh', '-c', script], { mounts, limits: { wallMs: '120s' } })).assertSuccess();
 }
 
-/** Without control groups some verdicts are not to be had, and we would rather say so than guess. */
+/** Without control groups some bounds are approximate, or not to be had at all, and we would rather say so than guess. */
 async function whatIsNotToBeHad() {
   const { backends } = await probe();
   const { features = {} } = backends.find(({ backend }) => backend === 'native') ?? {};
-  return ['limits.cpuMs', 'limits.memoryBytes', 'limits.pids'].filter(
+  const inexact = ['limits.cpuMs', 'limits.memoryBytes', 'limits.pids'].filter(
     (feature) => features[feature]?.available === false,
   );
+  return { inexact, skipped: inexact.filter((feature) => features[`${feature}.approximate`]?.available !== true) };
 }
 
-async function judgeAll(skipped) {
+async function judgeAll({ inexact, skipped }) {
   const names = readdirSync(submissions).sort();
   const mounts = [`${join(work, 'programs')}:/programs:ro`];
-  const sandbox = await createSandbox({ limits, mounts }, { optional: skipped });
-  const impatient = await createSandbox({ limits: limitsOfTheIdle, mounts }, { optional: skipped });
+  const sandbox = await createSandbox({ limits, mounts }, { optional: inexact });
+  const impatient = await createSandbox({ limits: limitsOfTheIdle, mounts }, { optional: inexact });
   let wrong = 0;
   const jobs = [...names, 'missing'].flatMap((name) => Array.from({ length: times }, () => name));
   const seen = new Map();
@@ -112,6 +112,9 @@ async function judgeAll(skipped) {
     const right = verdicts.size === 1 && verdicts.has(want);
     console.log(`${right ? 'right' : 'WRONG'}  ${name.padEnd(22)} ${got.padEnd(28)} ${describe(usage)}`);
   }
+  const approximate = inexact.filter((feature) => !skipped.includes(feature));
+  if (approximate.length > 0)
+    console.log(`judged by approximate bounds, for want of control groups: ${approximate.join(', ')}`);
   if (skipped.length > 0) console.log(`not judged here, for want of control groups: ${skipped.join(', ')}`);
   const judged = [...seen.values()].reduce(
     (sum, { verdicts }) => sum + [...verdicts.values()].reduce((a, b) => a + b, 0),

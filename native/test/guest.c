@@ -302,6 +302,50 @@ static int do_touch(int argc, char **argv) {
   return 0;
 }
 
+// The same, but who has the memory keeps it: COUNT children, or with 0 this process.
+static int do_touch_on(int argc, char **argv) {
+  long long bytes = number(argument(argc, argv, 2));
+  long long count = number(argument(argc, argv, 3));
+  for (long long i = 0; i < count; i++) {
+    pid_t child = fork();
+    if (child < 0) fail_with(errno);
+    if (child == 0) break;
+    if (i == count - 1) bytes = 0;
+  }
+  if (bytes > 0) touch(bytes);
+  for (;;) pause();
+}
+
+// Memory that processes may share, and no file has.
+static int do_touch_shared_on(int argc, char **argv) {
+  size_t bytes = (size_t)number(argument(argc, argv, 2));
+  char *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) fail_with(errno);
+  memset(memory, 1, bytes);
+  for (;;) pause();
+}
+
+// BYTES of this process that COUNT children have too, for a moment, without a copy.
+static int do_touch_then_fork(int argc, char **argv) {
+  touch(number(argument(argc, argv, 2)));
+  long long count = number(argument(argc, argv, 3));
+  for (long long i = 0; i < count; i++) {
+    pid_t child = fork();
+    if (child < 0) fail_with(errno);
+    if (child == 0) sleep_ms(500), _exit(0);
+  }
+  while (wait(NULL) > 0) continue;
+  return 0;
+}
+
+// BYTES that may be written to, and are not.
+static int do_reserve(int argc, char **argv) {
+  size_t bytes = (size_t)number(argument(argc, argv, 2));
+  if (mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0) == MAP_FAILED) fail_with(errno);
+  sleep_ms(300);
+  return 0;
+}
+
 // COUNT children that use up MILLISECONDS of processor time each, are waited for, and so count as this process's own; once more for what nobody waits for.
 static int do_labour(int argc, char **argv) {
   long long milliseconds = number(argument(argc, argv, 2));
@@ -415,6 +459,25 @@ static int do_storm(int argc, char **argv) {
   fflush(stdout);
   sleep_ms(milliseconds);
   return 0;
+}
+
+// A daemon that works, in a session of its own, while this process waits.
+static int do_daemon_spin(int argc, char **argv) {
+  argument(argc, argv, 2);
+  pid_t child = fork();
+  if (child < 0) fail_with(errno);
+  if (child == 0) {
+    setsid();
+    if (fork() != 0) _exit(0);
+    return do_spin(argc, argv);
+  }
+  waitpid(child, NULL, 0);
+  for (;;) pause();
+}
+
+static int do_fork_bomb(int argc, char **argv) {
+  argument(argc, argv, 2);
+  for (;;) (void)!fork();
 }
 
 // A short life that leaves a daemon behind, which ignores what it can and holds the output open; then the given status.
@@ -856,10 +919,16 @@ static const struct verb {
     {"spin-on", do_spin_on},
     {"sleep", do_sleep},
     {"touch", do_touch},
+    {"touch-on", do_touch_on},
+    {"touch-shared-on", do_touch_shared_on},
+    {"touch-then-fork", do_touch_then_fork},
+    {"reserve", do_reserve},
     {"labour", do_labour},
     {"stubborn", do_stubborn},
     {"orderly", do_orderly},
     {"daemon", do_daemon},
+    {"daemon-spin", do_daemon_spin},
+    {"fork-bomb", do_fork_bomb},
     {"brief", do_brief},
     {"storm", do_storm},
     {"fork-sleep", do_fork_sleep},

@@ -119,6 +119,9 @@ export interface Limits {
    *
    * At the bound everything in the sandbox gets SIGXCPU, and SIGKILL after `options.gracePeriodMs`; `outcome` is `{ kind: 'limit', limit: 'cpuMs' }`, also
    * where the command ended by itself beyond it.
+   *
+   * Named optional, and without a control group: `limits.cpuMs.approximate`, of what the launcher sees every 2 to 10 ms, set-up not included. Of a process
+   * whose parent ignores SIGCHLD it misses what it did since it was last seen.
    */
   readonly cpuMs?: Milliseconds;
   /**
@@ -135,12 +138,19 @@ export interface Limits {
    *
    * Beyond it the kernel kills a process of the sandbox, and the launcher the rest; `outcome` is `{ kind: 'limit', limit: 'memoryBytes' }`, by the kernel's
    * own counts.
+   *
+   * Named optional, and without a control group: `limits.memoryBytes.approximate`. Memory of the processes alone, without files, page by page, of what the
+   * launcher sees every 2 to 20 ms; beyond it the launcher ends the sandbox. It misses what is given back before it is seen, files in tmpfs mounts and memfd_create(2)
+   * unless they are mapped from there without a name, and what the kernel needs; `usage.memoryBytes` is absent.
    */
   readonly memoryBytes?: Bytes;
   /**
    * Processes and threads of the command at one time: a control group's.
    *
    * Beyond it a fork(2) fails with EAGAIN, and the launcher ends the sandbox with SIGKILL; `outcome` is `{ kind: 'limit', limit: 'pids' }`.
+   *
+   * Named optional, and without a control group: `limits.pids.approximate`, on Linux 5.14 for an ordinary user. One more can be there: the launcher ends the
+   * sandbox when it sees that, every 2 to 50 ms. Beyond that fork(2) fails with EAGAIN (`RLIMIT_NPROC` of the user namespace), which is no verdict if nobody saw it.
    */
   readonly pids?: number;
   /** One more than the highest descriptor number that a process may open: `RLIMIT_NOFILE`. Beyond it open(2) fails with EMFILE. */

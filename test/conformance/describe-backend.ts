@@ -14,6 +14,7 @@ import { groupCases } from './cases-groups.ts';
 import { isolationCases } from './cases-isolation.ts';
 import { lifecycleCases } from './cases-lifecycle.ts';
 import { limitCases } from './cases-limits.ts';
+import { samplingCases } from './cases-sampling.ts';
 import { streamCases } from './cases-streams.ts';
 
 export interface Exception {
@@ -66,6 +67,7 @@ export function describeBackend(name: BackendName, { skip = [] }: { skip?: reado
     isolationCases(suite);
     limitCases(suite);
     groupCases(suite);
+    samplingCases(suite);
     refusals(bench, (feature, body) => define([feature], `${feature} is refused by name`, body, 'refusal'));
     // In here: what describe() is given runs later than what follows it.
     const unknown = skip.flatMap(({ tests }) => tests).filter((title) => !titles.has(title));

@@ -18,3 +18,10 @@ export async function needGroups(backend: BackendName, feature: Feature): Promis
     `this caller may make no control groups: ${withoutPlaces(availability.because)}`,
   );
 }
+
+/** Skips the running case where the exact bound is to be had, so that nothing stands in for it. */
+export async function needNoGroups(backend: BackendName, feature: Feature): Promise<void> {
+  const report = (await probe()).backends.find((candidate) => candidate.backend === backend);
+  if (report?.features[feature]?.available !== true) return;
+  TestRunner.getCurrentTest()?.context.skip(`this caller may make control groups: nothing stands in for ${feature}`);
+}

@@ -6,7 +6,7 @@ import type { Mechanisms } from './tool.ts';
 
 /** For a backend where our init is pid 1 of a pid namespace, in a user namespace with nobody else in it. */
 export const samplingMechanisms: Mechanisms = {
-  'limits.cpuMs.approximate': 'processor time in /proc of all processes, looked at every 2 to 50 ms; RLIMIT_CPU',
+  'limits.cpuMs.approximate': 'processor time in /proc of all processes, looked at every 2 to 10 ms; RLIMIT_CPU',
   'limits.memoryBytes.approximate': 'resident memory in /proc of all processes, looked at every 2 to 20 ms',
   'limits.pids.approximate': 'RLIMIT_NPROC of a user namespace; threads in /proc, looked at every 2 to 50 ms',
 };
