@@ -308,6 +308,18 @@ static void isolation_is_checked(void) {
   }
 }
 
+// The processes of a sandbox are those of its pid namespace.
+static void sampling_needs_a_pid_namespace(void) {
+  start_plan(&builder);
+  start_record(&builder, STEP_NAMESPACES), put_u32(&builder, 0), end_record(&builder);
+  add_record(&builder, STEP_SAMPLING);
+  start_record(&builder, STEP_DOMAIN), put_u32(&builder, 0), end_record(&builder);
+  add_record(&builder, STEP_USER);
+  add_record(&builder, STEP_EXEC);
+  end_plan(&builder);
+  CHECK(is_refused("sampling without a pid namespace"));
+}
+
 // A domain stands for all that init does elsewhere, and has nothing of its own.
 static void domains_are_checked(void) {
   static const uint32_t mount = 0x00020000u, pid = 0x20000000u;
@@ -993,6 +1005,7 @@ int main(int count, char **arguments) {
   TEST(length_and_records_agree, "plan: length and records must agree");
   TEST(namespaces_are_checked, "plan: namespaces are checked");
   TEST(isolation_is_checked, "plan: a sandbox rests on namespaces, a tool, or a root that is only entered");
+  TEST(sampling_needs_a_pid_namespace, "plan: sampling needs a pid namespace");
   TEST(domains_are_checked, "plan: a domain stands alone");
   TEST(roots_inside_are_checked, "plan: a root inside of a tool has its pivot");
   TEST(trees_are_checked, "plan: trees are checked, and that there are as many as are mounted");

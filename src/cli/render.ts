@@ -2,6 +2,7 @@
 
 import { byReason } from '../errors/errors.ts';
 import { features } from '../features/feature.ts';
+import { onlyStandIns, standInsFor } from '../features/stand-ins.ts';
 import type { Availability, Explanation, Feature, Finding, HostReport } from '../index.ts';
 import type { Style } from './say.ts';
 
@@ -40,6 +41,13 @@ function onlyConfines({ usable, features: known }: HostReport['backends'][number
   return usable.available && known['namespace.pid']?.available !== true;
 }
 
+/** What is to be had in place of what is missing. */
+function instead({ features: known }: HostReport['backends'][number], missing: readonly Feature[]): string {
+  const standIns = missing.flatMap((feature) => standInsFor({}).get(feature) ?? []);
+  const offered = standIns.filter((standIn) => known[standIn]?.available === true);
+  return offered.length === 0 ? '' : `; where these are optional, in their place ${offered.join(', ')}`;
+}
+
 /** Features of one kind share a line. */
 const featureGroups: readonly (readonly [title: string, member: (feature: Feature) => boolean])[] = [
   ['root and mounts', (feature) => /^(?:root|mount|workspace)/.test(feature)],
@@ -61,10 +69,14 @@ export function doctorText(report: HostReport, { verbose, paint }: { verbose: bo
     if (!native.usable.available || onlyConfines(native))
       lines.push(`${paint('red', '✗')} backend native: ${reason(native.usable)}`);
     for (const [title, member] of featureGroups) {
-      const group = features.filter((feature) => member(feature) && native.features[feature] !== undefined);
+      // What stands in for another is missed by nobody who has that.
+      const group = features.filter(
+        (feature) => member(feature) && native.features[feature] !== undefined && !onlyStandIns.has(feature),
+      );
       const missing = group.filter((feature) => native.features[feature]?.available !== true);
       const mark = missing.length === 0 ? paint('green', '✓') : paint('red', '✗');
-      const what = missing.length === 0 ? `all ${group.length}` : `missing ${missing.join(', ')}`;
+      const what =
+        missing.length === 0 ? `all ${group.length}` : `missing ${missing.join(', ')}${instead(native, missing)}`;
       if (group.length > 0) lines.push(`${mark} ${title.padEnd(16)} ${what}`);
     }
     lines.push('');

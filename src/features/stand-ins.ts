@@ -14,6 +14,9 @@ const approximations: StandIns = new Map<Feature, Feature>([
 
 const none: StandIns = new Map();
 
+/** Every feature that only stands in for another. */
+export const onlyStandIns: ReadonlySet<Feature> = new Set(approximations.values());
+
 /** By the exact feature. */
 export function standInsFor({ capabilities = [] }: Pick<SandboxSpec, 'capabilities'>): StandIns {
   // With it the command could mount something over the processes that are counted by /proc.
@@ -28,6 +31,6 @@ export function standInsFor({ capabilities = [] }: Pick<SandboxSpec, 'capabiliti
 export function withStandIn(missing: MissingFeature, standIn: Feature | undefined): MissingFeature {
   if (standIn === undefined) return missing;
   const { feature, remedy } = missing;
-  const hint = `name ${feature} optional, and ${standIn} stands in for it`;
+  const hint = `name it optional (--optional ${feature}), and ${standIn} stands in for it`;
   return { ...missing, remedy: remedy === undefined ? hint : `${remedy}; or ${hint}` };
 }

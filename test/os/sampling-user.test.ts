@@ -27,7 +27,9 @@ describe('who insists on an exact bound', () => {
   it.each(optional)('is refused %s, and hears of what stands in for it', async (feature) => {
     const limits = { cpuMs: 1000, memoryBytes: 64 * MiB, pids: 8 };
     const refused = createSandbox({ limits }, { backend: 'native', optional: optional.filter((o) => o !== feature) });
-    const remedy = expect.stringContaining(`name ${feature} optional, and ${feature}.approximate stands in for it`);
+    const remedy = expect.stringContaining(
+      `name it optional (--optional ${feature}), and ${feature}.approximate stands in for it`,
+    );
     await expect(refused).rejects.toMatchObject({
       code: 'SBX_FEATURE_UNAVAILABLE',
       missing: [{ feature, remedy }],

@@ -99,7 +99,8 @@ describe('negotiation', () => {
         missing: [
           {
             feature: 'limits.pids',
-            remedy: 'be root; or name limits.pids optional, and limits.pids.approximate stands in for it',
+            remedy:
+              'be root; or name it optional (--optional limits.pids), and limits.pids.approximate stands in for it',
           },
         ],
       });
