@@ -7,10 +7,10 @@ import type { LandlockScope, NormalizedSpec } from '../../spec/types.ts';
 import type { BackendPlan, CallerFacts } from '../backend.ts';
 import { commandSteps, supervisorSteps } from '../launcher/command.ts';
 import { guardStep } from '../launcher/guard.ts';
-import { landlockMechanisms } from '../launcher/landlock.ts';
 import { refuseGroups } from '../launcher/privilege.ts';
 import type { LauncherPlan } from '../launcher/steps.ts';
 import { appliedBy, type Mechanisms } from '../launcher/tool.ts';
+import { worn } from '../launcher/worn.ts';
 import type { Need } from './needs.ts';
 
 /** What it takes to confine anything: the guard is a filter, and needs the other. */
@@ -19,30 +19,14 @@ export const alwaysConfined: readonly Need[] = ['no_new_privs', 'seccomp.filter'
 const CLOSED = 'Landlock domain, scope of signals';
 
 export const confinedMechanisms: Mechanisms = {
-  cwd: 'chdir',
-  env: 'execve',
-  umask: 'umask',
+  ...worn,
   user: "the caller's own ids; for root setresuid, setresgid, setgroups",
   'network.host': "the host's network",
-  'limits.wallMs': "the launcher's monotonic clock",
-  'limits.processCpuMs': 'RLIMIT_CPU, each process by itself',
-  'limits.openFiles': 'RLIMIT_NOFILE',
-  'limits.fileBytes': 'RLIMIT_FSIZE',
-  'limits.stackBytes': 'RLIMIT_STACK',
-  'limits.coreBytes': 'RLIMIT_CORE',
-  'limits.outputBytes': 'pipes through the launcher',
-  'seccomp.default': 'seccomp filter',
-  'seccomp.strict': 'seccomp filter of SECCOMP_MODE_STRICT and exit_group',
-  'seccomp.custom': 'seccomp filter of the profile',
-  'seccomp.notify': 'seccomp user notification, answered by our init',
   'capabilities.drop': 'empty capability sets, PR_SET_NO_NEW_PRIVS',
-  noNewPrivileges: 'PR_SET_NO_NEW_PRIVS',
-  ...landlockMechanisms,
   terminal: 'pseudo-terminal of the host',
   descriptors: 'close_range, dup2',
   'lifecycle.killTree': `${CLOSED}: kill of all that is in it`,
   'lifecycle.dieWithParent': `end of file on the channel; ${CLOSED}: kill of all that is in it`,
-  'usage.wall': "the launcher's monotonic clock",
   'usage.cpu': 'wait4 of the command and what it leaves',
 };
 
