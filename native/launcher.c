@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "changes.h"
 #include "probe.h"
 #include "rendezvous.h"
 #include "run.h"
@@ -26,6 +27,7 @@ static const char usage[] =
     "       launcher inside --socket-fd N\n"
     "       launcher inside --rendezvous PATH --network own|room\n"
     "       launcher rendezvous --directory PATH --tree PATH COMMAND [ARG...]\n"
+    "       launcher changes DIRECTORY\n"
     "       launcher probe [...]\n"
     "       launcher --version\n";
 
@@ -288,6 +290,10 @@ int main(int count, char **values) {
   if (count >= 2 && strcmp(values[1], "probe") == 0) {
     if (has_gained_privileges()) return refuse_privileges();
     return open_standard() && reset_signals() ? probe_main(count - 2, values + 2) : EXIT_USAGE;
+  }
+  if (count == 3 && strcmp(values[1], "changes") == 0) {
+    if (has_gained_privileges()) return refuse_privileges();
+    return open_standard() && reset_signals() ? changes_list(values[2]) : EXIT_USAGE;
   }
   int socket_fd;
   if (count == 4 && strcmp(values[1], "inside") == 0 && strcmp(values[2], "--socket-fd") == 0) {

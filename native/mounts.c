@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "entered.h"
+#include "filesystem.h"
 #include "paths.h"
 #include "report.h"
 #include "submounts.h"
@@ -38,34 +39,6 @@ static unsigned covers;           // of ours over the old root, below the new on
 static int disk = -1;             // one of them: the file system of which the sandbox's own directories are parts
 static unsigned disk_directories;
 static bool only_entered;         // a root without mounts of its own: chroot(2)
-
-struct mount_step {
-  enum step step;
-  uint32_t index;
-  const char *path;  // for messages
-};
-
-static _Noreturn void fail_mount(const struct mount_step *at, const char *syscall) { fail(at->step, at->index, syscall, at->path); }
-
-static void descriptor_path(char buffer[32], int descriptor) { (void)snprintf(buffer, 32, "/proc/self/fd/%d", descriptor); }
-
-static unsigned attributes_of(uint32_t flags) {
-  unsigned attributes = 0;
-  if (flags & PLAN_MOUNT_READONLY) attributes |= SBX_MOUNT_ATTR_RDONLY;
-  if (flags & PLAN_MOUNT_NOSUID) attributes |= SBX_MOUNT_ATTR_NOSUID;
-  if (flags & PLAN_MOUNT_NODEV) attributes |= SBX_MOUNT_ATTR_NODEV;
-  if (flags & PLAN_MOUNT_NOEXEC) attributes |= SBX_MOUNT_ATTR_NOEXEC;
-  return attributes;
-}
-
-static unsigned long legacy_flags_of(uint32_t flags) {
-  unsigned long result = 0;
-  if (flags & PLAN_MOUNT_READONLY) result |= MS_RDONLY;
-  if (flags & PLAN_MOUNT_NOSUID) result |= MS_NOSUID;
-  if (flags & PLAN_MOUNT_NODEV) result |= MS_NODEV;
-  if (flags & PLAN_MOUNT_NOEXEC) result |= MS_NOEXEC;
-  return result;
-}
 
 // In a user namespace the kernel refuses a remount that would clear a flag of the source ("locked"), so those that are there are repeated.
 static unsigned long flags_in_place(int descriptor) {
@@ -152,10 +125,6 @@ static int open_target(const struct mount_step *at, uint32_t flags, bool directo
   return target;
 }
 
-static void attach(const struct mount_step *at, int mount_fd, int target) {
-  if (sys_move_mount(mount_fd, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0) fail_mount(at, "move_mount");
-}
-
 // A detached copy of a tree of mounts with its flags set; -1 where the kernel is too old, and mount(2) must do.
 static int detached_bind(const struct mount_step *at, int source, uint32_t flags) {
   if (!kernel_has_mount_setattr()) return -1;
@@ -192,42 +161,6 @@ static void bind_mount(const struct mount_step *at, int source, uint32_t flags) 
   else legacy_bind(at, source, target, flags);
   if (tree >= 0) (void)close(tree);
   (void)close(target);
-}
-
-// Passes "size=65536,mode=0755" to fsconfig(2) option by option.
-static bool configure(int context, const char *options) {
-  char buffer[512];
-  if (strlen(options) >= sizeof buffer) {
-    errno = ENAMETOOLONG;
-    return false;
-  }
-  memcpy(buffer, options, strlen(options) + 1);
-  char *rest = buffer;
-  while (*rest != '\0') {
-    char *option = rest;
-    char *comma = strchr(rest, ',');
-    if (comma == NULL) rest += strlen(rest);
-    else *comma = '\0', rest = comma + 1;
-    char *value = strchr(option, '=');
-    if (value != NULL) *value++ = '\0';
-    if (option[0] == '\0') continue;
-    int result = value == NULL ? sys_fsconfig_flag(context, option) : sys_fsconfig_string(context, option, value);
-    if (result < 0) return false;
-  }
-  return true;
-}
-
-// A detached new file system; -1 where the kernel has no fsopen(2). EPERM may be a filter's word for that; when it is the kernel's own,
-// mount(2) gets the same answer.
-static int detached_filesystem(const struct mount_step *at, const char *type, const char *options, uint32_t flags) {
-  int context = sys_fsopen(type);
-  if (context < 0 && (errno == ENOSYS || errno == EPERM)) return -1;
-  if (context < 0) fail_mount(at, "fsopen");
-  if (!configure(context, options) || sys_fsconfig_create(context) < 0) fail_mount(at, "fsconfig");
-  int mount_fd = sys_fsmount(context, attributes_of(flags));
-  if (mount_fd < 0) fail_mount(at, "fsmount");
-  (void)close(context);
-  return mount_fd;
 }
 
 // Mounts a new file system on `target` and returns a descriptor of its root.
@@ -270,6 +203,16 @@ static void root_by_bind(const struct mount_step *at, int base, int source, uint
   legacy_remount(at, new_root, flags, true);
 }
 
+// The next part of the disk.
+static int make_disk_directory(const struct mount_step *at) {
+  char name[16];
+  (void)snprintf(name, sizeof name, "%u", disk_directories++);
+  if (mkdirat(disk, name, 0700) < 0) fail_mount(at, "mkdirat");
+  int part = openat(disk, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  if (part < 0) fail_mount(at, "openat");
+  return part;
+}
+
 static void make_skeleton(const struct mount_step *at, int scratch, struct reader *r) {
   uint32_t count = read_u32(r);
   int skeleton = path_make_directory(scratch, "/skeleton", 0755);
@@ -284,32 +227,56 @@ static void make_skeleton(const struct mount_step *at, int scratch, struct reade
   (void)close(skeleton);
 }
 
-// A read-only overlay of two lower layers: above, on a tmpfs, the mount points that the directory lacks; below, the directory. Nothing is
-// written to the directory.
-static void root_by_overlay(const struct mount_step *at, int base, int source, struct reader *r) {
+// Where a layer above has its two directories when nobody is to see it again: a part of the disk, or a tmpfs with bounds of its own, which covers the old
+// root as the disk does.
+static int layer_in_memory(const struct mount_step *at, const char *options) {
+  int place;
+  if (options[0] == '\0') {
+    place = make_disk_directory(at);
+  } else {
+    int base = open_root(at, "/");
+    place = mount_filesystem(at, "tmpfs", options, PLAN_MOUNT_NOSUID | PLAN_MOUNT_NODEV, base);
+    (void)close(base);
+    covers++;
+  }
+  if (mkdirat(place, "upper", 0700) < 0 || mkdirat(place, "work", 0700) < 0) fail_mount(at, "mkdirat");
+  return place;
+}
+
+static void add_upper(const struct mount_step *at, bool captured, const char *options, int lower, struct layers *layers) {
+  int place = captured ? path_open_without_links(options) : layer_in_memory(at, options);
+  if (place < 0) fail(at->step, at->index, "open", options);
+  open_upper(at, place, lower, layers);
+  (void)close(place);
+}
+
+static void close_upper(const struct layers *layers) {
+  (void)close(layers->upper);
+  (void)close(layers->work);
+}
+
+// An overlay. Above the directory, on a tmpfs, are the mount points that it lacks; above both, where the root is writable, what the command writes.
+// Nothing is written to the directory.
+static void root_by_overlay(const struct mount_step *at, int base, uint32_t kind, const char *options, struct reader *r) {
+  struct layers layers = {.upper = -1, .work = -1};
+  uint32_t flags = PLAN_MOUNT_NOSUID | PLAN_MOUNT_NODEV | (kind == PLAN_ROOT_OVERLAY ? PLAN_MOUNT_READONLY : 0U);
+  if (kind != PLAN_ROOT_OVERLAY) add_upper(at, kind == PLAN_ROOT_CAPTURE, options, root_source, &layers);
   int scratch = mount_filesystem(at, "tmpfs", "size=16m,mode=0755", PLAN_MOUNT_NOSUID | PLAN_MOUNT_NODEV, base);
   make_skeleton(at, scratch, r);
   int skeleton = openat(scratch, "skeleton", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
   if (skeleton < 0) fail_mount(at, "openat");
   int merged = path_make_directory(scratch, "/merged", 0755);
   if (merged < 0) fail_mount(at, "mkdirat");
-  char options[128];
-  (void)snprintf(options, sizeof options, "lowerdir=/proc/self/fd/%d:/proc/self/fd/%d,userxattr", skeleton, source);
-  uint32_t flags = PLAN_MOUNT_READONLY | PLAN_MOUNT_NOSUID | PLAN_MOUNT_NODEV;
-  int overlay = detached_filesystem(at, "overlay", options, flags);
-  if (overlay >= 0) {
-    attach(at, overlay, merged);
-  } else {
-    char to[32];
-    descriptor_path(to, merged);
-    if (mount("overlay", to, "overlay", legacy_flags_of(flags), options) < 0) fail_mount(at, "mount");
-    overlay = openat(scratch, "merged", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (overlay < 0) fail_mount(at, "openat");
-  }
+  const int lowers[] = {skeleton, root_source};
+  layers.lowers = lowers;
+  layers.count = 2;
+  new_root = mount_overlay(at, &layers, flags, merged);
+  if (new_root < 0) new_root = openat(scratch, "merged", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  if (new_root < 0) fail_mount(at, "openat");
+  if (kind != PLAN_ROOT_OVERLAY) close_upper(&layers);
   (void)close(merged);
   (void)close(skeleton);
   (void)close(scratch);
-  new_root = overlay;
   covers++;
 }
 
@@ -339,7 +306,7 @@ void mounts_root(struct record *record) {
   }
   root_source = open_source(&at, source, PLAN_SOURCE_DIRECTORY, PLAN_MOUNT_SOURCE_WITHOUT_LINKS);
   if (kind == PLAN_ROOT_BIND) root_by_bind(&at, base, root_source, flags);
-  else root_by_overlay(&at, base, root_source, r);
+  else root_by_overlay(&at, base, kind, options, r);
   (void)close(base);
 }
 
@@ -374,15 +341,11 @@ void mounts_disk(struct record *record) {
   (void)close(base);
 }
 
-// The next part of the disk, which the command finds at `at->path`. The mode last: a change of owner may take bits of it away.
+// What the command finds at `at->path` is the next part of the disk. The mode last: a change of owner may take bits of it away.
 static void mount_disk_directory(const struct mount_step *at, uint32_t flags, const char *options) {
   struct ownership wanted;
-  char name[16];
-  (void)snprintf(name, sizeof name, "%u", disk_directories++);
   if (!plan_ownership(options, &wanted)) errno = EINVAL, fail_mount(at, "plan");
-  if (mkdirat(disk, name, 0700) < 0) fail_mount(at, "mkdirat");
-  int part = openat(disk, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-  if (part < 0) fail_mount(at, "openat");
+  int part = make_disk_directory(at);
   if (wanted.uid != UINT32_MAX && fchown(part, wanted.uid, wanted.gid) < 0) fail_mount(at, "fchown");
   if (fchmod(part, wanted.mode) < 0) fail_mount(at, "fchmod");
   bind_mount(at, part, flags);
@@ -402,7 +365,22 @@ static void remount_tmpfs(const struct mount_step *at, int target, uint32_t flag
   if (mount(NULL, path, NULL, MS_REMOUNT | legacy_flags_of(flags), options) < 0) fail_mount(at, "mount");
 }
 
-static const char *const filesystem_types[PLAN_MOUNT_KINDS] = {NULL, "tmpfs", "proc", "devpts", "mqueue", "sysfs", NULL, NULL};
+// A view of a directory in which what the command changes is beside it: the directory itself is never written to.
+static void mount_view(const struct mount_step *at, uint32_t flags, const char *source, const char *options) {
+  int lower = open_source(at, source, PLAN_SOURCE_DIRECTORY, flags);
+  if (lower < 0) return;
+  int target = open_target(at, flags, true);
+  if (target < 0) return;
+  struct layers layers = {.lowers = &lower, .count = 1};
+  add_upper(at, (flags & PLAN_MOUNT_CAPTURES) != 0, options, lower, &layers);
+  int mounted = mount_overlay(at, &layers, flags, target);
+  if (mounted >= 0) (void)close(mounted);
+  close_upper(&layers);
+  (void)close(target);
+  (void)close(lower);
+}
+
+static const char *const filesystem_types[PLAN_MOUNT_KINDS] = {NULL, "tmpfs", "proc", "devpts", "mqueue", "sysfs", NULL, NULL, NULL};
 
 void mounts_mount(struct record *record) {
   struct reader *r = &record->payload;
@@ -417,6 +395,10 @@ void mounts_mount(struct record *record) {
     if (opened < 0) return;
     bind_mount(&at, opened, flags);
     (void)close(opened);
+    return;
+  }
+  if (kind == PLAN_MOUNT_OVERLAY) {
+    mount_view(&at, flags, source, options);
     return;
   }
   if (kind == PLAN_MOUNT_TREE) {

@@ -217,16 +217,27 @@ static const char *check_hostname(struct plan *plan, struct reader *r) {
   return length == 0 || length > 64 ? "hostname length out of range" : NULL;
 }
 
+// In memory: bounds of its own, or none where it is a part of the disk.
+static const char *check_layer_above(const struct plan *plan, bool captured, const char *options) {
+  if (captured && !is_absolute(options)) return "the directory of the layer above is not absolute";
+  if (!captured && options[0] == '\0' && !plan->has_disk) return "a part of a disk that is not there";
+  return NULL;
+}
+
 static const char *check_root(struct plan *plan, struct reader *r) {
   if (plan->has_root) return "more than one root";
   plan->has_root = true;
   uint32_t kind = read_u32(r);
-  if (kind > PLAN_ROOT_CHROOT) return "unknown kind of root";
+  if (kind > PLAN_ROOT_CAPTURE) return "unknown kind of root";
   plan->root_kind = kind;
   if (read_u32(r) > 1) return "unknown flags of the root";
   const char *source = read_string(r);
   if (kind != PLAN_ROOT_TMPFS && !is_absolute(source)) return "the root's source is not absolute";
-  (void)read_string(r);
+  const char *options = read_string(r);
+  if (kind == PLAN_ROOT_SCRATCH || kind == PLAN_ROOT_CAPTURE) {
+    const char *reason = check_layer_above(plan, kind == PLAN_ROOT_CAPTURE, options);
+    if (reason != NULL) return reason;
+  }
   uint32_t count = read_u32(r);
   if (count > PLAN_RECORDS_MAX) return "skeleton too large";
   for (uint32_t i = 0; i < count && !r->failed; i++) {
@@ -252,6 +263,12 @@ static const char *check_mount(struct plan *plan, struct reader *r) {
   if (kind == PLAN_MOUNT_DISK && !plan->has_disk) return "a directory of a disk that is not there";
   if (kind == PLAN_MOUNT_DISK && !r->failed && !plan_ownership(options, &ownership)) return "not the ownership of a directory";
   if ((flags & PLAN_MOUNT_REMOUNT) != 0 && kind != PLAN_MOUNT_TMPFS) return "a remount of what is no tmpfs";
+  if ((flags & PLAN_MOUNT_CAPTURES) != 0 && kind != PLAN_MOUNT_OVERLAY) return "a capture of what is no overlay";
+  if (kind == PLAN_MOUNT_OVERLAY && !is_absolute(source)) return "the source is not absolute";
+  if (kind == PLAN_MOUNT_OVERLAY) {
+    const char *reason = check_layer_above(plan, (flags & PLAN_MOUNT_CAPTURES) != 0, options);
+    if (reason != NULL) return reason;
+  }
   if (!is_absolute(destination)) return "the destination is not absolute";
   if (kind == PLAN_MOUNT_PROC) plan->joins_proc = true;
   return NULL;

@@ -36,8 +36,8 @@
 #define PLAN_INTERPRETER_MAX 255u   // BINPRM_BUF_SIZE less the NUL
 
 enum { PLAN_MAP_UID = 0, PLAN_MAP_GID = 1 };
-enum { PLAN_ROOT_TMPFS = 0, PLAN_ROOT_BIND = 1, PLAN_ROOT_OVERLAY = 2, PLAN_ROOT_HOST = 3, PLAN_ROOT_CHROOT = 4 };
-enum { PLAN_MOUNT_BIND = 0, PLAN_MOUNT_TMPFS, PLAN_MOUNT_PROC, PLAN_MOUNT_DEVPTS, PLAN_MOUNT_MQUEUE, PLAN_MOUNT_SYSFS, PLAN_MOUNT_TREE, PLAN_MOUNT_DISK, PLAN_MOUNT_KINDS };
+enum { PLAN_ROOT_TMPFS = 0, PLAN_ROOT_BIND = 1, PLAN_ROOT_OVERLAY = 2, PLAN_ROOT_HOST = 3, PLAN_ROOT_CHROOT = 4, PLAN_ROOT_SCRATCH = 5, PLAN_ROOT_CAPTURE = 6 };
+enum { PLAN_MOUNT_BIND = 0, PLAN_MOUNT_TMPFS, PLAN_MOUNT_PROC, PLAN_MOUNT_DEVPTS, PLAN_MOUNT_MQUEUE, PLAN_MOUNT_SYSFS, PLAN_MOUNT_TREE, PLAN_MOUNT_DISK, PLAN_MOUNT_OVERLAY, PLAN_MOUNT_KINDS };
 // What a control group bounds or counts; UNIFIED: it is one of version 2; VACATE: its parent's
 // processes move below it first.
 enum { PLAN_CGROUP_MEMORY = 1, PLAN_CGROUP_PIDS = 2, PLAN_CGROUP_PROCESSOR_TIME = 4, PLAN_CGROUP_UNIFIED = 8, PLAN_CGROUP_VACATE = 16, PLAN_CGROUP_FLAGS = 31 };
@@ -60,7 +60,8 @@ enum {
   PLAN_MOUNT_SOURCE_OF_ROOT = 256,
   PLAN_MOUNT_SOURCE_WITHOUT_LINKS = 512,
   PLAN_MOUNT_REMOUNT = 1024,  // of a tmpfs that a tool made: gives it its bounds
-  PLAN_MOUNT_FLAGS = 2047
+  PLAN_MOUNT_CAPTURES = 2048,  // of an overlay: the options are a directory of the host, with the directories of the layer above
+  PLAN_MOUNT_FLAGS = 4095
 };
 
 // A window on bytes of the plan; `failed` sticks, so that a decoder may check once at its end.

@@ -612,8 +612,12 @@ static void init_values_are_checked(void) {
   CHECK(close_and_refuse("hostname length out of range"));
   SUPERVISOR(STEP_HOSTNAME), put_string(&builder, "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa");
   CHECK(close_and_refuse("hostname length out of range"));
-  put_root(5, 0, "/", 0);
+  put_root(PLAN_ROOT_CAPTURE + 1, 0, "/", 0);
   CHECK(close_and_refuse("unknown kind of root"));
+  put_root(PLAN_ROOT_SCRATCH, 0, "/srv", 0);
+  CHECK(close_and_refuse("a part of a disk that is not there"));
+  put_root(PLAN_ROOT_CAPTURE, 0, "/srv", 0);
+  CHECK(close_and_refuse("the directory of the layer above is not absolute"));
   put_root(PLAN_ROOT_BIND, 2, "/", 0);
   CHECK(close_and_refuse("unknown flags of the root"));
   put_root(PLAN_ROOT_BIND, 0, "srv", 0);
@@ -632,6 +636,14 @@ static void init_values_are_checked(void) {
   CHECK(close_and_refuse("unknown kind of source"));
   put_mount(PLAN_MOUNT_BIND, 0, 0, "a", "/b");
   CHECK(close_and_refuse("the source is not absolute"));
+  put_mount(PLAN_MOUNT_OVERLAY, 0, 0, "a", "/b");
+  CHECK(close_and_refuse("the source is not absolute"));
+  put_mount(PLAN_MOUNT_OVERLAY, 0, 0, "/a", "/b");
+  CHECK(close_and_refuse("a part of a disk that is not there"));
+  put_mount(PLAN_MOUNT_OVERLAY, PLAN_MOUNT_CAPTURES, 0, "/a", "/b");
+  CHECK(close_and_refuse("the directory of the layer above is not absolute"));
+  put_mount(PLAN_MOUNT_BIND, PLAN_MOUNT_CAPTURES, 0, "/a", "/b");
+  CHECK(close_and_refuse("a capture of what is no overlay"));
   put_mount(PLAN_MOUNT_TMPFS, 0, 0, "", "b");
   CHECK(close_and_refuse("the destination is not absolute"));
   static const enum step paths[] = {STEP_READONLY, STEP_MASK};

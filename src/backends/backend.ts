@@ -142,6 +142,8 @@ export interface LaunchRequest {
   readonly killSignal: NodeJS.Signals;
   /** How long after it SIGKILL follows, in milliseconds. */
   readonly gracePeriodMs: number;
+  /** For each view whose changes are captured, in the order of spec/captures.ts: a directory with empty directories `upper` and `work` of the caller's. */
+  readonly captures?: readonly string[];
   /** Hears of each call that the plan's filter asks about; those that `ask` wait for what it decides. Never rejects. */
   readonly onSyscall?: (call: AskedCall) => Promise<SyscallDecision>;
 }

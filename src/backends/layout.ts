@@ -1,5 +1,6 @@
 // What is where in a sandbox, in nobody's words: each backend that is another program says it in that program's. Pure. (The native backend says
 // the same in its own steps, launcher/filesystem.ts, with what only it can do.)
+import { InternalError } from '../errors/errors.ts';
 import { components } from '../spec/paths.ts';
 import type { IdMapping, NormalizedMount, NormalizedSpec } from '../spec/types.ts';
 import type { CallerFacts, TopLevelEntry } from './backend.ts';
@@ -170,6 +171,8 @@ function mountEntry({
     case 'proc':
     case 'dev':
       return { kind: type, destination };
+    case 'overlay':
+      throw new InternalError('an overlay for a backend that knows none');
   }
 }
 

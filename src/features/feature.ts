@@ -16,6 +16,7 @@ export const features = [
   'mount.image',
   'workspace',
   'workspace.overlay',
+  'changes.capture',
   'cwd',
   'env',
   'hostname',

@@ -47,9 +47,14 @@ export function requirements(spec: SandboxSpec, options: RequirementOptions = {}
     if (condition) for (const feature of features) needed.add(feature);
   };
   addRoot(spec.root, need);
-  for (const mount of spec.mounts ?? []) need(true, mountFeatures[typeof mount === 'string' ? 'bind' : mount.type]);
+  for (const mount of spec.mounts ?? []) {
+    need(true, mountFeatures[typeof mount === 'string' ? 'bind' : mount.type]);
+    need(typeof mount === 'object' && mount.changes === 'capture', 'changes.capture');
+  }
   need(spec.workspace !== undefined, 'workspace', 'mount.bind');
-  need(typeof spec.workspace === 'object' && spec.workspace.access === 'overlay', 'workspace.overlay');
+  const { access, changes } = typeof spec.workspace === 'object' ? spec.workspace : {};
+  need(access === 'overlay', 'workspace.overlay');
+  need(changes === 'capture', 'changes.capture');
   addIdMappings(spec, options, need);
   addNetwork(spec.network, need);
   for (const [name, value] of Object.entries(spec.limits ?? {})) need(value !== undefined, `limits.${name}` as Feature);
@@ -83,9 +88,12 @@ function addRoot(given: SandboxSpec['root'], need: Need): void {
   need(path !== undefined, 'root.path');
   need(image !== undefined, 'root.image');
   need(path === undefined && image === undefined, 'root.host');
-  need(readonly !== false && writablePaths !== 'all', 'root.readonly');
+  const beside = changes === 'discard' || changes === 'capture';
+  need(readonly !== false && writablePaths !== 'all' && !beside, 'root.readonly');
   need(Array.isArray(writablePaths) && writablePaths.length > 0, 'root.writablePaths');
-  need(changes === 'discard' || changes === 'capture', 'root.changes');
+  // The host view is made from nothing each time: nothing of it is ever kept.
+  need(beside && (path !== undefined || image !== undefined), 'root.changes');
+  need(changes === 'capture', 'changes.capture');
 }
 
 function addIdMappings({ uidMappings, gidMappings }: SandboxSpec, { caller }: RequirementOptions, need: Need): void {

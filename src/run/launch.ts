@@ -13,6 +13,7 @@ import {
 } from '../errors/errors.ts';
 import type { Availability, Feature } from '../features/feature.ts';
 import { type Agreement, type Candidate, type NegotiationRequest, negotiate } from '../features/negotiate.ts';
+import { withoutMissingOverlays } from '../features/overlays.ts';
 import { requirements } from '../features/requirements.ts';
 import { type StandIns, standInsFor, withStandIn } from '../features/stand-ins.ts';
 import { callerFacts } from '../host/facts.ts';
@@ -148,10 +149,11 @@ function readFilters(spec: SandboxSpec): Soon<ReadFilters | undefined> {
 
 function planWith(
   backend: Backend,
-  spec: NormalizedSpec,
+  normalized: NormalizedSpec,
   { granted, skipped }: Agreement<BackendName>,
   request: Request,
 ): Prepared {
+  const spec = withoutMissingOverlays(normalized, granted);
   const plan = backend.plan(spec, granted, callerFacts());
   return { spec, backend, plan, enforcement: { backend: backend.name, applied: plan.applied, skipped }, request };
 }

@@ -24,6 +24,11 @@ export async function wrap(
     const message = 'is answered by this library while the command runs, so that nothing can be wrapped';
     throw new SpecError([{ path: ['onSyscall'], message }]);
   }
+  if (plan.applied.some(({ feature }) => feature === 'changes.capture')) {
+    const message =
+      "'capture' keeps changes where this library finds them after the run, so that nothing can be wrapped; discard them";
+    throw new SpecError([{ path: ['changes'], message }]);
+  }
   if (backend.wrap === undefined) {
     throw new BackendError('nothing can be wrapped', [
       { backend: backend.name, because: 'it needs this library while the command runs' },

@@ -64,7 +64,8 @@ function describeEnvironment({ env }: NormalizedSpec): string {
 
 function describeRoot({ root }: NormalizedSpec): string {
   const what = root.kind === 'host' ? "this host's system directories" : `the directory ${root.path}`;
-  return `the root is ${what}, ${access(root.readonly)}`;
+  if (root.changes === 'keep') return `the root is ${what}, ${access(root.readonly)}`;
+  return `the root is a view of ${what}: ${beside(root.changes)}`;
 }
 
 function writablePaths({ root }: NormalizedSpec): string[] {
@@ -82,6 +83,11 @@ function describeMount(mount: NormalizedMount): string {
       const place = source === destination ? "this host's own" : `bound from ${source}`;
       return `${name} is ${place}, ${access(readonly)}`;
     }
+    case 'overlay': {
+      const name = origin === 'workspace' ? `the workspace ${destination}` : destination;
+      const bound = mount.sizeBytes === undefined ? '' : `, at most ${formatBytes(mount.sizeBytes)} of it`;
+      return `${name} is a view of ${source === destination ? "this host's own" : source}: ${beside(mount.changes)}${bound}`;
+    }
     case 'tmpfs': {
       const bound = mount.sizeBytes === undefined ? '' : ` of at most ${formatBytes(mount.sizeBytes)}`;
       return `${destination} is an empty tmpfs${bound}, ${access(readonly)}`;
@@ -91,6 +97,10 @@ function describeMount(mount: NormalizedMount): string {
     case 'dev':
       return `${destination} has a few harmless devices`;
   }
+}
+
+function beside(changes: NormalizedMount['changes']): string {
+  return `what the command changes there is ${changes === 'capture' ? 'kept beside it' : 'thrown away'}`;
 }
 
 /** The sandbox's own directories, but for those that a mount of the spec covers. */

@@ -162,9 +162,12 @@ function checkInside(mount: PlacedMount, path: string, over: Covering, context: 
     // A symlink starts again at the sandbox's root, which is not this source: the launcher will tell.
     if (found.kind === 'symlink') return;
     if (found.kind === 'nothing') {
+      const { type, changes, origin, source } = over.mount;
+      if (type === 'overlay' && changes === 'discard') return;
+      const why = type === 'overlay' ? 'count among the changes' : 'stay on the host';
       context.report(
         mount.at,
-        `the mount point ${mount.destination} does not exist: ${over.mount.origin} is ${over.mount.source} there; make ${place} first: made now, it would stay on the host`,
+        `the mount point ${mount.destination} does not exist: ${origin} is ${source} there; make ${place} first: made now, it would ${why}`,
       );
       return;
     }

@@ -13,6 +13,8 @@ import { describeLookup, joinWords } from './words.ts';
 
 /** The kernel's own default would be half of the machine's memory. */
 const TMPFS_BYTES_DEFAULT = 64 * 1024 * 1024;
+/** As much as `/tmp` and `$HOME` may hold. */
+export const OVERLAY_BYTES_DEFAULT: number = 512 * 1024 * 1024;
 const MODE_MAX = 0o7777;
 
 export interface MountContext {
@@ -65,15 +67,18 @@ function resolveMount(
   const destination = problem === undefined ? cleanPath(mount.destination) : undefined;
   if (problem !== undefined) report(field('destination'), problem);
   else if (destination === '/') report(field('destination'), "must not be '/': that is the root, so set 'root'");
-  if (type === 'overlay' || type === 'image') {
+  if (type === 'image') {
     // Reached only where the caller can do without this feature.
     notes.push(`${origin}, which is of type ${type}, is left out`);
     return undefined;
   }
   const common = { origin, at, type, destination: destination ?? '/' };
+  if (type === 'overlay') return resolveOverlay(mount, common, field, context);
   if (type !== 'bind') {
     const isTmpfs = type === 'tmpfs';
-    const sizeBytes = isTmpfs ? resolveSize(mount.sizeBytes, field('sizeBytes'), report) : undefined;
+    const sizeBytes = isTmpfs
+      ? resolveSize(mount.sizeBytes, TMPFS_BYTES_DEFAULT, field('sizeBytes'), report)
+      : undefined;
     const mode = isTmpfs ? resolveMode(mount.mode, destination, field('mode'), report) : undefined;
     return { ...common, source: undefined, sourceKind: undefined, readonly: mount.readonly ?? false, sizeBytes, mode };
   }
@@ -94,18 +99,58 @@ function resolveMount(
   };
 }
 
+function resolveOverlay(
+  mount: MountSpec,
+  common: Pick<PlacedMount, 'origin' | 'at' | 'type' | 'destination'>,
+  field: (key: string) => PlacedMount['at'],
+  context: MountContext,
+): PlacedMount | undefined {
+  const { report } = context;
+  const { changes = 'discard' } = mount;
+  if (mount.readonly === true)
+    report(field('readonly'), 'is not for an overlay mount, which is there to be written to; use a bind mount');
+  if (changes === 'capture' && mount.sizeBytes !== undefined)
+    report(field('sizeBytes'), "bounds changes that are in memory, and with changes: 'capture' they are not");
+  if (mount.source === undefined) return undefined;
+  const source = resolveSource(mount.source, field('source'), false, context);
+  if (source === undefined || source === 'skipped') return undefined;
+  if (source.kind !== 'directory') {
+    report(field('source'), `${mount.source} is a ${source.kind}; only directories can be the source of an overlay`);
+    return undefined;
+  }
+  const sizeBytes =
+    changes === 'capture' ? undefined : resolveSize(mount.sizeBytes, OVERLAY_BYTES_DEFAULT, field('sizeBytes'), report);
+  return {
+    ...common,
+    source: source.path,
+    sourceKind: 'directory',
+    readonly: false,
+    sizeBytes,
+    mode: undefined,
+    changes,
+  };
+}
+
 const sourceTypes: readonly MountSpec['type'][] = ['bind', 'overlay', 'image'];
 
 /** Which fields mean something for which types only. */
-const fieldTypes: Readonly<Record<'source' | 'sizeBytes' | 'mode' | 'optional', readonly MountSpec['type'][]>> = {
+const fieldTypes: Readonly<
+  Record<'source' | 'sizeBytes' | 'mode' | 'optional' | 'changes', readonly MountSpec['type'][]>
+> = {
   source: sourceTypes,
-  sizeBytes: ['tmpfs'],
+  sizeBytes: ['tmpfs', 'overlay'],
   mode: ['tmpfs'],
   optional: ['bind'],
+  changes: ['overlay'],
 };
 
-function resolveSize(given: MountSpec['sizeBytes'], at: PlacedMount['at'], report: Reporter): number {
-  if (given === undefined) return TMPFS_BYTES_DEFAULT;
+function resolveSize(
+  given: MountSpec['sizeBytes'],
+  otherwise: number,
+  at: PlacedMount['at'],
+  report: Reporter,
+): number {
+  if (given === undefined) return otherwise;
   const size = collect(() => parseBytes(given, at), report);
   if (size === 0) report(at, 'must be at least 1 byte: tmpfs(5) takes 0 for no bound at all');
   return size ?? 0;
@@ -179,8 +224,10 @@ export interface ResolvedWorkspace {
 export function resolveWorkspace(given: SandboxSpec['workspace'], context: MountContext): ResolvedWorkspace {
   const none: ResolvedWorkspace = { workspace: undefined, mount: undefined };
   if (given === undefined) return none;
-  const { host, report, notes } = context;
-  const { path: text, access = 'rw' } = typeof given === 'string' ? { path: given } : given;
+  const { host, report } = context;
+  const { path: text, access = 'rw', changes } = typeof given === 'string' ? { path: given } : given;
+  if (changes !== undefined && access !== 'overlay')
+    report(['workspace', 'changes'], `is for access: 'overlay', and this is '${access}'`);
   const at = typeof given === 'string' ? ['workspace'] : ['workspace', 'path'];
   const source = resolveSource(text, at, false, context);
   if (source === undefined || source === 'skipped') return none;
@@ -196,21 +243,22 @@ export function resolveWorkspace(given: SandboxSpec['workspace'], context: Mount
     return none;
   }
   noteHome(path, source.path, access, context);
-  if (access === 'overlay') notes.push('the workspace is read-only, because it cannot be an overlay');
-  const effective = access === 'rw' ? 'rw' : 'ro';
+  const mount: PlacedMount = {
+    type: 'bind',
+    source: source.path,
+    sourceKind: 'directory',
+    destination: path,
+    readonly: access === 'ro',
+    sizeBytes: undefined,
+    mode: undefined,
+    origin: 'workspace',
+    at: ['workspace'],
+  };
+  if (access !== 'overlay') return { workspace: { path, access }, mount };
+  const sizeBytes = changes === 'capture' ? undefined : OVERLAY_BYTES_DEFAULT;
   return {
-    workspace: { path, access: effective },
-    mount: {
-      type: 'bind',
-      source: source.path,
-      sourceKind: 'directory',
-      destination: path,
-      readonly: effective === 'ro',
-      sizeBytes: undefined,
-      mode: undefined,
-      origin: 'workspace',
-      at: ['workspace'],
-    },
+    workspace: { path, access },
+    mount: { ...mount, type: 'overlay', readonly: false, sizeBytes, changes: changes ?? 'discard' },
   };
 }
 

@@ -65,12 +65,21 @@ export function normalize(spec: SandboxSpec, host: SpecHost, compiled?: ReadFilt
   const context = { host, report, notes };
   const { workspace, mount } = resolveWorkspace(spec.workspace, context);
   const resolved = resolveMounts(spec.mounts, context);
-  const mounts = placeWorkspace(spec.limits?.diskBytes === undefined ? resolved : resolved.map(sharing(spec)), mount);
+  const placed = placeWorkspace(resolved, mount);
+  const mounts = spec.limits?.diskBytes === undefined ? placed : placed.map(sharing(spec));
+  if (spec.limits?.diskBytes !== undefined) refuseUnbounded(root, mounts, report);
   const missingMountPoints = checkMountPoints(mounts, { ...context, root, home, cache });
   const terminal = resolveTerminal(spec.terminal, report);
 
   const normalized: NormalizedSpec = {
-    root: { kind: root.kind, path: root.path, readonly: root.readonly, writablePaths, missingMountPoints },
+    root: {
+      kind: root.kind,
+      path: root.path,
+      readonly: root.readonly,
+      changes: root.changes,
+      writablePaths,
+      missingMountPoints,
+    },
     mounts: mounts.map(withoutPlace),
     workspace,
     cwd: resolveCwd(spec.cwd, workspace?.path ?? home, report),
@@ -148,14 +157,28 @@ function resolveCapabilities(given: readonly string[] | undefined, report: Repor
 /** For init, and the exec of the command. */
 const MEMORY_MIN = 2 * 1024 * 1024;
 
-/** Where there is one bound for all, a tmpfs for which the spec names no size has none by itself. */
+/** Where there is one bound for all, a tmpfs or an overlay for which the spec names no size has none by itself. */
 function sharing({ mounts = [] }: SandboxSpec): (mount: PlacedMount) => PlacedMount {
   const bounded = new Set(
     mounts.flatMap((mount, index) =>
       typeof mount === 'object' && mount.sizeBytes !== undefined ? [`mounts[${index}]`] : [],
     ),
   );
-  return (mount) => (mount.type !== 'tmpfs' || bounded.has(mount.origin) ? mount : { ...mount, sizeBytes: undefined });
+  return (mount) =>
+    (mount.type !== 'tmpfs' && mount.type !== 'overlay') || bounded.has(mount.origin)
+      ? mount
+      : { ...mount, sizeBytes: undefined };
+}
+
+/** What is captured is on a disk of the host, and nothing here bounds directories there. */
+function refuseUnbounded(
+  root: Pick<NormalizedSpec['root'], 'changes'>,
+  mounts: readonly PlacedMount[],
+  report: Reporter,
+): void {
+  const message = "'capture' excludes limits.diskBytes, which does not bound what is kept on a disk of the host";
+  if (root.changes === 'capture') report(['root', 'changes'], message);
+  for (const { changes, at } of mounts) if (changes === 'capture') report([...at, 'changes'], message);
 }
 
 /** For a directory and a file. */
@@ -165,7 +188,7 @@ const WRITABLE_ROOT = 1024 * 1024;
 
 /** What of the sandbox's own file systems has a bound by itself. */
 function sizesOf(root: Pick<NormalizedSpec['root'], 'kind' | 'readonly'>, mounts: readonly NormalizedMount[]): number {
-  const bounded = mounts.reduce((sum, { type, sizeBytes }) => sum + (type === 'tmpfs' ? (sizeBytes ?? 0) : 0), 0);
+  const bounded = mounts.reduce((sum, { sizeBytes }) => sum + (sizeBytes ?? 0), 0);
   return bounded + (root.kind === 'host' && !root.readonly ? WRITABLE_ROOT : 0);
 }
 

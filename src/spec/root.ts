@@ -13,6 +13,7 @@ export interface ResolvedRoot {
   readonly kind: 'host' | 'directory';
   readonly path: string | undefined;
   readonly readonly: boolean;
+  readonly changes: 'discard' | 'keep' | 'capture';
   /** Where paths of the root are looked up on this host; `undefined` when the root is wrong, so that nothing more is said about it. */
   readonly lookupPath: string | undefined;
 }
@@ -24,21 +25,28 @@ export function resolveRoot(
   notes: string[],
 ): ResolvedRoot {
   const root = asRootSpec(given, report);
-  const readonly = resolveReadonly(root, report, notes);
+  const readonly = resolveReadonly(root, report);
   if (root.image !== undefined) {
     const message =
       root.path === undefined
         ? "images are not served yet, and without one there is no root; give a directory as 'path'"
         : "excludes 'path': a root is a directory or an image";
     report(['root', 'image'], message);
-    return { kind: 'directory', path: undefined, readonly, lookupPath: undefined };
+    return { kind: 'directory', path: undefined, readonly, changes: 'keep', lookupPath: undefined };
   }
-  if (root.path === undefined) return { kind: 'host', path: undefined, readonly, lookupPath: '/' };
+  const { changes = 'keep' } = root;
+  if (root.path === undefined) {
+    if (changes === 'capture') report(['root', 'changes'], CAPTURES_NOTHING);
+    return { kind: 'host', path: undefined, readonly, changes: 'keep', lookupPath: '/' };
+  }
   const path = resolveDirectory(root.path, typeof given === 'string' ? ['root'] : ['root', 'path'], host, report);
   if (path === '/')
     notes.push('the root is the whole file system of this host: the command can read all that the caller can');
-  return { kind: 'directory', path, readonly, lookupPath: path };
+  return { kind: 'directory', path, readonly, changes, lookupPath: path };
 }
+
+const CAPTURES_NOTHING =
+  "'capture' is for a root that is a directory: the host's system directories are read-only, and the rest of this root is made from nothing; to change a view of a directory use a mount of type overlay, or a workspace with access 'overlay'";
 
 function asRootSpec(given: SandboxSpec['root'], report: Reporter): RootSpec {
   if (given === undefined || given === 'host') return {};
@@ -49,8 +57,8 @@ function asRootSpec(given: SandboxSpec['root'], report: Reporter): RootSpec {
   return {};
 }
 
-function resolveReadonly(root: RootSpec, report: Reporter, notes: string[]): boolean {
-  const { readonly, writablePaths } = root;
+function resolveReadonly(root: RootSpec, report: Reporter): boolean {
+  const { readonly, writablePaths, changes } = root;
   if (readonly === false && writablePaths !== undefined && writablePaths !== 'all') {
     report(
       ['root', 'writablePaths'],
@@ -60,15 +68,11 @@ function resolveReadonly(root: RootSpec, report: Reporter, notes: string[]): boo
   if (readonly === true && writablePaths === 'all') {
     report(['root', 'writablePaths'], "'all' excludes 'readonly: true'; leave one of the two out");
   }
-  const writable = readonly === false || writablePaths === 'all';
-  if (writable && root.changes !== undefined && root.changes !== 'keep') {
-    // Reached only where the caller can do without `root.changes`: then nothing may be changed that was to be thrown away.
-    notes.push(
-      `the root is read-only, because changes cannot be ${root.changes === 'discard' ? 'discarded' : 'captured'}`,
-    );
-    return true;
-  }
-  return !writable;
+  const beside = changes === 'discard' || changes === 'capture';
+  if (beside && readonly === true) report(['root', 'changes'], "excludes 'readonly: true', with which there are none");
+  if (beside && Array.isArray(writablePaths))
+    report(['root', 'writablePaths'], `excludes changes: '${changes}', with which all of the root is writable`);
+  return !(readonly === false || writablePaths === 'all' || beside);
 }
 
 function resolveDirectory(

@@ -111,6 +111,7 @@ const mountSpec = object('MountSpec', {
   sizeBytes: bytes.optional(),
   mode: integer(0, 0o7777).optional(),
   optional: z.boolean().optional(),
+  changes: z.enum(['discard', 'capture']).optional(),
 });
 
 const mountString = text((value) => {
@@ -123,6 +124,7 @@ const mountString = text((value) => {
 const workspaceSpec = object('WorkspaceSpec', {
   path,
   access: z.enum(['ro', 'rw', 'overlay']).optional(),
+  changes: z.enum(['discard', 'capture']).optional(),
 });
 
 // The names are checked with their values, so that a message points at the variable.

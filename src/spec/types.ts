@@ -17,14 +17,19 @@ export interface RootSpec {
   /**
    * Whether the root is mounted read-only; mounts inside it keep their own setting.
    *
-   * @defaultValue `true`
+   * @defaultValue `true`, but `false` where `changes` says what becomes of them
    */
   readonly readonly?: boolean;
   /** Absolute paths inside a read-only root that stay writable, or all, or none of them. Excludes `readonly: false`, except as `'all'`. */
   readonly writablePaths?: 'all' | 'none' | readonly string[];
   /**
-   * What becomes of changes. `keep`: they are written to `path` itself where that is writable.
-   * `discard` and `capture` are not served yet: refused as feature `root.changes`.
+   * What becomes of changes. `keep`: they are written to `path` itself where that is writable. With the others nothing is: the command writes to a layer
+   * above it (overlayfs), which is thrown away, or captured as `result.changes`.
+   *
+   * What is thrown away is in memory, at most 512 MiB of it, or `limits.diskBytes`. What is captured is below `$XDG_STATE_HOME/sandboxlib`, by
+   * default `~/.local/state`, until somebody discards it.
+   *
+   * @defaultValue `'keep'`
    */
   readonly changes?: 'discard' | 'keep' | 'capture';
 }
@@ -35,6 +40,8 @@ export interface MountSpec {
   /**
    * For `bind`: an existing file, directory or character device of this host; a relative path starts at the current directory. A symlink is
    * followed. What a device lets a program do is between the two: read-only mounts do not bear on it.
+   *
+   * For `overlay`: a directory, which the command sees as if it could write to it. What is mounted below it is not shown.
    */
   readonly source?: string;
   /** Absolute path inside the sandbox. Missing mount points are made where that leaves nothing on the host. */
@@ -46,9 +53,9 @@ export interface MountSpec {
    */
   readonly readonly?: boolean;
   /**
-   * For `tmpfs`: how much it may hold.
+   * For `tmpfs`: how much it may hold. For `overlay`: how much the changes may take, which are in memory unless they are captured.
    *
-   * @defaultValue 64 MiB. The kernel's own default would be half of the machine's memory.
+   * @defaultValue 64 MiB, of an overlay 512 MiB. The kernel's own default would be half of the machine's memory.
    */
   readonly sizeBytes?: Bytes;
   /**
@@ -59,6 +66,12 @@ export interface MountSpec {
   readonly mode?: number;
   /** For `bind`: skip this mount when the source does not exist. What was skipped is in the plan's notes. */
   readonly optional?: boolean;
+  /**
+   * For `overlay`: what becomes of changes, as for a root.
+   *
+   * @defaultValue `'discard'`
+   */
+  readonly changes?: 'discard' | 'capture';
 }
 
 /** A directory of the host that the command works in, at its own path. */
@@ -66,11 +79,17 @@ export interface WorkspaceSpec {
   /** A directory of this host; a relative path starts at the current directory. */
   readonly path: string;
   /**
-   * `overlay` is not served yet: refused as feature `workspace.overlay`.
+   * `overlay`: the command sees the directory and may change what it sees; the directory itself stays as it is.
    *
    * @defaultValue `'rw'`
    */
   readonly access?: 'ro' | 'rw' | 'overlay';
+  /**
+   * With `overlay`: what becomes of changes, as for a root.
+   *
+   * @defaultValue `'discard'`
+   */
+  readonly changes?: 'discard' | 'capture';
 }
 
 /** Environment: exactly `set`, plus those of `inherit` that the caller has. */
@@ -443,15 +462,17 @@ export interface TerminalSize {
 // What normalization makes of a spec: every default filled in, every path absolute and checked, every unit resolved.
 
 export interface NormalizedMount {
-  readonly type: 'bind' | 'tmpfs' | 'proc' | 'dev';
-  /** Absolute; only for `bind`. */
+  readonly type: 'bind' | 'tmpfs' | 'overlay' | 'proc' | 'dev';
+  /** Absolute; only for `bind` and `overlay`. */
   readonly source: string | undefined;
   readonly sourceKind: 'directory' | 'file' | 'device' | undefined;
   readonly destination: string;
   readonly readonly: boolean;
-  /** Of a `tmpfs`; `undefined` where it has its share of `limits.diskBytes`. */
+  /** Of a `tmpfs`, and of the changes of an `overlay`; `undefined` where it has its share of `limits.diskBytes`, or they are captured. */
   readonly sizeBytes: number | undefined;
   readonly mode: number | undefined;
+  /** Of an `overlay`. */
+  readonly changes?: 'discard' | 'capture' | undefined;
   /** Where in the spec it came from, for messages: `mounts[2]`. */
   readonly origin: string;
 }
@@ -461,6 +482,8 @@ export interface NormalizedRoot {
   /** Absolute, symlinks resolved; `undefined` for the host view. */
   readonly path: string | undefined;
   readonly readonly: boolean;
+  /** `keep` for the host view, which is made from nothing each time, and where the root is read-only. */
+  readonly changes: 'discard' | 'keep' | 'capture';
   /** Absolute paths inside the root; empty where `readonly` is false. */
   readonly writablePaths: readonly string[];
   /** Mount points that the root does not have (directory roots; always empty for the host view, which is made from nothing). */
@@ -499,7 +522,7 @@ export interface NormalizedSpec {
   readonly root: NormalizedRoot;
   readonly mounts: readonly NormalizedMount[];
   /** A mount of `mounts` that is the workspace, by its absolute path. */
-  readonly workspace: { readonly path: string; readonly access: 'ro' | 'rw' } | undefined;
+  readonly workspace: { readonly path: string; readonly access: 'ro' | 'rw' | 'overlay' } | undefined;
   readonly cwd: string;
   /** Whether the caller named `cwd` or a workspace: a default directory may be made, a named one must exist. */
   readonly cwdGiven: boolean;

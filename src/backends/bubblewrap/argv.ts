@@ -5,6 +5,7 @@
 // on the host, and mount elsewhere than was asked. So init inside does what native does (launcher/filesystem.ts), whose every path is resolved in
 // the new root.
 import type { NormalizedSpec } from '../../spec/types.ts';
+import { type Place, withPlaces } from '../launcher/sources.ts';
 import type { Step } from '../launcher/steps.ts';
 import type { Sources } from '../launcher/tool.ts';
 
@@ -27,7 +28,7 @@ export interface Staged {
 
 export function stage(steps: readonly Step[], sources: Sources): Staged {
   const args = ['--proc', '/proc', '--dir', STAGE];
-  const put = (source: string, sourceKind: 'any' | 'directory' | 'file', device: boolean): string => {
+  const put: Place = (source, sourceKind, device) => {
     const number = String(sources.add({ source, sourceKind }));
     const place = `${STAGE}/${number}`;
     // There is no --dev-bind-fd. What bwrap makes of the path of a descriptor is the path of the file that was opened.
@@ -37,17 +38,10 @@ export function stage(steps: readonly Step[], sources: Sources): Staged {
   return { args, steps: steps.map((step) => staged(step, put)) };
 }
 
-function staged(
-  step: Step,
-  put: (source: string, kind: 'any' | 'directory' | 'file', device: boolean) => string,
-): Step {
-  if (step.step === 'root' && step.source !== '') return { ...step, source: put(step.source, 'directory', false) };
-  if (step.step !== 'mount') return step;
-  const { kind, flags, source, sourceKind } = step;
+function staged(step: Step, put: Place): Step {
   // The kernel lets nobody in a user namespace mount a proc where the one that is there has mounts over it (mount_too_revealing()), as that of bwrap
   // has for root: it is shown once more instead.
-  if (kind === 'proc')
-    return { ...step, kind: 'bind', flags: [...flags, 'recursive'], sourceKind: 'directory', source: '/proc' };
-  if (kind !== 'bind' || flags.includes('sourceInRoot') || flags.includes('sourceOfRoot')) return step;
-  return { ...step, source: put(source, sourceKind, !flags.includes('nodev')) };
+  if (step.step === 'mount' && step.kind === 'proc')
+    return { ...step, kind: 'bind', flags: [...step.flags, 'recursive'], sourceKind: 'directory', source: '/proc' };
+  return withPlaces(step, put);
 }

@@ -2,6 +2,7 @@
 import type { Feature } from '../../features/feature.ts';
 import { groupMechanisms } from '../launcher/cgroups.ts';
 import { diskMechanism } from '../launcher/disk-mechanism.ts';
+import { overlayMechanisms } from '../launcher/overlay-mechanisms.ts';
 import { samplingMechanisms } from '../launcher/sampling.ts';
 import type { Mechanisms } from '../launcher/tool.ts';
 import { wornInPidNamespace } from '../launcher/worn.ts';
@@ -16,6 +17,7 @@ export const mechanisms: Mechanisms = {
   'root.writablePaths': 'bind mounts over a read-only root',
   'mount.bind': 'bind mount of what bwrap shows init',
   'mount.tmpfs': 'tmpfs',
+  ...overlayMechanisms,
   'limits.diskBytes': diskMechanism,
   'mount.proc': 'proc of the pid namespace by bwrap, masked',
   'mount.dev': 'tmpfs with six device nodes, own devpts and mqueue',

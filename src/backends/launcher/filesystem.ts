@@ -1,5 +1,6 @@
 // The file system of a sandbox, as steps: the root, what every sandbox has in it, then the mounts of the spec. Pure.
 import type { Feature } from '../../features/feature.ts';
+import { capturedViews } from '../../spec/captures.ts';
 import type { NormalizedMount, NormalizedSpec } from '../../spec/types.ts';
 import type { CallerFacts, TopLevelEntry } from '../backend.ts';
 import {
@@ -15,7 +16,8 @@ import {
   TMPFS_BYTES,
   tmpfsOptions,
 } from '../layout.ts';
-import type { MountFlag, Step } from './steps.ts';
+import { capturePlace } from './captures.ts';
+import type { MountFlag, RootKind, Step } from './steps.ts';
 
 export function filesystemSteps(
   wanted: NormalizedSpec,
@@ -95,15 +97,17 @@ function hostEntry(parent: string, entry: TopLevelEntry): Step {
   return bind(path, path, entry.kind, ['readonly']);
 }
 
-function directorySteps({ root }: NormalizedSpec): Step[] {
-  const missing = root.readonly ? root.missingMountPoints : [];
+function directorySteps(spec: NormalizedSpec): Step[] {
+  const { root } = spec;
+  // Of a root that is itself written to they are made there, and stay.
+  const missing = root.readonly || root.changes !== 'keep' ? root.missingMountPoints : [];
   return [
     {
       step: 'root',
-      kind: missing.length > 0 ? 'overlay' : 'bind',
+      kind: rootKind(spec, missing.length > 0),
       readonly: root.readonly,
       source: root.path ?? '/',
-      options: '',
+      options: root.changes === 'keep' ? '' : layerAbove(spec, '/', SCRATCH_BYTES, root.changes),
       skeleton: missing.map(({ path, kind }) => ({ path, kind })),
     },
     ...root.writablePaths.map(
@@ -118,6 +122,25 @@ function directorySteps({ root }: NormalizedSpec): Step[] {
       }),
     ),
   ];
+}
+
+function rootKind({ root }: NormalizedSpec, lacksMountPoints: boolean): RootKind {
+  if (root.changes === 'keep') return lacksMountPoints ? 'overlay' : 'bind';
+  return root.changes === 'discard' ? 'scratch' : 'capture';
+}
+
+/** Where what the command changes goes: a tmpfs by itself, or what the sandbox's own directories have in common, or a directory that is kept. */
+function layerAbove(
+  spec: NormalizedSpec,
+  destination: string,
+  bytes: number | undefined,
+  changes: 'discard' | 'capture',
+): string {
+  if (changes === 'capture') {
+    return capturePlace(capturedViews(spec).findIndex((view) => view.destination === destination));
+  }
+  if (bytes === undefined || (destination === '/' && spec.limits.diskBytes !== undefined)) return '';
+  return tmpfsOptions(bytes, 0o755);
 }
 
 function procSteps(destination: string, { limitNamespaces }: Context): Step[] {
@@ -198,6 +221,21 @@ function mountSteps(mount: NormalizedMount, context: Context): Step[] {
       // One with a bound of its own has that beside, and normalization has taken it from the rest.
       const bounded = mount.sizeBytes !== undefined;
       return [own(bounded ? withoutDisk(spec) : spec, mount.destination, flags, place)];
+    }
+    case 'overlay': {
+      const { source = '', destination, sizeBytes, changes = 'discard' } = mount;
+      const captures: MountFlag[] = changes === 'capture' ? ['captures'] : [];
+      return [
+        {
+          step: 'mount',
+          kind: 'overlay',
+          flags: ['nosuid', 'nodev', 'create', 'sourceWithoutLinks', ...captures],
+          sourceKind: 'directory',
+          source,
+          destination,
+          options: layerAbove(context.spec, destination, sizeBytes, changes),
+        },
+      ];
     }
     case 'proc':
       return procSteps(mount.destination, context);

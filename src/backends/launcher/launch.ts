@@ -5,6 +5,7 @@ import { constants } from 'node:os';
 import type { Duplex, Readable, Writable } from 'node:stream';
 import { InternalError, LaunchError } from '../../errors/errors.ts';
 import type { BackendPlan, LaunchEnd, LaunchedProcess, LaunchRequest, SyscallDecision, Usage } from '../backend.ts';
+import { withCaptures } from './captures.ts';
 import { encodePlan } from './encode.ts';
 import { launchError } from './failure.ts';
 import { remedyForLauncher } from './locate.ts';
@@ -23,7 +24,8 @@ const DECIDES_KILL = 0xffff;
 export function launchPlan(launcher: string, plan: BackendPlan<LauncherPlan>, request: LaunchRequest): LaunchedProcess {
   const extra = extraDescriptors(request);
   const merged = request.stdio[2] === 'stdout' ? [{ from: 1, to: 2 }] : [];
-  const steps = callSteps(plan.detail, request, [...merged, ...extra]);
+  const { captures = [] } = request;
+  const steps = callSteps(plan.detail, request, [...merged, ...extra]).map((step) => withCaptures(step, captures));
   const bytes = encodePlan(steps);
   const child = spawnLauncher(launcher, [
     ...[0, 1, 2].map((fd) => standardEntry(request, fd)),

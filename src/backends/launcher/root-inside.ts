@@ -18,6 +18,7 @@ import {
   roomIds,
   roomNotes,
 } from './room.ts';
+import { type Place, withPlaces } from './sources.ts';
 import type { LauncherPlan, Step } from './steps.ts';
 import { type ToolPlan, throughTool } from './tool.ts';
 
@@ -86,19 +87,16 @@ function rootInside(
   const trees: Step[] = [];
   const mounts: Step[] = [];
   /** Where init finds `path`. */
-  const shown = (path: string, sourceKind: 'any' | 'directory' | 'file'): string => {
+  const shown: Place = (path, sourceKind) => {
     const place = `${SOURCES}/${trees.length}`;
     mounts.push(mount('tree', `${TOOL_ROOT}${place}`, ['create', 'recursive'], String(trees.length)));
     trees.push({ step: 'tree', sourceKind, path });
     return place;
   };
   const steps = filesystemSteps(ofRoom(spec, ids), granted, caller, limitNamespaces).map((step): Step => {
-    if (step.step === 'root' && step.kind !== 'tmpfs') return { ...step, source: shown(step.source, 'directory') };
     // The user namespace that gives the command its ids counts as one of the room's (user_namespaces(7)).
     if (step.step === 'sysctl' && ids.renamed && limitNamespaces) return { ...step, value: '1' };
-    if (step.step !== 'mount' || step.kind !== 'bind') return step;
-    if (step.flags.includes('sourceInRoot') || step.flags.includes('sourceOfRoot')) return step;
-    return { ...step, source: shown(step.source, step.sourceKind) };
+    return withPlaces(step, shown);
   });
   return {
     trees,

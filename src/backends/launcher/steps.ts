@@ -80,7 +80,17 @@ export const namespaceFlags = {
 } as const;
 export type NamespaceName = keyof typeof namespaceFlags;
 
-export const mountKinds = { bind: 0, tmpfs: 1, proc: 2, devpts: 3, mqueue: 4, sysfs: 5, tree: 6, disk: 7 } as const;
+export const mountKinds = {
+  bind: 0,
+  tmpfs: 1,
+  proc: 2,
+  devpts: 3,
+  mqueue: 4,
+  sysfs: 5,
+  tree: 6,
+  disk: 7,
+  overlay: 8,
+} as const;
 export type MountKind = keyof typeof mountKinds;
 
 export const mountFlags = {
@@ -101,6 +111,8 @@ export const mountFlags = {
   sourceWithoutLinks: 512,
   /** Not a new mount, but new options for a tmpfs that a tool made. */
   remount: 1024,
+  /** Of an overlay: `options` is a directory of the host that holds the layer above, and keeps it. */
+  captures: 2048,
 } as const;
 export type MountFlag = keyof typeof mountFlags;
 
@@ -108,8 +120,11 @@ export type MountFlag = keyof typeof mountFlags;
 export const cgroupContents = { memory: 1, pids: 2, 'processor-time': 4 } as const;
 export type CgroupContent = keyof typeof cgroupContents;
 
-/** `host`: the host's own root, to mount over, before a tool; `chroot`: only entered, without a mount. */
-export const rootKinds = { tmpfs: 0, bind: 1, overlay: 2, host: 3, chroot: 4 } as const;
+/**
+ * `host`: the host's own root, to mount over, before a tool; `chroot`: only entered, without a mount. Overlays: `overlay` is read-only, `scratch` has a layer
+ * above in memory, `capture` one in a directory of the host.
+ */
+export const rootKinds = { tmpfs: 0, bind: 1, overlay: 2, host: 3, chroot: 4, scratch: 5, capture: 6 } as const;
 export type RootKind = keyof typeof rootKinds;
 
 /** Of a tool: its way to the supervisor, and the launcher itself; sources follow from 10 on. */
@@ -187,7 +202,10 @@ export type Step =
   | { readonly step: 'loopback' }
   /** A file system of which the mounts of kind `disk` are parts, bounded together. `options`: tmpfs mount data. Before the root. */
   | { readonly step: 'disk'; readonly options: string }
-  /** `skeleton`: only for `overlay`: mount points that the source lacks. `options`: tmpfs mount data. */
+  /**
+   * `skeleton`: only for overlays: mount points that the source lacks. `options`: tmpfs mount data, for `scratch` empty where it is a part of the disk; for
+   * `capture` the directory of the layer above.
+   */
   | {
       readonly step: 'root';
       readonly kind: RootKind;
@@ -196,6 +214,7 @@ export type Step =
       readonly options: string;
       readonly skeleton: readonly { readonly path: string; readonly kind: 'directory' | 'file' }[];
     }
+  /** `options`: for `tmpfs` mount data, for `disk` ownership, for `overlay` as for a root that is one. */
   | {
       readonly step: 'mount';
       readonly kind: MountKind;

@@ -4,6 +4,7 @@
 import { groupMechanisms } from './cgroups.ts';
 import { diskMechanism } from './disk-mechanism.ts';
 import { landlockMechanisms } from './landlock.ts';
+import { overlayMechanisms } from './overlay-mechanisms.ts';
 import type { Mechanisms } from './tool.ts';
 
 /** Independent of the tool. */
@@ -48,6 +49,7 @@ export function wornInRoom(tool: string): Mechanisms {
     'root.missingMountPoints': 'overlay with a layer of mount points',
     'mount.bind': 'bind mount',
     'mount.tmpfs': 'tmpfs with size= and nr_inodes=',
+    ...overlayMechanisms,
     'limits.diskBytes': diskMechanism,
     'mount.proc': 'proc of the pid namespace, masked',
     'mount.dev': 'tmpfs with six device nodes, own devpts and mqueue',

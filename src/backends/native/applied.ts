@@ -6,6 +6,7 @@ import type { AppliedFeature } from '../backend.ts';
 import { groupMechanisms } from '../launcher/cgroups.ts';
 import { diskMechanism } from '../launcher/disk-mechanism.ts';
 import { landlockMechanisms } from '../launcher/landlock.ts';
+import { overlayMechanisms } from '../launcher/overlay-mechanisms.ts';
 import { samplingMechanisms } from '../launcher/sampling.ts';
 import type { Mechanisms } from '../launcher/tool.ts';
 import { describeEmulation, type Emulation } from './binfmt.ts';
@@ -46,6 +47,7 @@ export const mechanisms: Mechanisms = {
   'limits.stackBytes': 'RLIMIT_STACK',
   'limits.coreBytes': 'RLIMIT_CORE',
   'limits.outputBytes': 'pipes through the launcher',
+  ...overlayMechanisms,
   'limits.diskBytes': diskMechanism,
   'seccomp.default': 'seccomp filter',
   'seccomp.strict': 'seccomp filter of SECCOMP_MODE_STRICT and exit_group',

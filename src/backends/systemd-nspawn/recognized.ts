@@ -2,6 +2,7 @@
 import type { Feature } from '../../features/feature.ts';
 import { groupMechanisms } from '../launcher/cgroups.ts';
 import { diskMechanism } from '../launcher/disk-mechanism.ts';
+import { overlayMechanisms } from '../launcher/overlay-mechanisms.ts';
 import type { Mechanisms } from '../launcher/tool.ts';
 import { wornInPidNamespace } from '../launcher/worn.ts';
 
@@ -18,6 +19,7 @@ export const mechanisms: Mechanisms = {
   'mount.proc': 'proc of the pid namespace, masked',
   'mount.dev': 'tmpfs with six device nodes, own devpts and mqueue',
   workspace: 'bind mount, handed in by systemd-nspawn',
+  ...overlayMechanisms,
   'limits.diskBytes': diskMechanism,
   hostname: 'sethostname in a uts namespace by systemd-nspawn',
   user: 'setresuid, setresgid',

@@ -2,7 +2,8 @@
 // in which the sources of the binds lie ready in one place. Pure.
 import type { CgroupLayout } from '../backend.ts';
 import { mount } from '../launcher/room.ts';
-import type { MountFlag, Step } from '../launcher/steps.ts';
+import { type Place, withPlaces } from '../launcher/sources.ts';
+import type { Step } from '../launcher/steps.ts';
 
 /** Covered by a tmpfs: locks, sockets and what it mounts over are there, and end with it. */
 const RUN = '/run';
@@ -25,22 +26,15 @@ export function handIn(steps: readonly Step[]): {
 } {
   const trees: Step[] = [];
   const mounts: Step[] = [];
-  const take = (source: string, kind: 'any' | 'directory' | 'file'): string => {
+  const take: Place = (source, kind) => {
     const number = String(trees.length);
     trees.push({ step: 'tree', sourceKind: kind, path: source });
     mounts.push(mount('tree', `${SOURCES}/${number}`, ['create', 'recursive'], number));
     return `${INSIDE}/${number}`;
   };
-  take('/proc', 'directory');
-  const inside = steps.map((step): Step => {
-    if (step.step === 'root' && step.source !== '') return { ...step, source: take(step.source, 'directory') };
-    if (step.step !== 'mount' || step.kind !== 'bind' || step.flags.some((flag) => ofRoot.has(flag))) return step;
-    return { ...step, source: take(step.source, step.sourceKind) };
-  });
-  return { trees, mounts, inside };
+  take('/proc', 'directory', false);
+  return { trees, mounts, inside: steps.map((step) => withPlaces(step, take)) };
 }
-
-const ofRoot: ReadonlySet<MountFlag> = new Set(['sourceInRoot', 'sourceOfRoot']);
 
 export function roomSteps(
   trees: readonly Step[],

@@ -84,7 +84,9 @@ function rootPlaces({ root, network }: NormalizedSpec, caller: CallerFacts): Pla
   if (root.kind === 'directory') {
     const path = root.path ?? '/';
     return [
-      { path: '/', args: [root.readonly ? '--ro-bind' : '--bind', path, '/'] },
+      root.changes === 'keep'
+        ? { path: '/', args: [root.readonly ? '--ro-bind' : '--bind', path, '/'] }
+        : viewPlace(path, '/'),
       ...root.writablePaths.map((inside) => bindPlace(`${path === '/' ? '' : path}${inside}`, inside, false)),
     ];
   }
@@ -105,6 +107,8 @@ function mountPlace({ type, source, destination, readonly, sizeBytes, mode }: No
   switch (type) {
     case 'bind':
       return bindPlace(source ?? '', destination, readonly);
+    case 'overlay':
+      return viewPlace(source ?? '', destination);
     case 'tmpfs': {
       const place = tmpfsPlace(destination, { mode, sizeBytes });
       return readonly ? { path: destination, args: [...place.args, '--remount-ro', destination] } : place;
@@ -114,6 +118,11 @@ function mountPlace({ type, source, destination, readonly, sizeBytes, mode }: No
     case 'dev':
       return devPlace(destination);
   }
+}
+
+/** From 0.10 on. */
+function viewPlace(source: string, path: string): Place {
+  return { path, args: ['--overlay-src', source, '--tmp-overlay', path] };
 }
 
 function bindPlace(source: string, path: string, readonly: boolean): Place {
@@ -145,6 +154,9 @@ function lacking(spec: NormalizedSpec, caller: CallerFacts): string[] {
     const names = spec.network === 'host' ? '/etc/hostname' : '/etc/hostname and /etc/hosts';
     lacks.push(`${names} of its own: --ro-bind-data takes them from a descriptor`);
   }
+  const views = [root, ...spec.mounts].filter(({ changes }) => changes === 'discard' || changes === 'capture');
+  if (views.length > 0) lacks.push('a bound on what is changed in an overlay, which it has from 0.10 on');
+  if (views.some(({ changes }) => changes === 'capture')) lacks.push('a list of changes: they are thrown away');
   lacks.push(...umaskBeyond(spec, undefined), ...idRangesBeyond(spec));
   if (user.additionalGids.length > 0) lacks.push(`additional groups ${user.additionalGids.join(', ')}`);
   if (caller.uid === 0) lacks.push("giving up the caller's supplementary groups");

@@ -9,7 +9,7 @@ import { asLinuxUserChroot } from './linux-user-chroot.ts';
 import { asNspawn } from './nspawn.ts';
 import { asOci } from './oci.ts';
 import { asPodman } from './podman.ts';
-import { landlockBeyond, onSyscallBeyond, type Translation } from './shared.ts';
+import { landlockBeyond, onSyscallBeyond, type Translation, withoutViews } from './shared.ts';
 import type { ToolName } from './tools.ts';
 
 type Translate = (spec: NormalizedSpec, caller: CallerFacts, directory: string) => Translation;
@@ -27,6 +27,8 @@ const translations: Readonly<Record<ToolName, Translate>> = {
 
 /** `directory`: in which the command line will be used; absolute. */
 export function equivalentOf(tool: ToolName, spec: NormalizedSpec, caller: CallerFacts, directory: string): Equivalent {
-  const translation = translations[tool](spec, caller, directory);
-  return { tool, ...translation, lacks: [...translation.lacks, ...landlockBeyond(spec), ...onSyscallBeyond(spec)] };
+  const known = tool === 'bwrap' ? { spec, lacks: [] } : withoutViews(spec);
+  const translation = translations[tool](known.spec, caller, directory);
+  const lacks = [...translation.lacks, ...known.lacks, ...landlockBeyond(spec), ...onSyscallBeyond(spec)];
+  return { tool, ...translation, lacks };
 }

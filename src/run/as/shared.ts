@@ -1,6 +1,7 @@
 // What the translations have in common: what lies where, and how it is said that a tool leaves something out. Pure.
 import type { CallerFacts } from '../../backends/backend.ts';
 import { type Layout, type LayoutEntry, layoutOf } from '../../backends/layout.ts';
+import { withoutMissingOverlays } from '../../features/overlays.ts';
 import { orderedNames } from '../../seccomp/libseccomp.ts';
 import { isWithin } from '../../spec/paths.ts';
 import type { NormalizedSpec } from '../../spec/types.ts';
@@ -183,6 +184,15 @@ export function filterBeyond({ seccomp }: NormalizedSpec): string[] {
 /** The runtimes that do take SCMP_ACT_NOTIFY hand the questions to an agent that is not ours. */
 export function onSyscallBeyond({ onSyscall }: NormalizedSpec): string[] {
   return onSyscall === undefined ? [] : ['the rules of onSyscall: it has no word for them'];
+}
+
+/** Most tools have a word for an overlay, but each for another layer than the spec means, or only with a directory that somebody has to remove. */
+export function withoutViews(spec: NormalizedSpec): {
+  readonly spec: NormalizedSpec;
+  readonly lacks: readonly string[];
+} {
+  const shown = withoutMissingOverlays(spec, new Set());
+  return { spec: shown, lacks: shown.notes.slice(spec.notes.length) };
 }
 
 /** None of the tools has it in the releases that we know. */

@@ -1,0 +1,145 @@
+#include "changes.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+// A command can nest directories as deep as it likes (chdir(2), mkdir(2), and again), and each level takes a descriptor here, and bytes of the path.
+#define DEPTH_MAX 256
+#define PATH_LENGTH_MAX (DEPTH_MAX * (NAME_MAX + 1) + NAME_MAX + 2)
+
+static char path[PATH_LENGTH_MAX];
+static char output[65536];
+static size_t pending;
+
+static bool flush(void) {
+  for (size_t done = 0; done < pending;) {
+    ssize_t written = write(STDOUT_FILENO, output + done, pending - done);
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) return false;
+    done += (size_t)written;
+  }
+  pending = 0;
+  return true;
+}
+
+static bool put(const char *bytes, size_t length) {
+  if (length > sizeof output - pending && !flush()) return false;
+  if (length > sizeof output) {
+    errno = ENAMETOOLONG;
+    return false;
+  }
+  memcpy(output + pending, bytes, length);
+  pending += length;
+  return true;
+}
+
+static char type_of(const struct stat *status) {
+  switch (status->st_mode & S_IFMT) {
+    case S_IFDIR: return 'd';
+    case S_IFREG: return 'f';
+    case S_IFLNK: return 'l';
+    case S_IFIFO: return 'p';
+    case S_IFSOCK: return 's';
+    case S_IFBLK: return 'b';
+    // overlayfs.rst: device 0/0 says that there is nothing of this name any more.
+    case S_IFCHR: return status->st_rdev == 0 ? 'w' : 'c';
+    default: return '?';
+  }
+}
+
+// overlayfs.rst, with userxattr: what the layers below have in a directory of this name does not show.
+static bool is_opaque(int directory) {
+  char value[2];
+  return fgetxattr(directory, "user.overlay.opaque", value, sizeof value) == 1 && value[0] == 'y';
+}
+
+static bool put_entry(char type, char mark, const struct stat *status) {
+  char line[160];
+  int length = snprintf(line, sizeof line, "%c%c %o %u %u %llu %lld.%09ld %llu ", type, mark, (unsigned)(status->st_mode & 07777),
+                        (unsigned)status->st_uid, (unsigned)status->st_gid, (unsigned long long)status->st_size, (long long)status->st_mtim.tv_sec,
+                        status->st_mtim.tv_nsec, (unsigned long long)status->st_ino);
+  return length > 0 && (size_t)length < sizeof line && put(line, (size_t)length) && put(path, strlen(path) + 1);
+}
+
+// A command may have closed a directory even to its owner. It gets back the mode that it had.
+static int open_closed(int parent, const char *name, mode_t mode) {
+  int found = openat(parent, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  if (found < 0) return -1;
+  char self[32];
+  (void)snprintf(self, sizeof self, "/proc/self/fd/%d", found);
+  int opened = -1;
+  if (chmod(self, 0700) == 0) {
+    opened = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    int error = errno;
+    if (chmod(self, mode) < 0 && opened >= 0) (void)close(opened), opened = -1;
+    else errno = error;
+  }
+  (void)close(found);
+  return opened;
+}
+
+static int open_directory(int parent, const char *name, mode_t mode) {
+  int opened = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  return opened < 0 && errno == EACCES ? open_closed(parent, name, mode & 07777) : opened;
+}
+
+static bool list(int directory, size_t length, unsigned depth);
+
+static bool list_below(int parent, const char *name, const struct stat *status, size_t length, unsigned depth) {
+  if (depth == DEPTH_MAX) return put_entry('d', 'x', status);
+  int directory = open_directory(parent, name, status->st_mode);
+  if (directory < 0) return false;
+  return put_entry('d', is_opaque(directory) ? 'o' : '-', status) && list(directory, length, depth + 1);
+}
+
+static bool list_entry(int parent, const char *name, size_t length, unsigned depth) {
+  size_t more = strlen(name);
+  if (length + more + 2 > sizeof path) {
+    errno = ENAMETOOLONG;
+    return false;
+  }
+  if (length > 0) path[length++] = '/';
+  memcpy(path + length, name, more + 1);
+  struct stat status;
+  if (fstatat(parent, name, &status, AT_SYMLINK_NOFOLLOW) < 0) return false;
+  if (S_ISDIR(status.st_mode)) return list_below(parent, name, &status, length + more, depth);
+  return put_entry(type_of(&status), '-', &status);
+}
+
+// Takes the descriptor over.
+static bool list(int directory, size_t length, unsigned depth) {
+  DIR *entries = fdopendir(directory);
+  if (entries == NULL) return false;
+  bool ok = true;
+  while (ok) {
+    errno = 0;
+    const struct dirent *entry = readdir(entries);
+    if (entry == NULL) break;
+    if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
+    ok = list_entry(directory, entry->d_name, length, depth);
+  }
+  int error = errno;
+  (void)closedir(entries);
+  errno = error;
+  // What failed stays in `path`; what was listed whole does not.
+  if (error != 0) return false;
+  path[length] = '\0';
+  return ok;
+}
+
+int changes_list(const char *directory) {
+  int upper = open(directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  if (upper >= 0 && list(upper, 0, 0) && flush()) return 0;
+  int error = errno;
+  (void)fprintf(stderr, "%s: %s\n", path[0] == '\0' ? directory : path, strerror(error));
+  return 1;
+}

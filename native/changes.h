@@ -1,0 +1,10 @@
+// What a command left in the layer above an overlay, as a list. It is hostile: nothing of it is followed, and its directories are only read.
+#ifndef SANDBOXLIB_CHANGES_H
+#define SANDBOXLIB_CHANGES_H
+
+// Writes to standard output, for each entry below `directory`, a directory before what it holds: type (d f l p s b c as in find(1), w for a whiteout), `o`
+// for an opaque directory, `x` for one that lies too deep to be looked into, or `-`, mode in octal, uid, gid, size, time of modification, inode, path, each after a space; then NUL. The exit status: 1 with
+// a line on standard error where it cannot all be listed.
+int changes_list(const char *directory);
+
+#endif
