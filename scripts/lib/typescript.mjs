@@ -26,8 +26,10 @@ async function bundleCommand(output) {
   const bundle = await rolldown({
     input: { main: inProject('src', 'cli', 'main.ts') },
     platform: 'node',
-    external: ['zod'],
+    external: ['zod', 'diff'],
     tsconfig: inProject('tsconfig.build.json'),
+    // As tsc does for the rest: what Node 20 cannot read yet (`using`) is written out.
+    transform: { target: 'es2023' },
   });
   await bundle.write({
     dir: join(output, 'cli'),
@@ -44,6 +46,7 @@ const seldom = [
   /\/src\/spec\/(schema|schema-issues|json-schema|explain)\.ts$/,
   /\/src\/host\/(read|report|types|findings|cgroups|lsm|container|mountinfo|kernel)\.ts$/,
   /\/src\/host\/findings\//,
+  /\/src\/(changes|image)\//,
   /\/src\/backends\/(none|program)\.ts$/,
   /\/src\/backends\/native\/(probe|needs)\.ts$/,
   /\/src\/run\/(api|bwrap|explain|probe|sandbox|wrap)\.ts$/,

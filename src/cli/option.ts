@@ -16,7 +16,7 @@ import type {
 } from '../spec/types.ts';
 
 /** Where options count: a run, or a word that is the very first argument. */
-export const subcommands = ['explain', 'doctor', 'backends', 'completion', 'help'] as const;
+export const subcommands = ['explain', 'changes', 'doctor', 'backends', 'completion', 'help'] as const;
 export type Subcommand = (typeof subcommands)[number];
 export type Mode = 'run' | Subcommand;
 
@@ -65,6 +65,8 @@ export interface Draft {
   };
   mounts: DraftMount[];
   workspace?: WorkspaceSpec;
+  /** Of every overlay of which nothing else is said. */
+  changes?: 'discard' | 'capture';
   env: { inherit: string[]; set: Record<string, string> };
   network?: 'none' | 'host';
   allow: string[];

@@ -23,7 +23,7 @@ export const options: readonly Option[] = [
     sets: 'workspace',
     help: 'show this directory at its own path and start in it; by default the current one, read-write',
     details:
-      'The value is attached: -w, -w=PATH, -w=:ro, --workspace=PATH:ro. What the command changes there stays. overlay is not served yet.',
+      'The value is attached: -w, -w=PATH, -w=:ro, --workspace=PATH:ro. What the command changes there stays; with :overlay it changes a view of it, see --changes.',
     completes: 'directory',
     apply: (draft, value) =>
       read.attempt(
@@ -62,6 +62,22 @@ export const options: readonly Option[] = [
     sets: 'root.readonly',
     help: 'let the command write to the root directory itself; changes stay',
     apply: (draft) => use(() => (draft.root.readonly = false)),
+  },
+  {
+    name: 'changes',
+    value: 'keep|discard',
+    group: 'Files',
+    sets: 'root.changes',
+    help: 'what becomes of changes in overlays, and lets the command change a view of the root: keep for run-sandbox changes, or discard (the default)',
+    details:
+      'It counts for -w=:overlay, for mounts of type overlay that do not say otherwise, and for a root directory unless --readonly, --no-readonly or --writable is given. ' +
+      'What is discarded is in memory; what is kept is below $XDG_STATE_HOME/sandboxlib.',
+    completes: ['keep', 'discard'],
+    apply: (draft, value) =>
+      read.attempt(
+        () => read.readChanges(value),
+        (changes) => (draft.changes = changes),
+      ),
   },
   {
     name: 'writable',
@@ -106,9 +122,9 @@ export const options: readonly Option[] = [
     repeatable: true,
     group: 'Files',
     sets: 'mounts',
-    help: 'one mount in full: type=, source=, destination=, readonly, size=, mode=, optional',
+    help: 'one mount in full: type=, source=, destination=, readonly, size=, mode=, optional, changes=',
     details:
-      'type is bind (the default), tmpfs, proc or dev; overlay and image are not served yet. readonly=false makes a bind writable. optional: ' +
+      'type is bind (the default), tmpfs, overlay, proc or dev; image is not served yet. changes of an overlay is discard or keep. readonly=false makes a bind writable. optional: ' +
       'skipped when the source does not exist. A comma of a path is written \\,. SRC:DST[:ro|:rw] is taken too. ' +
       'Mounts of --bind, --tmpfs and --mount are made in the order given.',
     apply: (draft, value) => addMount(draft, `--mount ${value}`, () => read.readMount(value)),
@@ -439,7 +455,7 @@ export const options: readonly Option[] = [
   {
     name: 'json',
     group: 'Output',
-    modes: ['run', 'explain', 'doctor', 'backends'],
+    modes: ['run', 'explain', 'changes', 'doctor', 'backends'],
     help: 'for a run: the result as one JSON line, the last on stderr, unless --status-fd gets it; else: JSON instead of text',
     apply: (draft) => use(() => (draft.settings.json = true)),
   },
@@ -479,7 +495,7 @@ export const options: readonly Option[] = [
     name: 'help',
     short: 'h',
     group: 'Output',
-    modes: ['run', 'explain', 'doctor', 'backends', 'completion', 'help'],
+    modes: ['run', 'explain', 'changes', 'doctor', 'backends', 'completion', 'help'],
     help: 'print this and exit',
     apply: (draft) => use(() => (draft.settings.help = true)),
   },

@@ -1,4 +1,6 @@
 // `run-sandbox COMMAND`: the way that has to be short. Whatever only some runs need is imported where they need it.
+
+import type { Changes } from '../changes/types.ts';
 import { byReason, SpecError } from '../errors/errors.ts';
 import { checkCall, type Prepared, prepareTrusted, whenReady } from '../run/launch.ts';
 import { runOptionNames } from '../run/options.ts';
@@ -12,7 +14,7 @@ import { commandOf } from './operands.ts';
 import type { Settings } from './option.ts';
 import type { Parsed } from './parse.ts';
 import { say } from './say.ts';
-import { specOf } from './spec.ts';
+import { changesProblem, specOf } from './spec.ts';
 import { checkDescriptor, StatusWriter } from './status.ts';
 
 /** Signals that ask a program to end. What they mean to the command is the command's business, so they are passed on. */
@@ -27,6 +29,8 @@ export async function runCommand(parsed: Parsed): Promise<number> {
   if (command.length === 0) problems.push('no command given: run-sandbox [options] [--] COMMAND [ARG...]');
   const profile =
     draft.profile === undefined ? undefined : (await import('./profile.ts')).loadProfile(draft.profile, problems);
+  const spec = specOf(draft, profile);
+  problems.push(...changesProblem(draft, spec));
   const descriptorProblem = settings.statusFd === undefined ? undefined : checkDescriptor(settings.statusFd);
   if (descriptorProblem !== undefined) problems.push(`--status-fd: ${descriptorProblem}`);
   const status = new StatusWriter(descriptorProblem === undefined ? settings.statusFd : undefined, settings.json);
@@ -38,7 +42,6 @@ export async function runCommand(parsed: Parsed): Promise<number> {
 
   let prepared: Prepared | undefined;
   try {
-    const spec = specOf(draft, profile);
     const result = await launch(spec, command, settings, status, (ready) => {
       prepared = ready;
     });
@@ -49,6 +52,7 @@ export async function runCommand(parsed: Parsed): Promise<number> {
     if (result.outcome.kind === 'exited' && exit !== 0 && prepared !== undefined && !settings.quiet) {
       await hint({ kind: 'exited' }, prepared, command);
     }
+    if (result.changes !== undefined) await tellChanges(result.changes, settings);
     status.result(result, exit);
     return exit;
   } catch (error) {
@@ -89,6 +93,19 @@ async function launch(
   } finally {
     for (const { signal, listener } of listeners) process.off(signal, listener);
   }
+}
+
+/** Where there are none, nothing is kept. */
+async function tellChanges(changes: Changes, { quiet }: Settings): Promise<void> {
+  const { id, entries } = changes;
+  if (entries.length === 0) await changes.discard();
+  if (quiet) return;
+  if (entries.length === 0) say('nothing was changed');
+  else say(`${count(entries.length)} kept: run-sandbox changes show|diff|apply|discard ${id}`);
+}
+
+function count(changes: number): string {
+  return changes === 1 ? '1 change is' : `${changes} changes are`;
 }
 
 function saySkipped({ enforcement }: Prepared): void {

@@ -7,19 +7,15 @@ import { options } from './options.ts';
 
 /** Preconditions: `profile` was checked against the schema. */
 export function specOf(draft: Draft, profile: SandboxSpec = {}): SandboxSpec {
-  const { mounts, workspace, limits, uidMappings, gidMappings, onSyscall, capabilities, landlock, rest } = draft;
+  const { limits, uidMappings, gidMappings, onSyscall, capabilities, landlock, rest } = draft;
+  const mounts = draft.mounts.map(({ mount }) => withChanges(mount, mount.type === 'overlay', draft));
+  const { workspace } = draft;
   return {
     ...profile,
     ...rest,
     ...given('root', mergeRoot(draft, profile.root)),
-    ...given(
-      'mounts',
-      joined(
-        profile.mounts,
-        mounts.map(({ mount }) => mount),
-      ),
-    ),
-    ...given('workspace', workspace),
+    ...given('mounts', joined(profile.mounts, mounts)),
+    ...given('workspace', workspace && withChanges(workspace, workspace.access === 'overlay', draft)),
     ...given('env', mergeEnv(draft, profile.env)),
     ...given('network', mergeNetwork(draft, profile.network)),
     ...given('limits', Object.keys(limits).length === 0 ? undefined : { ...profile.limits, ...limits }),
@@ -31,6 +27,25 @@ export function specOf(draft: Draft, profile: SandboxSpec = {}): SandboxSpec {
   };
 }
 
+/** Why `--changes` says nothing here. */
+export function changesProblem({ changes }: Draft, { root, workspace, mounts = [] }: SandboxSpec): string[] {
+  const isOverlay = typeof workspace === 'object' && workspace.access === 'overlay';
+  const views = [root, ...mounts].some((place) => typeof place === 'object' && place.changes !== undefined);
+  if (changes === undefined || isOverlay || views) return [];
+  return [
+    '--changes: there is nothing here of which changes could be kept or discarded; name an overlay, as in -w=:overlay, or a root directory',
+  ];
+}
+
+/** What `--changes` says, of an overlay that says nothing itself. */
+function withChanges<Where extends { readonly changes?: 'discard' | 'capture' }>(
+  where: Where,
+  isOverlay: boolean,
+  { changes }: Draft,
+): Where {
+  return !isOverlay || changes === undefined || where.changes !== undefined ? where : { ...where, changes };
+}
+
 function given<Key extends string, Value>(key: Key, value: Value | undefined): { [K in Key]?: Value } {
   return (value === undefined ? {} : { [key]: value }) as { [K in Key]?: Value };
 }
@@ -39,7 +54,7 @@ function joined<Item>(before: readonly Item[] | undefined, added: readonly Item[
   return added.length === 0 ? undefined : [...(before ?? []), ...added];
 }
 
-function mergeRoot({ root }: Draft, profile: SandboxSpec['root']): SandboxSpec['root'] | undefined {
+function mergeRoot({ root, changes }: Draft, profile: SandboxSpec['root']): SandboxSpec['root'] | undefined {
   const { host, path, image, readonly, writablePaths } = root;
   const before = rootOf(profile);
   if (Object.keys(root).length === 0) return undefined;
@@ -52,7 +67,14 @@ function mergeRoot({ root }: Draft, profile: SandboxSpec['root']): SandboxSpec['
     Array.isArray(writablePaths) && Array.isArray(writableBefore)
       ? [...writableBefore, ...writablePaths]
       : (writablePaths ?? writableBefore);
-  return { ...kept, ...where, ...given('readonly', readonly), ...given('writablePaths', writable) };
+  const open = where.path !== undefined && readonly === undefined && writable === undefined;
+  return {
+    ...kept,
+    ...where,
+    ...given('readonly', readonly),
+    ...given('writablePaths', writable),
+    ...given('changes', open ? changes : undefined),
+  };
 }
 
 function rootOf(root: SandboxSpec['root']): RootSpec {

@@ -28,7 +28,20 @@ export class StatusWriter {
   /** Exactly one of these two closes the stream. */
   result(result: RunResult, exitStatus: number): void {
     const { command, outcome, exitCode, signal, usage, enforcement, syscalls } = result;
-    this.#final({ event: 'result', command, outcome, exitCode, signal, exitStatus, usage, enforcement, syscalls });
+    const { id, directory, entries } = result.changes ?? {};
+    const changes = result.changes && { id, directory, number: entries?.length };
+    this.#final({
+      event: 'result',
+      command,
+      outcome,
+      exitCode,
+      signal,
+      exitStatus,
+      usage,
+      enforcement,
+      syscalls,
+      changes,
+    });
   }
 
   error(error: Error, exitStatus: number): void {

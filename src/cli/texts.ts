@@ -7,6 +7,9 @@ export const summaries: Readonly<Record<Mode, string>> = {
     'and of this host only the system directories, read-only. Options end at the first operand, so those of the command are its own.',
   explain:
     'Says what a run would do, without running anything: the backend, the promises, each step. Takes the options of a run.',
+  changes:
+    'Lists captured changes (--changes keep), shows what changed, shows the differences as git does, applies them to the directories that were shown, or throws them away. ' +
+    'Nothing is applied where a directory has changed since the run began.',
   doctor:
     'Tries what this host offers, and says what is missing, why, and how to get it. Exit status 0 when the native backend can run the default sandbox, else 1.',
   backends: 'Prints which backend offers which feature on this host.',
@@ -20,10 +23,12 @@ export function usages(mode: Mode): readonly string[] {
       return [
         'run-sandbox [options] [--] COMMAND [ARG...]',
         'run-sandbox [options] DIRECTORY [COMMAND [ARG...]]',
-        'run-sandbox explain | doctor | backends | completion | help',
+        'run-sandbox explain | changes | doctor | backends | completion | help',
       ];
     case 'explain':
       return ['run-sandbox explain [options] [--] [COMMAND [ARG...]]'];
+    case 'changes':
+      return ['run-sandbox changes [options] [show ID | diff ID | apply ID | discard ID...]'];
     case 'doctor':
     case 'backends':
       return [`run-sandbox ${mode} [options]`];
@@ -60,7 +65,10 @@ export const exitStatuses: readonly (readonly [status: string, meaning: string])
 export const statusLines: readonly (readonly [event: string, meaning: string])[] = [
   ['planned', 'the backend was chosen: `backend`'],
   ['started', 'the command runs: `pid` of the launcher on this host'],
-  ['result', 'the end: `outcome`, `exitCode`, `signal`, `exitStatus`, `usage`, `enforcement`'],
+  [
+    'result',
+    'the end: `outcome`, `exitCode`, `signal`, `exitStatus`, `usage`, `enforcement`, and `changes` where some were captured: their `id`, `directory` and number',
+  ],
   ['error', 'the sandbox failed, or wrong use: `code`, `message`, `exitStatus`, and what belongs to that code'],
 ];
 
@@ -71,6 +79,7 @@ export const examples: readonly (readonly [command: string, meaning: string])[] 
     'run-sandbox -w=:ro --wall 30s --output 1MB ./judge.sh',
     'look, but change nothing; half a minute, a megabyte of output',
   ],
+  ['run-sandbox -w=:overlay --changes keep -- npm test', 'let it change what it likes, and look at that afterwards'],
   ['run-sandbox -t ./rootfs', 'a shell in a directory tree'],
   ['run-sandbox --bind "$HOME/.gitconfig" --network host -w git fetch', 'one more file, and the network'],
 ];

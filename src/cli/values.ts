@@ -72,6 +72,11 @@ export function readWorkspace(text: string, currentDirectory: string): Workspace
   };
 }
 
+/** What is kept is captured, in the words of the spec, where `keep` is something else for a root. */
+export function readChanges(text: string): 'discard' | 'capture' {
+  return readWord(text, ['keep', 'discard'], 'choice') === 'keep' ? 'capture' : 'discard';
+}
+
 /** `SRC:DST[:ro|:rw]`, or `PATH[:ro|:rw]` for the same path inside. */
 export function readBind(text: string): MountSpec {
   // `/srv:rw` has an access where the other form has a destination, and a destination is never relative.
@@ -96,7 +101,7 @@ export function readTmpfs(text: string): MountSpec {
 }
 
 const mountTypes = ['bind', 'tmpfs', 'overlay', 'proc', 'dev', 'image'] as const;
-const mountKeys = ['type', 'source', 'destination', 'readonly', 'size', 'mode', 'optional'] as const;
+const mountKeys = ['type', 'source', 'destination', 'readonly', 'size', 'mode', 'optional', 'changes'] as const;
 
 /** `type=TYPE,source=SRC,destination=DST,readonly,...`, or what `--bind` takes. */
 export function readMount(text: string): MountSpec {
@@ -152,6 +157,7 @@ function setMountKey(
     () => value,
     () => {
       if (key === 'type') mount.type = readWord(value, mountTypes, 'type of a mount');
+      else if (key === 'changes') mount.changes = readChanges(value);
       else if (key === 'mode') mount.mode = readOctal(value);
       else if (key === 'size') mount.sizeBytes = readBytes(value);
       else mount[key] = value;

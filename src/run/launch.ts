@@ -40,7 +40,11 @@ export interface Prepared {
   readonly enforcement: Enforcement;
   /** What was asked for, to ask others when this backend fails. */
   readonly request: Request;
+  /** Where changes are captured: who keeps them. */
+  readonly keeper: Keeper | undefined;
 }
+
+export type Keeper = typeof import('../changes/keeper.ts');
 
 export interface CheckedCall {
   readonly command: readonly [string, ...string[]];
@@ -133,7 +137,9 @@ function negotiateAndPlan(spec: SandboxSpec, options: CallOptions): Soon<Prepare
             needs: new Map([['root.missingMountPoints', `the root lacks ${paths.join(', ')}`]]),
           });
     return whenReady(second, (agreement) =>
-      whenReady(loadBackend(agreement.backend), (backend) => planWith(backend, normalized, agreement, request)),
+      whenReady(loadBackend(agreement.backend), (backend) =>
+        whenReady(loadKeeper(spec), (keeper) => planWith(backend, normalized, agreement, request, keeper)),
+      ),
     );
   });
 }
@@ -152,10 +158,22 @@ function planWith(
   normalized: NormalizedSpec,
   { granted, skipped }: Agreement<BackendName>,
   request: Request,
+  keeper: Keeper | undefined,
 ): Prepared {
   const spec = withoutMissingOverlays(normalized, granted);
   const plan = backend.plan(spec, granted, callerFacts());
-  return { spec, backend, plan, enforcement: { backend: backend.name, applied: plan.applied, skipped }, request };
+  return {
+    spec,
+    backend,
+    plan,
+    enforcement: { backend: backend.name, applied: plan.applied, skipped },
+    request,
+    keeper,
+  };
+}
+
+function loadKeeper(spec: SandboxSpec): Soon<Keeper | undefined> {
+  return requirements(spec).has('changes.capture') ? import('../changes/keeper.ts') : undefined;
 }
 
 type Request = Omit<NegotiationRequest<BackendName>, 'candidates'> & {

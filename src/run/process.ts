@@ -2,12 +2,15 @@
 import { Duplex, PassThrough, type Readable, type Writable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { LaunchEnd, LaunchedProcess, LaunchRequest } from '../backends/backend.ts';
+import type { Capture } from '../changes/store.ts';
+import type { Changes } from '../changes/types.ts';
 import { SandboxError, SpecError } from '../errors/errors.ts';
 import type { DeniedCall } from '../seccomp/denied.ts';
+import { capturedViews } from '../spec/captures.ts';
 import { followAbort } from './abort.ts';
 import { Budget, decodeOutput } from './collect.ts';
 import { feed, tolerateClosedReader } from './input.ts';
-import { type CheckedCall, explainFailure, type Prepared, requestFor, type Soon } from './launch.ts';
+import { type CheckedCall, explainFailure, type Keeper, type Prepared, requestFor, type Soon } from './launch.ts';
 import { linesOf } from './lines.ts';
 import { InputPort, OutputPort, Sinks } from './ports.ts';
 import { formatCommand, makeResult, outcomeOf } from './result.ts';
@@ -19,8 +22,9 @@ import type { Output, RunEvent, RunResult, SandboxProcess, SyscallReport } from 
 /** `run` collects from the first byte and answers for its result; a handle's streams may be taken, and nobody has to look at its result. */
 export type Purpose = 'run' | 'handle';
 
-/** Of system calls. */
+/** Of what the command did. */
 interface Seen {
+  readonly changes?: Changes | undefined;
   readonly syscall?: DeniedCall | undefined;
   readonly syscalls?: SyscallReport | undefined;
 }
@@ -49,6 +53,8 @@ export class Process implements SandboxProcess {
   #stopFeeding: () => void = () => {};
   #launched: LaunchedProcess | undefined;
   #syscalls: Syscalls | undefined;
+  /** What this run leaves on the disk, until its result has it. */
+  #kept: { readonly keeper: Keeper; readonly capture: Capture } | undefined;
   #whenLaunched: ((launched: LaunchedProcess) => void)[] = [];
   readonly #settle: Settle<RunResult>;
   readonly #settleStarted: Settle<void>;
@@ -176,6 +182,7 @@ export class Process implements SandboxProcess {
       launched = prepared.backend.launch(prepared.plan, {
         ...requestFor(this.#call, routes.entries),
         ...this.#hearing(prepared),
+        ...this.#capturing(prepared),
       });
     } finally {
       routes.close();
@@ -233,7 +240,26 @@ export class Process implements SandboxProcess {
     const syscall = end.denied && (await import('../seccomp/denied.ts')).deniedCall(end.denied);
     await this.#deliver();
     const syscalls = await this.#syscalls?.report();
-    this.#conclude(prepared, end, prepared.enforcement, { syscall, syscalls });
+    const changes = await this.#listChanges();
+    if (changes !== undefined && this.#termination.order?.kind === 'failed') await changes.discard();
+    this.#conclude(prepared, end, prepared.enforcement, { syscall, syscalls, changes });
+  }
+
+  #capturing({ spec, keeper }: Prepared): Pick<LaunchRequest, 'captures'> {
+    if (keeper === undefined) return {};
+    const views = capturedViews(spec);
+    if (views.length === 0) return {};
+    const capture = keeper.createCapture(views, this.#call.command);
+    this.#kept = { keeper, capture };
+    return { captures: keeper.viewDirectories(capture.directory, views) };
+  }
+
+  /** Where they cannot be listed they stay, and the error says where. */
+  async #listChanges(): Promise<Changes | undefined> {
+    if (this.#kept === undefined) return undefined;
+    const { keeper, capture } = this.#kept;
+    this.#kept = undefined;
+    return keeper.changesOf(keeper.markEnded(capture));
   }
 
   /** Waits until all output is where it belongs; who ended the run waits for a stuck destination no longer than for a stuck command. */
@@ -284,6 +310,7 @@ export class Process implements SandboxProcess {
       usage: end.usage,
       enforcement,
       ...(seen.syscalls === undefined ? {} : { syscalls: seen.syscalls }),
+      ...(seen.changes === undefined ? {} : { changes: seen.changes }),
     });
     this.#call.options.onEvent?.({ kind: 'ended', outcome });
     this.#settleStarted.reject(new SandboxError('SBX_CANCELLED', 'the run was cancelled before its command started'));
@@ -293,6 +320,8 @@ export class Process implements SandboxProcess {
 
   #fail(error: unknown): void {
     this.#release();
+    this.#kept?.keeper.removeCapture(this.#kept.capture);
+    this.#kept = undefined;
     this.#sinks.finish().then(
       () => {
         this.#settleStarted.reject(error);

@@ -1,6 +1,7 @@
 // What a run came to: the kernel's account of the end, in the words of `Outcome`.
 import { inspect } from 'node:util';
 import type { LaunchEnd, Usage } from '../backends/backend.ts';
+import type { Changes } from '../changes/types.ts';
 import { CommandError, InternalError } from '../errors/errors.ts';
 import type { DeniedCall } from '../seccomp/denied.ts';
 import type { NormalizedSpec } from '../spec/types.ts';
@@ -65,6 +66,7 @@ export interface ResultParts {
   readonly usage: Usage;
   readonly enforcement: Enforcement;
   readonly syscalls?: SyscallReport;
+  readonly changes?: Changes;
 }
 
 export function makeResult(parts: ResultParts): RunResult {

@@ -2,6 +2,7 @@
 import type { Readable, Writable } from 'node:stream';
 import type { ReadableStream } from 'node:stream/web';
 import type { AppliedFeature, BackendName, BackendPlan, Usage } from '../backends/backend.ts';
+import type { Changes } from '../changes/types.ts';
 import type { Feature } from '../features/feature.ts';
 import type { DeniedCall } from '../seccomp/denied.ts';
 import type { Limits, Milliseconds, SyscallAction } from '../spec/types.ts';
@@ -137,6 +138,8 @@ export interface RunResult {
   readonly enforcement: Enforcement;
   /** Calls that rules of `onSyscall` fitted, but for those that are allowed; only where the spec has such rules and they were in force. */
   readonly syscalls?: SyscallReport;
+  /** What the command changed, where the spec captures it; also where the command failed. On a disk until somebody discards or applies it. */
+  readonly changes?: Changes;
   /** This result, or CommandError with it when the outcome is anything but exit status 0. */
   assertSuccess(): RunResult;
 }

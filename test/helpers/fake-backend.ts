@@ -89,7 +89,8 @@ export function preparedFor(
   };
   const spec = { limits: { coreBytes: 0, ...limits } } as NormalizedSpec;
   const request = { required: new Set(applied), optional: [], chosen: backend.name };
-  return { spec, backend, plan, enforcement: { backend: backend.name, applied: plan.applied, skipped: [] }, request };
+  const enforcement = { backend: backend.name, applied: plan.applied, skipped: [] };
+  return { spec, backend, plan, enforcement, request, keeper: undefined };
 }
 
 /** A call whose options are known to be right. */

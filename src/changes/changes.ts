@@ -1,0 +1,94 @@
+// Captured changes, as an object: listed when somebody asks, from what lies on the disk.
+import type { CapturedView } from '../spec/captures.ts';
+import { applyAll } from './apply.ts';
+import { withAccess } from './closed.ts';
+import { compare, type Difference } from './compare.ts';
+import { join, textOf } from './raw.ts';
+import { type Capture, removeCapture, viewDirectories } from './store.ts';
+import type { ApplyReport, CaptureSummary, Change, Changes } from './types.ts';
+import { listUpper, type UpperEntry } from './upper.ts';
+
+interface View {
+  readonly view: CapturedView;
+  readonly upper: string;
+  readonly entries: readonly UpperEntry[];
+  readonly differences: readonly Difference[];
+}
+
+export async function changesOf(capture: Capture): Promise<Changes> {
+  const views: View[] = [];
+  for (const [index, view] of capture.views.entries()) {
+    const upper = `${viewDirectories(capture.directory, capture.views)[index]}/upper`;
+    const entries = await listUpper(upper);
+    const differences = await withAccess(upper, entries, () => compare(upper, view.source, entries));
+    views.push({ view, upper, entries, differences });
+  }
+  return new CapturedChanges(capture, views);
+}
+
+class CapturedChanges implements Changes {
+  readonly id: string;
+  readonly directory: string;
+  readonly command: readonly string[];
+  readonly startedAt: Date;
+  readonly entries: readonly Change[];
+  readonly views: readonly CapturedView[];
+  readonly #startedNs: bigint;
+  readonly #views: readonly View[];
+
+  constructor(capture: Capture, views: readonly View[]) {
+    ({ id: this.id, directory: this.directory, command: this.command, startedAt: this.startedAt } = summaryOf(capture));
+    this.views = capture.views;
+    this.entries = views.flatMap(({ view, differences }) => differences.map((each) => changeOf(view, each)));
+    this.#startedNs = BigInt(capture.startedNs);
+    this.#views = views;
+  }
+
+  async diff(): Promise<string> {
+    const { diffOf } = await import('./diff.ts');
+    const texts: string[] = [];
+    for (const { view, upper, entries, differences } of this.#views) {
+      const prefix = this.#views.length === 1 ? '' : `${view.destination.slice(1)}/`;
+      texts.push(await withAccess(upper, entries, () => diffOf(upper, view.source, prefix, differences)));
+    }
+    return texts.join('');
+  }
+
+  async apply(): Promise<ApplyReport> {
+    const works = this.#views.map(({ view, upper, differences }) => ({ upper, source: view.source, differences }));
+    const opened = this.#views.reduceRight<() => Promise<ApplyReport>>(
+      (inner, { upper, entries }) =>
+        () =>
+          withAccess(upper, entries, inner),
+      async () => applyAll(works, this.#startedNs),
+    );
+    const report = await opened();
+    await this.discard();
+    return report;
+  }
+
+  async discard(): Promise<void> {
+    removeCapture(this);
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.discard();
+  }
+}
+
+export function summaryOf({ id, directory, views, command, startedNs }: Capture): CaptureSummary {
+  return { id, directory, views, command, startedAt: new Date(Number(BigInt(startedNs) / 1_000_000n)) };
+}
+
+function changeOf(
+  { source, destination }: CapturedView,
+  { kind, type, path, before, after, problem }: Difference,
+): Change {
+  const name = textOf(path);
+  const sizes = {
+    ...(after?.type === 'file' ? { sizeBytes: after.size } : {}),
+    ...(before?.isFile() === true ? { previousSizeBytes: Number(before.size) } : {}),
+  };
+  const places = { path: join(destination, name), source: join(source, name) };
+  return { kind, type, ...places, ...sizes, ...(problem === undefined ? {} : { problem }) };
+}

@@ -1,0 +1,45 @@
+// A command may close what it leaves even to its owner. Who is not root opens it to look at it, and closes it again.
+import { chmodSync } from 'node:fs';
+import { nameOf, parentOf } from './raw.ts';
+import { Directory } from './tree.ts';
+import type { UpperEntry } from './upper.ts';
+
+/** What `action` gives, which finds every directory and file of the layer readable. */
+export async function withAccess<T>(
+  upper: string,
+  entries: readonly UpperEntry[],
+  action: () => T | Promise<T>,
+): Promise<T> {
+  const closed = process.getuid?.() === 0 ? [] : entries.filter(isClosed);
+  const opened: UpperEntry[] = [];
+  try {
+    for (const entry of closed) {
+      setMode(upper, entry, entry.type === 'directory' ? 0o700 : 0o600);
+      opened.push(entry);
+    }
+    return await action();
+  } finally {
+    for (const entry of opened.reverse()) setMode(upper, entry, entry.mode);
+  }
+}
+
+function isClosed({ type, mode, tooDeep }: UpperEntry): boolean {
+  if (type === 'directory') return !tooDeep && (mode & 0o700) !== 0o700;
+  return type === 'file' && (mode & 0o400) === 0;
+}
+
+/** The way there is open: directories come before what they hold. */
+function setMode(upper: string, { path }: UpperEntry, mode: number): void {
+  let directory = Directory.open(upper);
+  try {
+    for (const name of parentOf(path).split('/').filter(Boolean)) {
+      const next = directory.enter(name);
+      directory.close();
+      directory = next;
+    }
+    // Nobody is left who could put a symlink there: the sandbox is gone.
+    chmodSync(directory.at(nameOf(path)), mode);
+  } finally {
+    directory.close();
+  }
+}

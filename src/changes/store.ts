@@ -1,0 +1,152 @@
+// Where captured changes are kept: one directory for each run, with a directory for each view, and what is to be known of the run.
+import { randomBytes } from 'node:crypto';
+import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, realpathSync, writeFileSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { basename, dirname, join } from 'node:path';
+import { SandboxError } from '../errors/errors.ts';
+import type { CapturedView } from '../spec/captures.ts';
+import { isWithin } from '../spec/paths.ts';
+import { Directory } from './tree.ts';
+
+/** What `capture.json` holds. */
+export interface Capture {
+  readonly version: 1;
+  readonly id: string;
+  readonly directory: string;
+  readonly views: readonly CapturedView[];
+  readonly command: readonly string[];
+  /** Of the real-time clock, as the kernel stamps files with it: what has been touched since has a later ctime. In nanoseconds. */
+  readonly startedNs: string;
+  /** Who started the run: its process id, and when that began (proc_pid_stat(5), field 22). */
+  readonly caller: { readonly pid: number; readonly startTime: string };
+  readonly ended: boolean;
+}
+
+type Stored = Omit<Capture, 'id' | 'directory'>;
+
+const FILE = 'capture.json';
+const ID = /^[0-9a-f]{10}$/;
+
+/** `$XDG_STATE_HOME/sandboxlib/changes` (XDG Base Directory Specification 0.8). */
+export function capturesDirectory(): string {
+  const given = process.env['XDG_STATE_HOME'];
+  const state = given?.startsWith('/') === true ? given : join(homedir(), '.local', 'state');
+  return join(state, 'sandboxlib', 'changes');
+}
+
+/**
+ * Makes room for the changes of one run.
+ *
+ * @throws {SandboxError} `SBX_CHANGES_UNREADABLE` where there can be none.
+ */
+export function createCapture(views: readonly CapturedView[], command: readonly string[]): Capture {
+  const parent = capturesDirectory();
+  const id = randomBytes(5).toString('hex');
+  const directory = join(parent, id);
+  try {
+    mkdirSync(parent, { recursive: true, mode: 0o700 });
+    refuseOverlap(realpathSync(parent), views);
+    mkdirSync(directory, { mode: 0o700 });
+    for (const path of viewDirectories(directory, views).flatMap((view) => [view, `${view}/upper`, `${view}/work`]))
+      mkdirSync(path, { mode: 0o700 });
+    const startedNs = String(lstatSync(directory, { bigint: true }).ctimeNs);
+    const caller = { pid: process.pid, startTime: startTimeOf(process.pid) ?? '' };
+    return write({ version: 1, id, directory, views, command, startedNs, caller, ended: false });
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    if (code === undefined || error instanceof SandboxError) throw error;
+    throw unusable(
+      `no changes can be captured in ${parent}: ${message}`,
+      'set XDG_STATE_HOME to a directory that can be written to',
+      error,
+    );
+  }
+}
+
+/** For `LaunchRequest.captures`. */
+export function viewDirectories(directory: string, views: readonly CapturedView[]): string[] {
+  return views.map((_view, index) => join(directory, String(index)));
+}
+
+export function markEnded(capture: Capture): Capture {
+  return write({ ...capture, ended: true });
+}
+
+/** @throws {SandboxError} `SBX_CHANGES_UNKNOWN`, `SBX_CHANGES_UNREADABLE`, or `SBX_CHANGES_IN_USE` where the run has not ended. */
+export function readCapture(id: string): Capture {
+  const directory = join(capturesDirectory(), id);
+  if (!ID.test(id) || !existsSync(directory)) {
+    throw new SandboxError('SBX_CHANGES_UNKNOWN', `there are no changes called ${JSON.stringify(id)}`, {
+      remedy: 'run-sandbox changes lists those that there are',
+    });
+  }
+  const capture = readFrom(directory);
+  if (!capture.ended && startTimeOf(capture.caller.pid) === capture.caller.startTime) {
+    throw new SandboxError('SBX_CHANGES_IN_USE', `the run whose changes are ${id} has not ended`, {
+      remedy: `it was started by process ${capture.caller.pid}`,
+    });
+  }
+  return capture;
+}
+
+/** Those that can be read, the oldest first; what else lies there is somebody's own business. */
+export function readCaptures(): Capture[] {
+  const parent = capturesDirectory();
+  const ids = existsSync(parent) ? readdirSync(parent).filter((name) => ID.test(name)) : [];
+  const known = ids.filter((id) => existsSync(join(parent, id, FILE)));
+  return known
+    .map((id) => readFrom(join(parent, id)))
+    .sort((a, b) => (BigInt(a.startedNs) < BigInt(b.startedNs) ? -1 : 1));
+}
+
+export function removeCapture({ directory }: Pick<Capture, 'directory'>): void {
+  if (!existsSync(directory)) return;
+  using parent = Directory.open(dirname(directory));
+  parent.remove(basename(directory));
+}
+
+function readFrom(directory: string): Capture {
+  try {
+    const stored = JSON.parse(readFileSync(join(directory, FILE), 'utf8')) as Stored;
+    if (stored.version !== 1) throw new Error(`it is of version ${stored.version}, and this is version 1`);
+    return { ...stored, id: basename(directory), directory };
+  } catch (cause) {
+    throw unusable(
+      `the changes in ${directory} cannot be read: ${(cause as Error).message}`,
+      `remove that directory`,
+      cause,
+    );
+  }
+}
+
+function write(capture: Capture): Capture {
+  const { id: _id, directory, ...stored } = capture;
+  writeFileSync(join(directory, FILE), `${JSON.stringify(stored satisfies Stored)}\n`, { mode: 0o600 });
+  return capture;
+}
+
+/** overlayfs.rst: a layer above must not lie in one below. */
+function refuseOverlap(parent: string, views: readonly CapturedView[]): void {
+  const around = views.find(({ source }) => isWithin(parent, source));
+  if (around === undefined) return;
+  throw unusable(
+    `changes of ${around.source} cannot be captured in ${parent}, which lies in it`,
+    'set XDG_STATE_HOME to a directory elsewhere',
+  );
+}
+
+function unusable(message: string, remedy: string, cause?: unknown): SandboxError {
+  return new SandboxError('SBX_CHANGES_UNREADABLE', message, { remedy, cause });
+}
+
+function startTimeOf(pid: number): string | undefined {
+  try {
+    const text = readFileSync(`/proc/${pid}/stat`, 'latin1');
+    // After the name, which may hold anything: field 3 is the first of these.
+    return text.slice(text.lastIndexOf(')') + 2).split(' ')[19];
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT' || code === 'ESRCH') return undefined;
+    throw error;
+  }
+}

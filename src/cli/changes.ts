@@ -1,0 +1,84 @@
+// `run-sandbox changes`: what runs captured, to look at, to apply or to throw away.
+import { isatty } from 'node:tty';
+import { listChanges, openChanges } from '../changes/api.ts';
+import { quoted } from '../changes/quoted.ts';
+import { rawOf } from '../changes/raw.ts';
+import type { CaptureSummary, Change, Changes } from '../changes/types.ts';
+import { formatCommand } from '../run/result.ts';
+import { formatBytes } from '../spec/units.ts';
+import { exitStatusOfError } from './exit.ts';
+import { sayError, sayUsage } from './failure.ts';
+import { newDraft } from './option.ts';
+import type { Parsed } from './parse.ts';
+import { say, writeAll } from './say.ts';
+
+const verbs = ['show', 'diff', 'apply', 'discard'] as const;
+type Verb = (typeof verbs)[number];
+
+export async function changesCommand({ draft, operands, problems }: Parsed): Promise<number> {
+  const [word, ...ids] = operands;
+  const verb = verbs.find((name) => name === word);
+  const all = [...problems];
+  if (word !== undefined && verb === undefined) all.push(`changes ${word} is nothing: known are ${verbs.join(', ')}`);
+  if (verb !== undefined && ids.length === 0) all.push(`changes ${verb} needs an id: run-sandbox changes lists them`);
+  if (verb !== undefined && verb !== 'discard' && ids.length > 1) all.push(`changes ${verb} takes one id`);
+  if (all.length > 0) return sayUsage(all);
+  try {
+    if (verb === undefined) await list(draft.settings.json);
+    else for (const id of ids) await perform(verb, await openChanges(id), draft.settings.json);
+    return 0;
+  } catch (error) {
+    sayError(error, newDraft());
+    return exitStatusOfError(error);
+  }
+}
+
+async function list(json: boolean): Promise<void> {
+  const known = await listChanges();
+  writeAll(1, json ? `${JSON.stringify(known, undefined, 2)}\n` : known.map(summaryLine).join(''));
+}
+
+function summaryLine({ id, startedAt, views, command }: CaptureSummary): string {
+  const when = startedAt.toISOString().slice(0, 19).replace('T', ' ');
+  const where = views.map(({ source }) => quoted(rawOf(source))).join(', ');
+  return `${id}  ${when}  ${where}  ${visible(formatCommand(command))}\n`;
+}
+
+async function perform(verb: Verb, changes: Changes, json: boolean): Promise<void> {
+  switch (verb) {
+    case 'show': {
+      const { id, directory, views, command, startedAt, entries } = changes;
+      const members = { id, directory, views, command, startedAt, entries };
+      writeAll(1, json ? `${JSON.stringify(members, undefined, 2)}\n` : entries.map(changeLine).join(''));
+      return;
+    }
+    case 'diff': {
+      const text = await changes.diff();
+      writeAll(1, isatty(1) ? visible(text) : text);
+      return;
+    }
+    case 'apply': {
+      const { applied, skipped } = await changes.apply();
+      for (const { source, because } of skipped) say(`left out: ${quoted(rawOf(source))}: ${because}`, 'yellow');
+      say(`${applied} ${applied === 1 ? 'change' : 'changes'} applied`);
+      return;
+    }
+    case 'discard':
+      await changes.discard();
+  }
+}
+
+function changeLine({ kind, type, path, sizeBytes, previousSizeBytes, problem }: Change): string {
+  const sizes = [previousSizeBytes, sizeBytes].flatMap((size) => (size === undefined ? [] : [formatBytes(size)]));
+  const what = type === 'file' ? sizes.join(' -> ') : type;
+  return `${kind.padEnd(8)}  ${quoted(rawOf(path))}  ${what}${problem === undefined ? '' : ` (${problem})`}\n`;
+}
+
+/** A terminal obeys what a command wrote: here it shows it instead, in the notation of cat -v. */
+function visible(text: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: those are what is looked for
+  return text.replaceAll(/[\x00-\x08\x0b-\x1f\x7f-\x9f]/g, (character) => {
+    const code = character.charCodeAt(0);
+    return code < 0x80 ? `^${String.fromCharCode(code ^ 0x40)}` : `M-^${String.fromCharCode((code & 0x7f) ^ 0x40)}`;
+  });
+}
