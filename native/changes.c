@@ -70,35 +70,37 @@ static bool put_entry(char type, char mark, const struct stat *status) {
   return length > 0 && (size_t)length < sizeof line && put(line, (size_t)length) && put(path, strlen(path) + 1);
 }
 
-// A command may have closed a directory even to its owner. It gets back the mode that it had.
-static int open_closed(int parent, const char *name, mode_t mode) {
+static int open_directory(int parent, const char *name) { return openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC); }
+
+// A command may have closed a directory even to its owner, who opens it for as long as it takes. By descriptor, for chmod(2) would follow a symlink.
+static int open_closed(int parent, const char *name) {
   int found = openat(parent, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
   if (found < 0) return -1;
   char self[32];
   (void)snprintf(self, sizeof self, "/proc/self/fd/%d", found);
-  int opened = -1;
-  if (chmod(self, 0700) == 0) {
-    opened = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    int error = errno;
-    if (chmod(self, mode) < 0 && opened >= 0) (void)close(opened), opened = -1;
-    else errno = error;
-  }
+  int opened = chmod(self, 0700) < 0 ? -1 : open_directory(parent, name);
+  int error = errno;
   (void)close(found);
+  errno = error;
   return opened;
-}
-
-static int open_directory(int parent, const char *name, mode_t mode) {
-  int opened = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-  return opened < 0 && errno == EACCES ? open_closed(parent, name, mode & 07777) : opened;
 }
 
 static bool list(int directory, size_t length, unsigned depth);
 
 static bool list_below(int parent, const char *name, const struct stat *status, size_t length, unsigned depth) {
   if (depth == DEPTH_MAX) return put_entry('d', 'x', status);
-  int directory = open_directory(parent, name, status->st_mode);
+  bool closed = (status->st_mode & 0700) != 0700 && geteuid() != 0;
+  int directory = closed ? open_closed(parent, name) : open_directory(parent, name);
   if (directory < 0) return false;
-  return put_entry('d', is_opaque(directory) ? 'o' : '-', status) && list(directory, length, depth + 1);
+  int again = closed ? dup(directory) : -1;
+  bool ok = (!closed || again >= 0) && put_entry('d', is_opaque(directory) ? 'o' : '-', status) && list(directory, length, depth + 1);
+  int error = errno;
+  if (again >= 0) {
+    if (fchmod(again, status->st_mode & 07777) < 0 && ok) ok = false, error = errno;
+    (void)close(again);
+  }
+  errno = error;
+  return ok;
 }
 
 static bool list_entry(int parent, const char *name, size_t length, unsigned depth) {

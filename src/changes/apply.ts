@@ -19,9 +19,9 @@ import {
   writeSync,
 } from 'node:fs';
 import { SandboxError } from '../errors/errors.ts';
+import { Directory } from '../host/directory.ts';
 import type { Difference } from './compare.ts';
 import { nameOf, parentOf, textOf } from './raw.ts';
-import { Directory } from './tree.ts';
 import type { ApplyReport } from './types.ts';
 import type { UpperEntry } from './upper.ts';
 

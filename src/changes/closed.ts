@@ -1,7 +1,7 @@
 // A command may close what it leaves even to its owner. Who is not root opens it to look at it, and closes it again.
 import { chmodSync } from 'node:fs';
+import { Directory } from '../host/directory.ts';
 import { nameOf, parentOf } from './raw.ts';
-import { Directory } from './tree.ts';
 import type { UpperEntry } from './upper.ts';
 
 /** What `action` gives, which finds every directory and file of the layer readable. */

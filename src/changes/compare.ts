@@ -54,7 +54,8 @@ class Comparison {
   }
 
   differences(): Difference[] {
-    return this.#entries.flatMap((entry) => this.#differencesOf(entry));
+    const found = this.#entries.flatMap((entry) => this.#differencesOf(entry));
+    return found.sort((a, b) => (sortKey(a) < sortKey(b) ? -1 : 1));
   }
 
   #differencesOf(entry: UpperEntry): Difference[] {
@@ -105,12 +106,17 @@ class Comparison {
   }
 }
 
+/** By name, a directory before what it holds and that before what comes next. */
+function sortKey({ path }: Difference): string {
+  return path.replaceAll('/', '\0');
+}
+
 function problemOf({ tooDeep, type }: UpperEntry): string | undefined {
   if (tooDeep) return 'lies too deep to be looked into';
   return type === 'device' || type === 'socket' || type === 'fifo' ? `a ${type} cannot be applied` : undefined;
 }
 
-function deleted(path: string, before: BigIntStats): Difference {
+export function deleted(path: string, before: BigIntStats): Difference {
   return { kind: 'deleted', type: typeOf(before), path, after: undefined, before, problem: undefined };
 }
 

@@ -1,7 +1,16 @@
 // Differences as git shows them (git-diff(1), "Generating patch text with -p"), so that people read them and `git apply` takes them.
-import { type BigIntStats, closeSync, constants, fstatSync, openSync, readFileSync, readlinkSync } from 'node:fs';
+import {
+  type BigIntStats,
+  closeSync,
+  constants,
+  fstatSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+} from 'node:fs';
 import { structuredPatch } from 'diff';
-import type { Difference } from './compare.ts';
+import { type Difference, deleted, statusOf } from './compare.ts';
 import { quoted } from './quoted.ts';
 import { bytesOf, join, rawOf } from './raw.ts';
 import type { UpperEntry } from './upper.ts';
@@ -22,7 +31,20 @@ interface Side {
 
 /** `prefix`: of the names, where there are several views. */
 export function diffOf(upper: string, source: string, prefix: string, differences: readonly Difference[]): string {
-  return differences.map((difference) => patchOf(rawOf(upper), rawOf(source), prefix, difference)).join('');
+  const [above, below] = [rawOf(upper), rawOf(source)];
+  // git knows no directories: what they held is shown by itself.
+  const all = differences.flatMap((each) => (each.kind === 'deleted' ? withContents(below, each) : [each]));
+  return all.map((difference) => patchOf(above, below, prefix, difference)).join('');
+}
+
+function withContents(source: string, difference: Difference): Difference[] {
+  if (difference.type !== 'directory') return [difference];
+  const names = readdirSync(bytesOf(join(source, difference.path)), { encoding: 'buffer' });
+  return names.sort(Buffer.compare).flatMap((name) => {
+    const path = join(difference.path, name.toString('latin1'));
+    const before = statusOf(join(source, path));
+    return before === undefined ? [] : withContents(source, deleted(path, before));
+  });
 }
 
 function patchOf(upper: string, source: string, prefix: string, difference: Difference): string {
@@ -31,15 +53,10 @@ function patchOf(upper: string, source: string, prefix: string, difference: Diff
   if (problem !== undefined) return `# ${quoted(name)}: ${problem}\n`;
   const old = before === undefined ? undefined : sideOf(join(source, path), before);
   const now = after === undefined ? undefined : sideOf(join(upper, path), after);
-  // git knows no directories: what they hold is shown by itself.
-  if (old === undefined && now === undefined) return directoryLine(name, difference);
+  if (old === undefined && now === undefined) return '';
   const [a, b] = [quoted(`a/${name}`), quoted(`b/${name}`)];
   const head = [`diff --git ${a} ${b}`, ...modeLines(old, now)];
   return `${[...head, ...contentLines(a, b, old, now)].join('\n')}\n`;
-}
-
-function directoryLine(name: string, { kind }: Difference): string {
-  return kind === 'deleted' ? `# directory ${quoted(name)} was deleted, with all that it held\n` : '';
 }
 
 function modeLines(old: Side | undefined, now: Side | undefined): string[] {

@@ -1,12 +1,22 @@
 // Where captured changes are kept: one directory for each run, with a directory for each view, and what is to be known of the run.
 import { randomBytes } from 'node:crypto';
-import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, realpathSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  writeFileSync,
+} from 'node:fs';
 import { homedir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { SandboxError } from '../errors/errors.ts';
+import { Directory } from '../host/directory.ts';
+import { startTimeOf } from '../host/processes.ts';
 import type { CapturedView } from '../spec/captures.ts';
 import { isWithin } from '../spec/paths.ts';
-import { Directory } from './tree.ts';
 
 /** What `capture.json` holds. */
 export interface Capture {
@@ -24,6 +34,8 @@ export interface Capture {
 
 type Stored = Omit<Capture, 'id' | 'directory'>;
 
+/** Of kernels that tick 100 times a second, and some more. */
+const TICK_MAX_MS = 50;
 const FILE = 'capture.json';
 const ID = /^[0-9a-f]{10}$/;
 
@@ -49,7 +61,7 @@ export function createCapture(views: readonly CapturedView[], command: readonly 
     mkdirSync(directory, { mode: 0o700 });
     for (const path of viewDirectories(directory, views).flatMap((view) => [view, `${view}/upper`, `${view}/work`]))
       mkdirSync(path, { mode: 0o700 });
-    const startedNs = String(lstatSync(directory, { bigint: true }).ctimeNs);
+    const startedNs = String(nextTick(directory));
     const caller = { pid: process.pid, startTime: startTimeOf(process.pid) ?? '' };
     return write({ version: 1, id, directory, views, command, startedNs, caller, ended: false });
   } catch (error) {
@@ -61,6 +73,20 @@ export function createCapture(views: readonly CapturedView[], command: readonly 
       error,
     );
   }
+}
+
+/** The clock of files goes on by some milliseconds at once: a time that nothing has which was changed before this was called. */
+function nextTick(directory: string): bigint {
+  const ctime = (): bigint => lstatSync(directory, { bigint: true }).ctimeNs;
+  const before = ctime();
+  // A file system may count in seconds. Then what was changed shortly before the run counts as changed since.
+  const patience = performance.now() + TICK_MAX_MS;
+  let now = before;
+  while (now === before && performance.now() < patience) {
+    chmodSync(directory, 0o700);
+    now = ctime();
+  }
+  return now;
 }
 
 /** For `LaunchRequest.captures`. */
@@ -137,16 +163,4 @@ function refuseOverlap(parent: string, views: readonly CapturedView[]): void {
 
 function unusable(message: string, remedy: string, cause?: unknown): SandboxError {
   return new SandboxError('SBX_CHANGES_UNREADABLE', message, { remedy, cause });
-}
-
-function startTimeOf(pid: number): string | undefined {
-  try {
-    const text = readFileSync(`/proc/${pid}/stat`, 'latin1');
-    // After the name, which may hold anything: field 3 is the first of these.
-    return text.slice(text.lastIndexOf(')') + 2).split(' ')[19];
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === 'ENOENT' || code === 'ESRCH') return undefined;
-    throw error;
-  }
 }

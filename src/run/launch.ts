@@ -127,7 +127,9 @@ function negotiateAndPlan(spec: SandboxSpec, options: CallOptions): Soon<Prepare
   return whenReady(soon, ({ first, compiled }) => {
     const normalized = normalize(spec, nodeSpecHost(), compiled);
     // Only who has looked at the root knows that it lacks mount points, and a spec is looked at only when somebody can serve it.
-    const paths = normalized.root.missingMountPoints.map(({ path }) => path);
+    // A view has a layer for them anyway.
+    const isView = normalized.root.changes !== 'keep' && first.granted.has('root.changes');
+    const paths = isView ? [] : normalized.root.missingMountPoints.map(({ path }) => path);
     const second =
       paths.length === 0
         ? first

@@ -14,6 +14,7 @@ import { groupCases } from './cases-groups.ts';
 import { isolationCases } from './cases-isolation.ts';
 import { lifecycleCases } from './cases-lifecycle.ts';
 import { limitCases } from './cases-limits.ts';
+import { overlayCases } from './cases-overlays.ts';
 import { samplingCases } from './cases-sampling.ts';
 import { streamCases } from './cases-streams.ts';
 
@@ -64,6 +65,7 @@ export function describeBackend(name: BackendName, { skip = [] }: { skip?: reado
     streamCases(suite);
     lifecycleCases(suite);
     filesystemCases(suite);
+    overlayCases(suite);
     isolationCases(suite);
     limitCases(suite);
     groupCases(suite);

@@ -1,5 +1,5 @@
 // Around every test file: it has a temporary directory of its own, and must leave the machine as it found it.
-import { chmodSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { chmodSync, existsSync, mkdtempSync, readdirSync, rmdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll } from 'vitest';
@@ -14,6 +14,7 @@ beforeAll(() => {
   // Tests that drop to an ordinary user need to pass through it.
   chmodSync(temporary, 0o755);
   process.env['TMPDIR'] = temporary;
+  process.env['XDG_STATE_HOME'] = join(temporary, 'state');
   markProcess();
   inventory = takeInventory();
 });
@@ -22,8 +23,18 @@ beforeAll(() => {
 afterAll(async () => {
   if (originalTmpdir === undefined) delete process.env['TMPDIR'];
   else process.env['TMPDIR'] = originalTmpdir;
+  removeEmpty(temporary, ['state', 'sandboxlib', 'changes']);
   const files = readdirSync(temporary).map((name) => `temporary file ${name}`);
   rmSync(temporary, { recursive: true, force: true });
   const left = [...files, ...(await waitForNothingLeft(inventory))];
   if (left.length > 0) throw new Error(`left behind:\n${left.join('\n')}`);
 });
+
+/** Captured changes are kept on purpose; a test that leaves some has forgotten them. */
+function removeEmpty(parent: string, names: readonly string[]): void {
+  const [name, ...deeper] = names;
+  if (name === undefined) return;
+  const directory = join(parent, name);
+  removeEmpty(directory, deeper);
+  if (existsSync(directory) && readdirSync(directory).length === 0) rmdirSync(directory);
+}

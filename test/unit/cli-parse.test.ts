@@ -217,7 +217,7 @@ describe('mounts', () => {
   test('all that is wrong in one is said', () => {
     expect(problemsOf('--mount', 'type=bnd,src=/a,readonly=2,size=5,size=6')).toEqual([
       "--mount: type 'bnd' is no type of a mount; did you mean bind?; 'src' is no key of a mount: known are type, source, destination, " +
-        "readonly, size, mode and optional; readonly is true or false, not '2'; size add a unit to '5': B, kB, KiB, MB, MiB, GB, GiB, TB, TiB; " +
+        "readonly, size, mode, optional and changes; readonly is true or false, not '2'; size add a unit to '5': B, kB, KiB, MB, MiB, GB, GiB, TB, TiB; " +
         "size is given twice; size add a unit to '6': B, kB, KiB, MB, MiB, GB, GiB, TB, TiB; destination is missing; source is missing",
     ]);
   });

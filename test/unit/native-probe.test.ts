@@ -23,6 +23,7 @@ const everyone = [
     'devpts',
     'mqueue',
     'tmpfs',
+    'overlay',
     'overlay.readonly',
   ],
   ...[

@@ -292,7 +292,9 @@ describe('requirements', () => {
     [{ root: { writablePaths: ['/a'] } }, ['root.writablePaths']],
     [{ root: { writablePaths: [] } }, []],
     [{ root: { changes: 'keep' } }, []],
-    [{ root: { changes: 'discard' } }, ['root.changes']],
+    [{ root: { changes: 'discard' } }, []],
+    [{ root: { path: '/a', changes: 'discard' } }, ['root.changes', 'root.path']],
+    [{ root: { path: '/a', changes: 'capture' } }, ['changes.capture', 'root.changes', 'root.path']],
     [{ mounts: ['a:/b'] }, ['mount.bind']],
     [
       {
@@ -305,6 +307,14 @@ describe('requirements', () => {
     ],
     [{ workspace: '.' }, ['mount.bind', 'workspace']],
     [{ workspace: { path: '.', access: 'overlay' } }, ['mount.bind', 'workspace', 'workspace.overlay']],
+    [
+      { workspace: { path: '.', access: 'overlay', changes: 'capture' } },
+      ['changes.capture', 'mount.bind', 'workspace', 'workspace.overlay'],
+    ],
+    [
+      { mounts: [{ type: 'overlay', source: '.', destination: '/a', changes: 'capture' }] },
+      ['changes.capture', 'mount.overlay'],
+    ],
     [{ network: 'host' }, ['network.host']],
     [{ network: { allow: ['x:1'] } }, ['network.allow']],
     [{ network: { publish: ['1:1'] } }, ['network.publish']],

@@ -5,7 +5,7 @@ import { readFilters } from '../../src/seccomp/custom.ts';
 import { portsFilter } from '../../src/seccomp/ports.ts';
 import { nodeSpecHost } from '../../src/spec/host.ts';
 import { normalize } from '../../src/spec/normalize.ts';
-import type { NormalizedSpec, SandboxSpec } from '../../src/spec/types.ts';
+import type { MountSpec, NormalizedSpec, RootSpec, SandboxSpec } from '../../src/spec/types.ts';
 import { MemoryHost, type MemoryHostOptions, ordinaryTree, type Tree } from '../helpers/memory-host.ts';
 
 const allIds = 4_294_967_295;
@@ -33,7 +33,14 @@ function withTree(tree: Tree): MemoryHostOptions {
 describe('the default', () => {
   test('is the host view, read-only, without network, as the caller', () => {
     expect(normalized({})).toEqual({
-      root: { kind: 'host', path: undefined, readonly: true, writablePaths: [], missingMountPoints: [] },
+      root: {
+        kind: 'host',
+        path: undefined,
+        readonly: true,
+        changes: 'keep',
+        writablePaths: [],
+        missingMountPoints: [],
+      },
       mounts: [],
       workspace: undefined,
       cwd: '/home/alice',
@@ -161,13 +168,23 @@ describe('root', () => {
     expect(normalized({ root: { readonly: false, writablePaths: 'all' } }).root.readonly).toBe(false);
   });
 
-  test('changes that cannot be thrown away are not made', () => {
-    const { root, notes } = normalized({ root: { path: '/srv', readonly: false, changes: 'discard' } }, withTree(jail));
-    expect(root.readonly).toBe(true);
-    expect(notes).toEqual([expect.stringContaining('cannot be discarded')]);
-    expect(normalized({ root: { path: '/srv', readonly: false, changes: 'keep' } }, withTree(jail)).root.readonly).toBe(
-      false,
-    );
+  test.each(['discard', 'capture'] as const)('of which changes are to %s is writable', (changes) => {
+    const of = (root: RootSpec) => normalized({ root: { path: '/srv', ...root } }, withTree(jail)).root;
+    expect(of({ changes })).toMatchObject({ readonly: false, changes });
+    expect(of({ changes, writablePaths: 'all' })).toMatchObject({ readonly: false, changes });
+    expect(of({ changes: 'keep' })).toMatchObject({ readonly: true, changes: 'keep' });
+    const issues = (root: RootSpec) => issuesOf({ root: { path: '/srv', changes, ...root } }, withTree(jail));
+    expect(issues({ readonly: true })).toEqual([expect.stringMatching(/^root\.changes: excludes 'readonly: true'/)]);
+    expect(issues({ writablePaths: ['/tmp'] })).toEqual([
+      expect.stringMatching(/^root\.writablePaths: excludes changes/),
+    ]);
+  });
+
+  test('of which nothing can be captured, because it is made from nothing', () => {
+    expect(normalized({ root: { changes: 'discard' } }).root).toMatchObject({ readonly: false, changes: 'keep' });
+    expect(issuesOf({ root: { changes: 'capture' } })).toEqual([
+      expect.stringMatching(/^root\.changes: 'capture' is for a root that is a directory/),
+    ]);
   });
 
   test('a mount point of ours that is no directory in the root is refused', () => {
@@ -291,7 +308,7 @@ describe('mounts', () => {
       expect.stringMatching(/^mounts\.1\.destination: must not have '\.\.'/),
       'mounts.2.source: is for bind, overlay and image mounts, and this is a tmpfs mount',
       'mounts.2.optional: is for bind mounts, and this is a tmpfs mount',
-      'mounts.3.sizeBytes: is for tmpfs mounts, and this is a bind mount',
+      'mounts.3.sizeBytes: is for tmpfs and overlay mounts, and this is a bind mount',
       'mounts.3.mode: is for tmpfs mounts, and this is a bind mount',
       'mounts.4: a bind mount needs a source',
       expect.stringMatching(/^mounts\.5\.destination: must not be '\/'/),
@@ -381,10 +398,42 @@ describe('mounts', () => {
     expect(issuesOf({ mounts: ['notes:/etc/new', 'src:/srv/new', 'notes:/bin/true'] })).toEqual([]);
   });
 
-  test('types that are not served give way to nothing', () => {
-    const { mounts, notes } = normalized({ mounts: [{ type: 'overlay', source: 'src', destination: '/a' }] });
-    expect(mounts).toEqual([]);
-    expect(notes).toEqual(['mounts[0], which is of type overlay, is left out']);
+  test('an overlay is a directory that the command may change a view of', () => {
+    const overlay = { type: 'overlay', source: 'src', destination: '/a' } as const;
+    const [mount] = normalized({ mounts: [overlay] }).mounts;
+    expect(mount).toMatchObject({
+      type: 'overlay',
+      source: '/home/alice/src',
+      changes: 'discard',
+      sizeBytes: 512 << 20,
+    });
+    expect(normalized({ mounts: [{ ...overlay, sizeBytes: '1MiB' }] }).mounts[0]?.sizeBytes).toBe(1 << 20);
+    expect(normalized({ mounts: [{ ...overlay, changes: 'capture' }] }).mounts[0]).toMatchObject({
+      changes: 'capture',
+      sizeBytes: undefined,
+    });
+    const wrong = (more: Partial<MountSpec>) => issuesOf({ mounts: [{ ...overlay, ...more }] });
+    expect(wrong({ readonly: true })).toEqual([expect.stringMatching(/^mounts\.0\.readonly: is not for an overlay/)]);
+    expect(wrong({ source: 'notes' })).toEqual([
+      expect.stringMatching(/only directories can be the source of an overlay/),
+    ]);
+    expect(wrong({ source: 'nothing' })).toHaveLength(1);
+    expect(wrong({ changes: 'capture', sizeBytes: '1MiB' })).toEqual([
+      expect.stringMatching(/^mounts\.0\.sizeBytes: bounds/),
+    ]);
+  });
+
+  test('an overlay has its share of the disk, and what is captured has no bound there', () => {
+    const overlay = { type: 'overlay', source: 'src', destination: '/a' } as const;
+    const limits = { diskBytes: '16MiB' } as const;
+    expect(normalized({ mounts: [overlay], limits }).mounts[0]?.sizeBytes).toBeUndefined();
+    const own = normalized({ mounts: [{ ...overlay, sizeBytes: '1MiB' }], limits });
+    expect([own.mounts[0]?.sizeBytes, own.limits.diskBytes]).toEqual([1 << 20, 15 << 20]);
+    const workspace = { path: 'src', access: 'overlay', changes: 'capture' } as const;
+    expect(issuesOf({ mounts: [{ ...overlay, changes: 'capture' }], workspace, limits })).toEqual([
+      expect.stringMatching(/^mounts\.0\.changes: 'capture' excludes limits\.diskBytes/),
+      expect.stringMatching(/^workspace\.changes: 'capture' excludes/),
+    ]);
   });
 });
 
@@ -423,11 +472,14 @@ describe('workspace', () => {
     expect(issuesOf({ cwd: 'src' })).toEqual([expect.stringMatching(/^cwd: must be an absolute path/)]);
   });
 
-  test('may be read-only, and is so where an overlay was wished for', () => {
+  test('may be read-only, or an overlay', () => {
     expect(normalized({ workspace: { path: 'src', access: 'ro' } }).mounts[0]?.readonly).toBe(true);
-    const overlay = normalized({ workspace: { path: 'src', access: 'overlay' } });
-    expect(overlay.workspace?.access).toBe('ro');
-    expect(overlay.notes).toEqual([expect.stringContaining('cannot be an overlay')]);
+    const { workspace, mounts } = normalized({ workspace: { path: 'src', access: 'overlay' } });
+    expect(workspace?.access).toBe('overlay');
+    expect(mounts[0]).toMatchObject({ type: 'overlay', changes: 'discard', readonly: false });
+    expect(issuesOf({ workspace: { path: 'src', changes: 'discard' } })).toEqual([
+      expect.stringMatching(/^workspace\.changes: is for access: 'overlay'/),
+    ]);
   });
 
   test.each(['/', '/usr', '/usr/lib', '/etc', '/bin', '/proc', '/dev', '/home/alice/../..'])(

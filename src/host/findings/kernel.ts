@@ -29,6 +29,13 @@ const facilities: readonly Since[] = [
     consequence: 'a mount point that a read-only root lacks cannot be made',
   },
   {
+    facility: 'overlay',
+    release: [5, 11],
+    severity: 'warning',
+    features: ['root.changes', 'mount.overlay', 'workspace.overlay', 'changes.capture'],
+    consequence: 'a command cannot be given a view of a directory that it may change',
+  },
+  {
     facility: 'mount_setattr',
     release: [5, 12],
     severity: 'warning',

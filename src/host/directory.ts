@@ -1,5 +1,5 @@
 // Directories by descriptor, as openat(2) has them: /proc/self/fd/N/name is looked up in that very directory, and nothing on the way to it can be
-// exchanged for a symlink. What lies in them may be hostile, so that no name of more than one component is ever used.
+// exchanged for a symlink. What lies in them may be hostile, so that no name of more than one component is ever used. Names are bytes, one character each (latin1).
 import {
   type BigIntStats,
   chmodSync,
@@ -12,7 +12,6 @@ import {
   rmdirSync,
   unlinkSync,
 } from 'node:fs';
-import { bytesOf } from './raw.ts';
 
 /** open(2); node:fs has no name for it. */
 const O_PATH = 0o10000000;
@@ -50,7 +49,7 @@ export class Directory implements Disposable {
 
   /** For node:fs: one name in this directory. */
   at(name: string): Buffer {
-    return bytesOf(`/proc/self/fd/${this.descriptor}/${name}`);
+    return Buffer.from(`/proc/self/fd/${this.descriptor}/${name}`, 'latin1');
   }
 
   names(): string[] {
