@@ -1,8 +1,8 @@
 // Which cgroup trees there are, and whether the caller may make children of its own cgroup (cgroups(7)).
 import { posix } from 'node:path';
 import type { CgroupController, CgroupParent, CgroupParents } from '../backends/backend.ts';
+import { type MountLine, parseMountinfo } from '../spec/mountinfo.ts';
 import type { HostFiles } from './files.ts';
-import { type MountLine, parseMountinfo } from './mountinfo.ts';
 import type { CgroupFacts } from './types.ts';
 
 export function readCgroups(files: HostFiles): CgroupFacts {

@@ -1,6 +1,7 @@
 // Whether this process is in a container already, and what that container withholds from it.
+
+import { type MountLine, parseMountinfo } from '../spec/mountinfo.ts';
 import type { HostFiles } from './files.ts';
-import { type MountLine, parseMountinfo } from './mountinfo.ts';
 import type { ContainerFacts } from './types.ts';
 
 const CAP_SYS_ADMIN = 21n; // capabilities(7)

@@ -14,6 +14,8 @@ import {
 } from 'node:fs';
 import { userInfo } from 'node:os';
 import { type CapabilityName, capabilities } from './capabilities.ts';
+import { parseMountinfo } from './mountinfo.ts';
+import { isWithin } from './paths.ts';
 
 export type FileKind = 'directory' | 'file' | 'symlink' | 'FIFO' | 'socket' | 'character device' | 'block device';
 
@@ -54,6 +56,8 @@ export interface SpecHost {
    * has an effect: the file may belong to somebody hostile.
    */
   readFile(path: string, maxBytes: number): FileText;
+  /** Where other file systems are mounted below a directory, which is named without symlinks. */
+  mountsBelow(path: string): readonly string[];
 }
 
 /** This process on this host. Each fact is read when it is first asked for; one object may serve a process for good. */
@@ -136,6 +140,13 @@ class NodeSpecHost implements SpecHost {
       () => readRegularFile(path, maxBytes),
       (errno) => ({ because: errno }),
     );
+  }
+
+  mountsBelow(path: string): readonly string[] {
+    const points = parseMountinfo(orNothing(() => readFileSync('/proc/self/mountinfo', 'utf8'))).map(
+      ({ mountPoint }) => mountPoint,
+    );
+    return [...new Set(points)].filter((point) => point !== path && isWithin(point, path));
   }
 }
 

@@ -99,6 +99,23 @@ function resolveMount(
   };
 }
 
+const MOUNTS_SHOWN = 3;
+
+/** mount_namespaces(7), "Restrictions on mount namespaces": what is mounted over a directory stays over it in a user namespace, and overlayfs shows no mounts. */
+export function refuseMountsBelow(
+  source: string,
+  at: PlacedMount['at'],
+  { host, report }: Pick<MountContext, 'host' | 'report'>,
+): void {
+  const below = host.mountsBelow(source);
+  if (below.length === 0) return;
+  const named = joinWords([...below.slice(0, MOUNTS_SHOWN), ...(below.length > MOUNTS_SHOWN ? ['more'] : [])]);
+  report(
+    at,
+    `${source} cannot be shown as an overlay, because other file systems are mounted in it (${named}): unmount them, name a directory in which there are none, or give each an overlay of its own`,
+  );
+}
+
 function resolveOverlay(
   mount: MountSpec,
   common: Pick<PlacedMount, 'origin' | 'at' | 'type' | 'destination'>,
@@ -118,6 +135,7 @@ function resolveOverlay(
     report(field('source'), `${mount.source} is a ${source.kind}; only directories can be the source of an overlay`);
     return undefined;
   }
+  refuseMountsBelow(source.path, field('source'), context);
   const sizeBytes =
     changes === 'capture' ? undefined : resolveSize(mount.sizeBytes, OVERLAY_BYTES_DEFAULT, field('sizeBytes'), report);
   return {
@@ -255,6 +273,7 @@ export function resolveWorkspace(given: SandboxSpec['workspace'], context: Mount
     at: ['workspace'],
   };
   if (access !== 'overlay') return { workspace: { path, access }, mount };
+  refuseMountsBelow(source.path, at, context);
   const sizeBytes = changes === 'capture' ? undefined : OVERLAY_BYTES_DEFAULT;
   return {
     workspace: { path, access },

@@ -5,6 +5,7 @@ import type { SpecHost } from './host.ts';
 import { isInHostView } from './host-view.ts';
 import { type LookupCache, resolveInRoot } from './in-root.ts';
 import type { Reporter } from './issues.ts';
+import { refuseMountsBelow } from './mounts.ts';
 import { cleanPath, isWithin } from './paths.ts';
 import type { RootSpec, SandboxSpec } from './types.ts';
 import { describeLookup } from './words.ts';
@@ -42,6 +43,7 @@ export function resolveRoot(
   const path = resolveDirectory(root.path, typeof given === 'string' ? ['root'] : ['root', 'path'], host, report);
   if (path === '/')
     notes.push('the root is the whole file system of this host: the command can read all that the caller can');
+  if (changes !== 'keep' && path !== undefined) refuseMountsBelow(path, ['root', 'path'], { host, report });
   return { kind: 'directory', path, readonly, changes, lookupPath: path };
 }
 

@@ -30,6 +30,8 @@ export interface MemoryHostOptions {
   readonly gid?: number;
   readonly username?: string | undefined;
   readonly home?: string;
+  /** Where other file systems are mounted. */
+  readonly mounts?: readonly string[];
   readonly ranges?: readonly IdRange[];
   readonly mayMapIds?: boolean;
 }
@@ -77,9 +79,11 @@ export class MemoryHost implements SpecHost {
   readonly gidRanges: readonly IdRange[];
   readonly looked: string[] = [];
   readonly #root: Node;
+  readonly #mounts: readonly string[];
 
   constructor(options: MemoryHostOptions = {}) {
     this.#root = options.root ?? toNode(options.tree ?? ordinaryTree);
+    this.#mounts = options.mounts ?? [];
     this.cwd = options.cwd ?? '/home/alice';
     this.env = options.env ?? { HOME: '/home/alice', LC_ALL: 'C', LC_TIME: 'C', TERM: 'vt100', TOKEN: 'secret' };
     this.uid = options.uid ?? 1000;
@@ -113,6 +117,10 @@ export class MemoryHost implements SpecHost {
     const node = this.#walk(path, false)?.node;
     if (node?.kind !== 'file') return { because: `it is a ${node?.kind ?? 'nothing'}` };
     return node.text.length > maxBytes ? { because: `it is larger than ${maxBytes} bytes` } : { text: node.text };
+  }
+
+  mountsBelow(path: string): readonly string[] {
+    return this.#mounts.filter((mount) => mount.startsWith(path === '/' ? '/' : `${path}/`));
   }
 
   /** As the kernel of the host resolves: symlinks lead anywhere. */

@@ -1,9 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { parseMountinfo } from '../../src/host/mountinfo.ts';
 import { readHost } from '../../src/host/read.ts';
 import type { HostFacts } from '../../src/host/types.ts';
 import { parseIdMap, parseSubordinate } from '../../src/host/userns.ts';
+import { parseMountinfo } from '../../src/spec/mountinfo.ts';
 import { type FakeTree, fakeHost, fakeHosts } from '../helpers/fake-host.ts';
 
 const ann = { uid: 1000, gid: 1000, architecture: 'x64' };

@@ -423,6 +423,19 @@ describe('mounts', () => {
     ]);
   });
 
+  test('an overlay cannot show what is mounted in its source', () => {
+    const mounted = { mounts: ['/home/alice/src/mnt', '/home/alice/srcs'] };
+    const issues = (spec: SandboxSpec) => issuesOf(spec, mounted);
+    const why =
+      /src cannot be shown as an overlay, because other file systems are mounted in it \(\/home\/alice\/src\/mnt\)/;
+    expect(issues({ mounts: [{ type: 'overlay', source: 'src', destination: '/a' }] })).toEqual([
+      expect.stringMatching(why),
+    ]);
+    expect(issues({ workspace: { path: 'src', access: 'overlay' } })).toEqual([expect.stringMatching(why)]);
+    expect(issues({ root: { path: 'src', changes: 'discard' } })).toContainEqual(expect.stringMatching(why));
+    expect(issues({ workspace: 'src' })).toEqual([]);
+  });
+
   test('an overlay has its share of the disk, and what is captured has no bound there', () => {
     const overlay = { type: 'overlay', source: 'src', destination: '/a' } as const;
     const limits = { diskBytes: '16MiB' } as const;
