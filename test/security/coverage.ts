@@ -30,10 +30,6 @@ export interface Untried extends Known {
 
 export type CoveredAttack = Tried | Untried;
 
-const images: Later = {
-  because: 'changes of a run are neither kept nor copied out yet',
-  broughtBy: 'root.changes',
-};
 const allowList: Later = {
   because: 'there is no network between none and that of the host',
   broughtBy: 'network.allow',
@@ -89,12 +85,12 @@ export const coverage: readonly CoveredAttack[] = [
   {
     id: 'P27',
     attack: 'an overlay over a directory with mounts in it',
-    later: { because: 'overlays are not served', broughtBy: 'mount.overlay' },
+    triedBy: ['past-a-view'],
   },
   {
     id: 'P28',
     attack: 'a command forges the marks by which an overlay remembers what was removed',
-    later: images,
+    triedBy: ['past-a-view', 'test/os/changes-cases.ts'],
   },
   {
     id: 'P29',
@@ -102,9 +98,21 @@ export const coverage: readonly CoveredAttack[] = [
     triedBy: ['separators-in-paths', 'test/unit/spec-mount-string.test.ts'],
   },
   { id: 'P31', attack: 'rename and link from one bind to another', triedBy: ['rename-across-mounts'] },
-  { id: 'P32', attack: 'symlinks, devices, holes and masses of files in what is copied out', later: images },
-  { id: 'P33', attack: 'an output becomes a symlink while it is copied out', later: images },
-  { id: 'P34', attack: 'a symlink in the way when the host tidies up with privilege', later: images },
+  {
+    id: 'P32',
+    attack: 'symlinks, devices, holes and masses of files in what is copied out',
+    triedBy: ['test/os/changes-cases.ts'],
+  },
+  {
+    id: 'P33',
+    attack: 'an output becomes a symlink while it is copied out',
+    triedBy: ['test/os/changes-cases.ts'],
+  },
+  {
+    id: 'P34',
+    attack: 'a symlink in the way when the host tidies up with privilege',
+    triedBy: ['test/os/changes-cases.ts'],
+  },
   { id: 'P35', attack: 'a tree that resists being removed', triedBy: ['stubborn-trees'] },
 
   { id: 'K01', attack: 'writing to kernel settings', triedBy: ['kernel-knobs'] },
@@ -280,7 +288,10 @@ export const coverage: readonly CoveredAttack[] = [
     id: 'L06',
     attack: 'filling the disk',
     triedBy: ['disk-fill'],
-    later: { because: 'what is mounted from the host has no bound', broughtBy: 'workspace.overlay' },
+    later: {
+      because: 'what is mounted from the host, and what is captured there, has no bound',
+      broughtBy: 'mount.image',
+    },
   },
   {
     id: 'L07',

@@ -1,6 +1,7 @@
 // Attacks as scripts, for what is long in C: each line that a script says is one attempt and what came of it.
 import { spawnSync } from 'node:child_process';
 import { run } from '../../src/index.ts';
+import type { RunResult } from '../../src/run/types.ts';
 import type { SandboxSpec } from '../../src/spec/types.ts';
 import type { Bench } from '../conformance/bench.ts';
 import { requires } from '../helpers/requires.ts';
@@ -28,18 +29,23 @@ def say(what, answer): print(what, answer, flush=True)
 `;
 
 /** What the script said, inside: `{ what: answer }`. */
-export async function python(
+export async function python(...call: Parameters<typeof pythonResult>): Promise<Record<string, string>> {
+  return said(String((await pythonResult(...call)).stdout));
+}
+
+/** All that came of it. */
+export async function pythonResult(
   bench: Bench,
   script: string,
   spec: SandboxSpec = {},
   args: readonly (string | number)[] = [],
-): Promise<Record<string, string>> {
+): Promise<RunResult> {
   requires(`file:${PYTHON}`);
   const command = [PYTHON, '-c', prelude + script, ...args.map(String)];
   const result = await run(command, bench.withHost(spec), bench.options({}));
   if (result.outcome.kind !== 'exited' || result.exitCode !== 0 || result.stderr !== '')
     throw new Error(`${JSON.stringify(result.outcome)}: ${result.stdout}${result.stderr}`);
-  return said(String(result.stdout));
+  return result;
 }
 
 /** The same, on the host: shows that the script does what it is said to do. */
