@@ -67,6 +67,9 @@ const silent: ReadonlySet<string> = new Set(['supervisor arch_prctl', 'superviso
 
 /** In which sandbox alone what may fail without harm. */
 const harmlessIn: Partial<Record<SandboxName, Record<string, string>>> = {
+  'with a view': {
+    'init fchown': 'an owner that has no number in the namespace: the top of the view stays that of the caller',
+  },
   'without namespaces': {
     'command prctl securebits': 'EPERM, of a command that is who it is to be, is how an ordinary user answers',
   },
@@ -94,6 +97,7 @@ const sandboxes = {
   'on a terminal': { way: 'channel', overrides: { terminal: { columns: 80, rows: 24 } } },
   // Of one call, which every command makes.
   'that asks': { way: 'channel', overrides: { onSyscall: askingFilter() } },
+  'with a view': { way: 'plan', overrides: {} },
   'without namespaces': { way: 'plan', overrides: {} },
 } as const satisfies Record<string, { way: 'plan' | 'channel'; overrides: Partial<NormalizedSpec> }>;
 type SandboxName = keyof typeof sandboxes;
@@ -119,6 +123,8 @@ const rounds: readonly Round[] = [
   { name: 'init', sandbox: 'plain' },
   { name: 'init', sandbox: 'on a terminal', from: 'pivot_root' },
   { name: 'init', sandbox: 'that asks', from: 'pivot_root' },
+  // Nobody else changes an owner.
+  { name: 'init', sandbox: 'with a view', from: 'fchown' },
   { name: 'command', sandbox: 'plain' },
   { name: 'supervisor', sandbox: 'without namespaces', from: 'sched_getscheduler' },
   { name: 'init', sandbox: 'without namespaces' },
@@ -167,11 +173,23 @@ function fewSteps(uid: number, sandbox: SandboxName): Step[] {
   if (sandbox === 'without namespaces')
     return defaultSteps(bench, uid, ['/bin/bash', '-c', confinedWitness], {}, {}, confined);
   const command: [string, ...string[]] = [...witnessCommand(bench, uid), String(STATUS)];
-  return defaultSteps(bench, uid, command, sandboxes[sandbox].overrides).filter((step) => {
+  const few = defaultSteps(bench, uid, command, sandboxes[sandbox].overrides).filter((step) => {
     if (step.step === 'mount') return !spared.test(step.destination);
     return (step.step !== 'symlink' && step.step !== 'mask') || !spared.test(step.path);
   });
+  return sandbox === 'with a view' ? few.flatMap((step) => (step.step === 'pivot' ? [view, step] : [step])) : few;
 }
+
+const view: Step = {
+  step: 'mount',
+  kind: 'overlay',
+  // For the witness, which finds every place that it may write to.
+  flags: ['readonly', 'nosuid', 'nodev', 'create', 'sourceWithoutLinks'],
+  sourceKind: 'directory',
+  source: '/etc',
+  destination: '/tmp/view',
+  options: 'size=1m,mode=0755',
+};
 
 /** Several at once, for they wait more than they work. */
 const SHARES = 2 * availableParallelism();
