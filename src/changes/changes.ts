@@ -1,7 +1,7 @@
 // Captured changes, as an object: listed when somebody asks, from what lies on the disk.
 import type { CapturedView } from '../spec/captures.ts';
 import { applyAll } from './apply.ts';
-import { withAccess } from './closed.ts';
+import { openClosed, withAccess } from './closed.ts';
 import { compare, type Difference } from './compare.ts';
 import { join, textOf } from './raw.ts';
 import { type Capture, removeCapture, viewDirectories } from './store.ts';
@@ -52,6 +52,21 @@ class CapturedChanges implements Changes {
       texts.push(await withAccess(upper, entries, () => diffOf(upper, view.source, prefix, differences)));
     }
     return texts.join('');
+  }
+
+  async *export(format: 'tar' | 'oci-layer' = 'tar'): AsyncGenerator<Uint8Array> {
+    const { exportViews } = await import('./export.ts');
+    const several = this.#views.length > 1 || format === 'oci-layer';
+    const exported = this.#views.map(({ view: { source, destination }, upper, differences }) => {
+      return { upper, source, prefix: several ? destination : '', differences };
+    });
+    // Closed again only when the reader has it all, or goes away.
+    const opened = this.#views.map(({ upper, entries }) => openClosed(upper, entries));
+    try {
+      yield* exportViews(format, exported);
+    } finally {
+      for (const close of opened) close();
+    }
   }
 
   async apply(): Promise<ApplyReport> {

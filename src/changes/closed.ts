@@ -10,17 +10,31 @@ export async function withAccess<T>(
   entries: readonly UpperEntry[],
   action: () => T | Promise<T>,
 ): Promise<T> {
+  const close = openClosed(upper, entries);
+  try {
+    return await action();
+  } finally {
+    close();
+  }
+}
+
+/** Opens them; what it gives closes them again. */
+export function openClosed(upper: string, entries: readonly UpperEntry[]): () => void {
   const closed = process.getuid?.() === 0 ? [] : entries.filter(isClosed);
   const opened: UpperEntry[] = [];
+  const close = (): void => {
+    for (const entry of opened.reverse()) setMode(upper, entry, entry.mode);
+  };
   try {
     for (const entry of closed) {
       setMode(upper, entry, entry.type === 'directory' ? 0o700 : 0o600);
       opened.push(entry);
     }
-    return await action();
-  } finally {
-    for (const entry of opened.reverse()) setMode(upper, entry, entry.mode);
+  } catch (error) {
+    close();
+    throw error;
   }
+  return close;
 }
 
 function isClosed({ type, mode, tooDeep }: UpperEntry): boolean {

@@ -46,6 +46,11 @@ export interface Changes extends AsyncDisposable {
    * @throws {ChangesError} `SBX_CHANGES_CONFLICT` when a source has changed since the run began: nothing was applied, and all conflicts are named.
    */
   apply(): Promise<ApplyReport>;
+  /**
+   * What was added and modified as a tar archive, of each view by the names in it (of several by where the command saw them); as a layer of an image by
+   * the names in its root, with marks for what was deleted. Extended attributes, and what cannot be applied either, are not in it.
+   */
+  export(format?: 'tar' | 'oci-layer'): AsyncIterable<Uint8Array>;
   /** Throws them away. Idempotent. */
   discard(): Promise<void>;
 }

@@ -12,7 +12,8 @@ import { newDraft } from './option.ts';
 import type { Parsed } from './parse.ts';
 import { say, writeAll } from './say.ts';
 
-const verbs = ['show', 'diff', 'apply', 'discard'] as const;
+const verbs = ['show', 'diff', 'export', 'apply', 'discard'] as const;
+const formats = ['tar', 'oci-layer'] as const;
 type Verb = (typeof verbs)[number];
 
 export async function changesCommand({ draft, operands, problems }: Parsed): Promise<number> {
@@ -21,11 +22,16 @@ export async function changesCommand({ draft, operands, problems }: Parsed): Pro
   const all = [...problems];
   if (word !== undefined && verb === undefined) all.push(`changes ${word} is nothing: known are ${verbs.join(', ')}`);
   if (verb !== undefined && ids.length === 0) all.push(`changes ${verb} needs an id: run-sandbox changes lists them`);
+  const format = verb === 'export' && ids.length > 1 ? ids.pop() : undefined;
   if (verb !== undefined && verb !== 'discard' && ids.length > 1) all.push(`changes ${verb} takes one id`);
+  const known = formats.find((name) => name === (format ?? 'tar'));
+  if (known === undefined) all.push(`changes export knows ${formats.join(' and ')}, not ${format}`);
+  if (verb === 'export' && isatty(1))
+    all.push('changes export writes an archive: send it to a file, as in > changes.tar');
   if (all.length > 0) return sayUsage(all);
   try {
     if (verb === undefined) await list(draft.settings.json);
-    else for (const id of ids) await perform(verb, await openChanges(id), draft.settings.json);
+    else for (const id of ids) await perform(verb, await openChanges(id), draft.settings.json, known);
     return 0;
   } catch (error) {
     sayError(error, newDraft());
@@ -44,7 +50,12 @@ function summaryLine({ id, startedAt, views, command }: CaptureSummary): string 
   return `${id}  ${when}  ${where}  ${visible(formatCommand(command))}\n`;
 }
 
-async function perform(verb: Verb, changes: Changes, json: boolean): Promise<void> {
+async function perform(
+  verb: Verb,
+  changes: Changes,
+  json: boolean,
+  format: (typeof formats)[number] | undefined,
+): Promise<void> {
   switch (verb) {
     case 'show': {
       const { id, directory, views, command, startedAt, entries } = changes;
@@ -57,6 +68,9 @@ async function perform(verb: Verb, changes: Changes, json: boolean): Promise<voi
       writeAll(1, isatty(1) ? visible(text) : text);
       return;
     }
+    case 'export':
+      for await (const chunk of changes.export(format)) if (!writeAll(1, chunk)) return;
+      return;
     case 'apply': {
       const { applied, skipped } = await changes.apply();
       for (const { source, because } of skipped) say(`left out: ${quoted(rawOf(source))}: ${because}`, 'yellow');

@@ -23,8 +23,8 @@ function hasColour(fd: number): boolean {
 }
 
 /** All of `text`, however slow the reader. Returns false when there is no reader any more. */
-export function writeAll(fd: number, text: string): boolean {
-  let rest = Buffer.from(text);
+export function writeAll(fd: number, text: string | Uint8Array): boolean {
+  let rest = typeof text === 'string' ? Buffer.from(text) : text;
   while (rest.length > 0) {
     try {
       rest = rest.subarray(writeSync(fd, rest));

@@ -8,7 +8,7 @@ export const summaries: Readonly<Record<Mode, string>> = {
   explain:
     'Says what a run would do, without running anything: the backend, the promises, each step. Takes the options of a run.',
   changes:
-    'Lists captured changes (--changes keep), shows what changed, shows the differences as git does, applies them to the directories that were shown, or throws them away. ' +
+    'Lists captured changes (--changes keep), shows what changed, shows the differences as git does, writes them to stdout as an archive, applies them to the directories that were shown, or throws them away. ' +
     'Nothing is applied where a directory has changed since the run began.',
   doctor:
     'Tries what this host offers, and says what is missing, why, and how to get it. Exit status 0 when the native backend can run the default sandbox, else 1.',
@@ -28,7 +28,9 @@ export function usages(mode: Mode): readonly string[] {
     case 'explain':
       return ['run-sandbox explain [options] [--] [COMMAND [ARG...]]'];
     case 'changes':
-      return ['run-sandbox changes [options] [show ID | diff ID | apply ID | discard ID...]'];
+      return [
+        'run-sandbox changes [options] [show ID | diff ID | export ID [tar|oci-layer] | apply ID | discard ID...]',
+      ];
     case 'doctor':
     case 'backends':
       return [`run-sandbox ${mode} [options]`];

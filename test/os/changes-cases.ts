@@ -358,6 +358,57 @@ export function changesCases(): void {
     });
   });
 
+  test('as an archive they are what tar unpacks', async () => {
+    const long = 'x'.repeat(200);
+    const changes = await capture(
+      `echo more >> a; rm b; mkdir -p n/${long}; printf x > n/${long}/k; chmod 750 src/c; ln -sfn ${long}${long} link; touch 'gr\u00fcn'; mkdir shut; echo 1 > shut/in; chmod 0 shut`,
+    );
+    const unpacked = join(work, 'unpacked');
+    mkdirSync(unpacked);
+    const archive = await bytes(changes.export());
+    const { status, stderr } = spawnSync('tar', ['-xp', '--delay-directory-restore', '-C', unpacked], {
+      input: archive,
+      encoding: 'utf8',
+    });
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+    expect(lstatSync(join(unpacked, 'shut')).mode & 0o777).toBe(0);
+    chmodSync(join(unpacked, 'shut'), 0o700);
+    expect(tree(unpacked)).toEqual({
+      a: file('a\nmore\n'),
+      'gr\u00fcn': file(''),
+      link: `link to ${long}${long}`,
+      n: 'directory 755',
+      [`n/${long}`]: 'directory 755',
+      [`n/${long}/k`]: file('x'),
+      shut: 'directory 700',
+      'shut/in': file('1\n'),
+      'src/c': file('src/c\n', 750),
+      src: 'directory 755',
+    });
+    expect(lstatSync(join(unpacked, 'a')).mtimeMs).toBeCloseTo(
+      lstatSync(join(changes.directory, '0/upper/a')).mtimeMs,
+      0,
+    );
+  });
+
+  test('as a layer of an image they say what was deleted', async () => {
+    const changes = await capture('echo 1 > src/deep/new; rm -r old; rm b');
+    const { stdout } = spawnSync('tar', ['-tv'], { input: await bytes(changes.export('oci-layer')), encoding: 'utf8' });
+    const names = stdout
+      .trimEnd()
+      .split('\n')
+      .map((line) => `${line[0]} ${line.split(' ').at(-1)}`);
+    const at = project.slice(1);
+    expect(names.filter((name) => name.includes(`${at}/`))).toEqual([
+      `d ${at}/`,
+      `- ${at}/.wh.b`,
+      `- ${at}/.wh.old`,
+      `d ${at}/src/`,
+      `d ${at}/src/deep/`,
+      `- ${at}/src/deep/new`,
+    ]);
+  });
+
   test('git applies the differences, and has the same then', async () => {
     requires('command:git');
     const changes = await capture(
@@ -376,6 +427,12 @@ export function changesCases(): void {
     kept.pop();
     expect(tree(plain)).toEqual(tree(project));
   });
+}
+
+async function bytes(chunks: AsyncIterable<Uint8Array>): Promise<Buffer> {
+  const all: Uint8Array[] = [];
+  for await (const chunk of chunks) all.push(chunk);
+  return Buffer.concat(all);
 }
 
 /** In a directory with files a and b, directories src and old, and a symlink. */

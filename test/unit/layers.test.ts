@@ -6,7 +6,19 @@ import { describe, expect, test } from 'vitest';
 import { backendNames } from '../../src/backends/backend.ts';
 
 /** From the top. Each imports from those below it; `host` is for who plans and who asks, never for `spec`. */
-const layers = ['cli', 'index.ts', 'run', 'changes', 'backends', 'host', 'features', 'seccomp', 'spec', 'errors'];
+const layers = [
+  'cli',
+  'index.ts',
+  'run',
+  'changes',
+  'archive',
+  'backends',
+  'host',
+  'features',
+  'seccomp',
+  'spec',
+  'errors',
+];
 /** Everybody may name the types of these. */
 const contracts = ['backends/backend.ts', 'features/feature.ts'];
 /** Only these load the schema library, which costs more than a whole sandbox. */
