@@ -27,7 +27,7 @@ const typeFlags: Readonly<Record<TarEntry['type'], string>> = { file: '0', symli
 export function tarHeader(entry: TarEntry): Buffer {
   const name = entry.type === 'directory' ? `${entry.path}/` : entry.path;
   const { size = 0, target = '', uid, gid } = entry;
-  const mtime = Math.max(0, Math.floor(entry.mtime));
+  const mtime = Math.min(SIZE_MAX, Math.max(0, Math.floor(entry.mtime)));
   const extended: string[] = [];
   const extend = (key: string, value: string | number): unknown => extended.push(record(key, String(value)));
   if (name.length > 100 || !isAscii(name)) extend('path', name);
@@ -93,7 +93,7 @@ function block({ name, mode, uid, gid, size, mtime, flag, target }: Fields): Buf
   octal(Math.min(uid, ID_MAX), 108, 8);
   octal(Math.min(gid, ID_MAX), 116, 8);
   octal(Math.min(size, SIZE_MAX), 124, 12);
-  octal(Math.min(mtime, SIZE_MAX), 136, 12);
+  octal(mtime, 136, 12);
   text('        ', 148, 8);
   text(flag, 156, 1);
   text(target, 157, 100);
