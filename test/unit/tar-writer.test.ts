@@ -43,7 +43,7 @@ const flags = { file: '0', symlink: '2', directory: '5', fifo: '6' } as const;
 describe('another reader finds', () => {
   test('every entry as it was written', () => {
     fc.assert(
-      fc.property(fc.array(entry, { minLength: 1, maxLength: 20 }), (entries) => {
+      fc.property(fc.array(entry, { minLength: 200, maxLength: 400 }), (entries) => {
         const blocks = entries.flatMap((each) => [
           tarHeader(each),
           Buffer.alloc(each.size ?? 0, 'x'),
@@ -55,7 +55,7 @@ describe('another reader finds', () => {
           ]),
         );
       }),
-      { numRuns: 30 },
+      { numRuns: 3, endOnFailure: true },
     );
   });
 
