@@ -3,6 +3,7 @@
 import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
 import CountingReporter from './test/helpers/reporter.ts';
+import LongestFirst from './test/helpers/sequencer.ts';
 import TrialsReporter from './test/helpers/trials-reporter.ts';
 
 const secondMs = 1000;
@@ -26,6 +27,7 @@ export default defineConfig({
     setupFiles: ['test/helpers/setup.ts'],
     reporters: ['default', new CountingReporter(), new TrialsReporter()],
     allowOnly: false,
+    sequence: { sequencer: LongestFirst },
     projects: [
       project('unit'),
       // A run by a container engine takes a hundred times that of others.
