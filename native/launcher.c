@@ -18,6 +18,7 @@
 #include "run.h"
 #include "status.h"
 #include "sys.h"
+#include "unpack.h"
 
 #define EXIT_USAGE 125
 
@@ -28,6 +29,7 @@ static const char usage[] =
     "       launcher inside --rendezvous PATH --network own|room\n"
     "       launcher rendezvous --directory PATH --tree PATH COMMAND [ARG...]\n"
     "       launcher changes DIRECTORY\n"
+    "       launcher unpack --directory PATH\n"
     "       launcher probe [...]\n"
     "       launcher --version\n";
 
@@ -294,6 +296,10 @@ int main(int count, char **values) {
   if (count == 3 && strcmp(values[1], "changes") == 0) {
     if (has_gained_privileges()) return refuse_privileges();
     return open_standard() && reset_signals() ? changes_list(values[2]) : EXIT_USAGE;
+  }
+  if (count == 4 && strcmp(values[1], "unpack") == 0 && strcmp(values[2], "--directory") == 0) {
+    if (has_gained_privileges()) return refuse_privileges();
+    return open_standard() && reset_signals() ? unpack_main(values[3]) : EXIT_USAGE;
   }
   int socket_fd;
   if (count == 4 && strcmp(values[1], "inside") == 0 && strcmp(values[2], "--socket-fd") == 0) {

@@ -215,3 +215,73 @@ int path_make_file(int root, const char *path, mode_t mode) {
   close_keeping_errno(parent);
   return file;
 }
+
+static int open_component(int directory, const char *name) {
+  int found = openat(directory, name, O_PATH | O_NOFOLLOW | O_DIRECTORY | O_CLOEXEC);
+  struct stat status;
+  // For a link too the kernel says ENOTDIR, as for any other that is no directory.
+  if (found < 0 && errno == ENOTDIR && fstatat(directory, name, &status, AT_SYMLINK_NOFOLLOW) == 0) errno = S_ISLNK(status.st_mode) ? ELOOP : ENOTDIR;
+  return found;
+}
+
+// Another file system than that of `root` is refused, as RESOLVE_NO_XDEV does; of a bind mount of the same one only openat2(2) knows.
+static bool is_on_same(int root, int directory) {
+  struct stat above, below;
+  if (fstat(root, &above) < 0 || fstat(directory, &below) < 0) return false;
+  if (above.st_dev == below.st_dev) return true;
+  errno = EXDEV;
+  return false;
+}
+
+// Goes down `length` bytes of `path`, one component at a time; makes what is missing where `makes` says so.
+static int descend(int root, const char *path, size_t length, bool makes) {
+  int current = openat(root, ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+  char name[NAME_MAX + 1];
+  for (size_t at = 0; current >= 0 && at < length;) {
+    size_t size = strcspn(path + at, "/");
+    if (size == 0 || size > NAME_MAX || (path[at] == '.' && (size == 1 || (size == 2 && path[at + 1] == '.')))) {
+      close_keeping_errno(current);
+      errno = size > NAME_MAX ? ENAMETOOLONG : EINVAL;
+      return -1;
+    }
+    memcpy(name, path + at, size);
+    name[size] = '\0';
+    int next = open_component(current, name);
+    if (next < 0 && errno == ENOENT && makes && (mkdirat(current, name, 0755) == 0 || errno == EEXIST)) next = open_component(current, name);
+    if (next >= 0 && !is_on_same(root, next)) {
+      close_keeping_errno(next);
+      next = -1;
+    }
+    close_keeping_errno(current);
+    current = next;
+    at += size + (path[at + size] == '/');
+  }
+  return current;
+}
+
+int path_open_beneath(int root, const char *path) {
+  if (path[0] == '\0') return openat(root, ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+  for (;;) {
+    uint64_t resolve = SBX_RESOLVE_BENEATH | SBX_RESOLVE_NO_SYMLINKS | SBX_RESOLVE_NO_MAGICLINKS | SBX_RESOLVE_NO_XDEV;
+    int found = sys_openat2(root, path, O_PATH | O_DIRECTORY | O_CLOEXEC, 0, resolve);
+    if (found >= 0) return found;
+    if (errno == EAGAIN || errno == EINTR) continue;
+    if (errno == ENOSYS || errno == EPERM) return descend(root, path, strlen(path), false);
+    return -1;
+  }
+}
+
+int path_make_parent_beneath(int root, const char *path, const char **name) {
+  char parent[PATH_MAX];
+  const char *slash = strrchr(path, '/');
+  *name = slash == NULL ? path : slash + 1;
+  size_t length = slash == NULL ? 0 : (size_t)(slash - path);
+  if (length >= sizeof parent) {
+    errno = ENAMETOOLONG;
+    return -1;
+  }
+  memcpy(parent, path, length);
+  parent[length] = '\0';
+  int found = path_open_beneath(root, parent);
+  return found >= 0 || errno != ENOENT ? found : descend(root, parent, length, true);
+}

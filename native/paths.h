@@ -15,4 +15,10 @@ int path_open_parent(int root, const char *path, const char **name);
 // An empty file and its missing parents; an existing one is opened as it is.
 int path_make_file(int root, const char *path, mode_t mode);
 
+// For a tree that is being unpacked: `path` is relative, without "." and "..", and no symlink counts anywhere in it: one is an error (ELOOP), as is
+// another file system (EXDEV). "" is `root` itself.
+int path_open_beneath(int root, const char *path);
+// The directory that is to hold the last component, made where missing, as others above it; `name` points at that component within `path`.
+int path_make_parent_beneath(int root, const char *path, const char **name);
+
 #endif

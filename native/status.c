@@ -251,3 +251,34 @@ void status_ended(const struct ending *ending) {
   }
   finish();
 }
+
+void status_left_out(const char *what, int error, const char *path) {
+  char buffer[32];
+  begin("left-out");
+  member("what", what);
+  member("errno", error_name(error, buffer, sizeof buffer));
+  member("path", path);
+  finish();
+}
+
+void status_unpacked(const struct unpack_counts *counts) {
+  begin("unpacked");
+  count_member("entries", (int64_t)counts->entries);
+  count_member("bytes", (int64_t)counts->bytes);
+  count_member("owners", (int64_t)counts->owners);
+  count_member("devices", (int64_t)counts->devices);
+  count_member("xattrs", (int64_t)counts->xattrs);
+  count_member("modes", (int64_t)counts->modes);
+  finish();
+}
+
+void status_unpack_failed(const struct unpack_failure *failure) {
+  char buffer[32];
+  begin("failed");
+  count_member("record", (int64_t)failure->record);
+  if (failure->syscall[0] != '\0') member("syscall", failure->syscall);
+  if (failure->error != 0) member("errno", error_name(failure->error, buffer, sizeof buffer));
+  if (failure->path[0] != '\0') member("path", failure->path);
+  if (failure->detail[0] != '\0') member("detail", failure->detail);
+  finish();
+}

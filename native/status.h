@@ -28,6 +28,17 @@ struct ending {
   struct counts counts;
 };
 
+// Of `launcher unpack`, which has lines of its own.
+struct unpack_counts {
+  uint64_t entries, bytes;
+  uint64_t owners, devices, xattrs, modes;  // that were left out
+};
+struct unpack_failure {
+  uint64_t record;  // counted from 0
+  const char *syscall, *path, *detail;
+  int error;  // 0: the stream is wrong, and `detail` says how
+};
+
 // -1: no status lines.
 void status_use(int descriptor);
 void status_started(pid_t init);
@@ -35,5 +46,8 @@ void status_started(pid_t init);
 void status_notified(const struct notified *notified);
 void status_failed(const struct failure *failure);
 void status_ended(const struct ending *ending);
+void status_left_out(const char *what, int error, const char *path);
+void status_unpacked(const struct unpack_counts *counts);
+void status_unpack_failed(const struct unpack_failure *failure);
 
 #endif

@@ -92,7 +92,10 @@ struct sbx_open_how {
   uint64_t mode;
   uint64_t resolve;
 };
+#define SBX_RESOLVE_NO_XDEV 0x01
 #define SBX_RESOLVE_NO_MAGICLINKS 0x02
+#define SBX_RESOLVE_NO_SYMLINKS 0x04
+#define SBX_RESOLVE_BENEATH 0x08
 #define SBX_RESOLVE_IN_ROOT 0x10
 
 #ifndef CLOSE_RANGE_CLOEXEC
