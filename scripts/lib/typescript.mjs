@@ -26,7 +26,7 @@ async function bundleCommand(output) {
   const bundle = await rolldown({
     input: { main: inProject('src', 'cli', 'main.ts') },
     platform: 'node',
-    external: ['zod', 'diff'],
+    external: ['diff', 'fzstd', 'zod'],
     tsconfig: inProject('tsconfig.build.json'),
     // As tsc does for the rest: what Node 20 cannot read yet (`using`) is written out.
     transform: { target: 'es2023' },

@@ -26,6 +26,8 @@ async function subcommand(word: Subcommand, parsed: Parsed): Promise<number> {
       return (await import('./doctor.ts')).doctorCommand(parsed);
     case 'backends':
       return (await import('./doctor.ts')).backendsCommand(parsed);
+    case 'image':
+      return (await import('./image.ts')).imageCommand(parsed);
     case 'completion':
       return (await import('./completion.ts')).completionCommand(parsed);
     case 'help':

@@ -2,6 +2,7 @@
 
 import type { BackendName } from '../backends/backend.ts';
 import type { Feature } from '../features/feature.ts';
+import type { ArchiveLimits } from '../image/archive/limits.ts';
 import type { ToolName } from '../run/as/tools.ts';
 import type {
   IdMapping,
@@ -16,11 +17,21 @@ import type {
 } from '../spec/types.ts';
 
 /** Where options count: a run, or a word that is the very first argument. */
-export const subcommands = ['explain', 'changes', 'doctor', 'backends', 'completion', 'help'] as const;
+export const subcommands = ['explain', 'changes', 'doctor', 'backends', 'image', 'completion', 'help'] as const;
 export type Subcommand = (typeof subcommands)[number];
 export type Mode = 'run' | Subcommand;
 
-export const groups = ['Files', 'Process', 'Identity', 'Network', 'Limits', 'Isolation', 'This run', 'Output'] as const;
+export const groups = [
+  'Files',
+  'Process',
+  'Identity',
+  'Network',
+  'Limits',
+  'Isolation',
+  'Images',
+  'This run',
+  'Output',
+] as const;
 export type Group = (typeof groups)[number];
 
 export interface Option {
@@ -85,7 +96,16 @@ export interface Draft {
     >
   >;
   profile?: string;
+  image: DraftImage;
   settings: Settings;
+}
+
+/** Of the command `image`. */
+export interface DraftImage {
+  limits: Partial<Mutable<ArchiveLimits>>;
+  whiteouts?: 'keep' | 'apply' | 'overlay';
+  setid?: 'keep' | 'drop';
+  duplicates?: 'refuse' | 'last';
 }
 
 /** About this call, not about the sandbox. */
@@ -116,6 +136,7 @@ export function newDraft(): Draft {
     capabilities: [],
     landlock: {},
     rest: {},
+    image: { limits: {} },
     settings: { optional: [], json: false, quiet: false, verbose: false, help: false, version: false },
   };
 }

@@ -453,9 +453,67 @@ export const options: readonly Option[] = [
       ),
   },
   {
+    name: 'archive-limit',
+    value: 'NAME=NUMBER',
+    repeatable: true,
+    group: 'Images',
+    modes: ['image'],
+    help: `how much of an archive is believed: ${read.archiveLimitNames.join(', ')}`,
+    details:
+      'bytes: of all files together, holes too, as a SIZE (64GiB). entries: their number (1000000). ratio: bytes that one compressed byte may expand to (200), once ratioFloorBytes ' +
+      '(256MiB) have come. nameBytes: of a path or a target (4095). depth: of directories (512). xattrBytes: of the extended attributes of one entry (128KiB). headerBytes: of its other headers (1MiB).',
+    apply: (draft, value) =>
+      read.attempt(
+        () => read.readArchiveLimit(value),
+        (limit) => Object.assign(draft.image.limits, limit),
+      ),
+  },
+  {
+    name: 'whiteouts',
+    value: 'keep|apply|overlay',
+    group: 'Images',
+    modes: ['image'],
+    help: 'what files called .wh.NAME are: files; removals from the archives before; or the marks of overlayfs',
+    details: 'The default is keep for one archive, and apply for several, which are the layers of one tree.',
+    completes: ['keep', 'apply', 'overlay'],
+    apply: (draft, value) =>
+      read.attempt(
+        () => read.readWord(value, ['keep', 'apply', 'overlay'], 'way with whiteouts'),
+        (word) => (draft.image.whiteouts = word),
+      ),
+  },
+  {
+    name: 'setid',
+    value: 'keep|drop',
+    group: 'Images',
+    modes: ['image'],
+    help: 'whether files keep their set-user-ID and set-group-ID bits (the default)',
+    details:
+      'Whoever reaches the directory can run such a program as its owner. The bits are dropped in any case where that owner cannot be kept.',
+    completes: ['keep', 'drop'],
+    apply: (draft, value) =>
+      read.attempt(
+        () => read.readWord(value, ['keep', 'drop'], 'way with set-user-ID bits'),
+        (word) => (draft.image.setid = word),
+      ),
+  },
+  {
+    name: 'duplicates',
+    value: 'refuse|last',
+    group: 'Images',
+    modes: ['image'],
+    help: 'what of a name that an archive has twice: it is refused, or the last counts (the default)',
+    completes: ['refuse', 'last'],
+    apply: (draft, value) =>
+      read.attempt(
+        () => read.readWord(value, ['refuse', 'last'], 'way with duplicates'),
+        (word) => (draft.image.duplicates = word),
+      ),
+  },
+  {
     name: 'json',
     group: 'Output',
-    modes: ['run', 'explain', 'changes', 'doctor', 'backends'],
+    modes: ['run', 'explain', 'changes', 'doctor', 'backends', 'image'],
     help: 'for a run: the result as one JSON line, the last on stderr, unless --status-fd gets it; else: JSON instead of text',
     apply: (draft) => use(() => (draft.settings.json = true)),
   },
@@ -495,7 +553,7 @@ export const options: readonly Option[] = [
     name: 'help',
     short: 'h',
     group: 'Output',
-    modes: ['run', 'explain', 'changes', 'doctor', 'backends', 'completion', 'help'],
+    modes: ['run', 'explain', 'changes', 'doctor', 'backends', 'image', 'completion', 'help'],
     help: 'print this and exit',
     apply: (draft) => use(() => (draft.settings.help = true)),
   },

@@ -13,6 +13,9 @@ export const summaries: Readonly<Record<Mode, string>> = {
   doctor:
     'Tries what this host offers, and says what is missing, why, and how to get it. Exit status 0 when the native backend can run the default sandbox, else 1.',
   backends: 'Prints which backend offers which feature on this host.',
+  image:
+    'Works on images. unpack: writes an archive (tar, also compressed by gzip, bzip2, xz or zstd), or several as the layers of one tree, into a directory that is absent or empty; ' +
+    'as an ordinary user with the owners that /etc/subuid and /etc/subgid allow. Where it fails nothing is left.',
   completion: 'Prints a completion script. For bash: source <(run-sandbox completion bash)',
   help: 'Prints help on a command.',
 };
@@ -23,7 +26,7 @@ export function usages(mode: Mode): readonly string[] {
       return [
         'run-sandbox [options] [--] COMMAND [ARG...]',
         'run-sandbox [options] DIRECTORY [COMMAND [ARG...]]',
-        'run-sandbox explain | changes | doctor | backends | completion | help',
+        'run-sandbox explain | changes | doctor | backends | image | completion | help',
       ];
     case 'explain':
       return ['run-sandbox explain [options] [--] [COMMAND [ARG...]]'];
@@ -34,6 +37,8 @@ export function usages(mode: Mode): readonly string[] {
     case 'doctor':
     case 'backends':
       return [`run-sandbox ${mode} [options]`];
+    case 'image':
+      return ['run-sandbox image unpack [options] ARCHIVE [ARCHIVE...] DIRECTORY'];
     case 'completion':
       return ['run-sandbox completion bash'];
     case 'help':

@@ -1,6 +1,7 @@
 // The values of options, one form each. A function returns what was read, or throws a ValueError that says what was expected.
 import { readFileSync, statSync } from 'node:fs';
 import { resolve } from 'node:path';
+import type { ArchiveLimits } from '../image/archive/limits.ts';
 import { checkPathInside } from '../spec/checks.ts';
 import { landlockAccesses } from '../spec/landlock.ts';
 import { parseMountString } from '../spec/mount-string.ts';
@@ -14,7 +15,7 @@ import type {
   SyscallRule,
   WorkspaceSpec,
 } from '../spec/types.ts';
-import { checkBytes } from '../spec/units.ts';
+import { checkBytes, parseBytes } from '../spec/units.ts';
 import { joinWords } from '../spec/words.ts';
 
 export class ValueError extends Error {}
@@ -48,6 +49,22 @@ export function readWord<const Word extends string>(text: string, words: readonl
   const meant = nearest(text, words);
   const known = words.length > 8 ? '' : `: known are ${joinWords(words)}`;
   throw new ValueError(`'${text}' is no ${what}${meant === undefined ? known : `; did you mean ${meant}?`}`);
+}
+
+const archiveSizes = ['bytes', 'ratioFloorBytes', 'nameBytes', 'xattrBytes', 'headerBytes'] as const;
+const archiveNumbers = ['entries', 'ratio', 'depth'] as const;
+export const archiveLimitNames: readonly (keyof ArchiveLimits)[] = [...archiveSizes, ...archiveNumbers];
+
+/** `bytes=64GiB`, `entries=10000`. */
+export function readArchiveLimit(text: string): Partial<ArchiveLimits> {
+  const equals = text.indexOf('=');
+  if (equals === -1) throw new ValueError(`must be NAME=NUMBER, such as bytes=64GiB, not '${text}'`);
+  const value = text.slice(equals + 1);
+  const name = readWord(text.slice(0, equals), archiveLimitNames, 'limit of an archive');
+  if ((archiveNumbers as readonly string[]).includes(name)) return { [name]: readInteger(value, 1) };
+  const problem = checkBytes(value);
+  if (problem !== undefined) throw new ValueError(`${name} ${problem}`);
+  return { [name]: parseBytes(value) };
 }
 
 /** Permission bits in octal, as chmod(1) and the shell's umask take them. */

@@ -155,6 +155,50 @@ export class LaunchError extends SandboxError {
   }
 }
 
+export type ImageErrorCode =
+  /** The archive is broken, or made to do harm. */
+  | 'SBX_IMAGE_INVALID'
+  /** It is of a kind that is known and not served. */
+  | 'SBX_IMAGE_UNSUPPORTED'
+  /** It goes beyond a bound of the call. */
+  | 'SBX_IMAGE_LIMIT'
+  /** What it holds could not be written. */
+  | 'SBX_IMAGE_UNPACK';
+
+export interface ImageFailure {
+  /** The archive, as messages call it. */
+  readonly archive?: string | undefined;
+  /** Which entry of the archive, counted from 1, and its name. */
+  readonly entry?: { readonly number: number; readonly name: string } | undefined;
+  /** Only for `SBX_IMAGE_LIMIT`: the bound, by its name in the options. */
+  readonly limit?: string | undefined;
+  /** Only for `SBX_IMAGE_UNPACK`: what the kernel refused. */
+  readonly syscall?: string | undefined;
+  readonly errno?: string | undefined;
+}
+
+/** `SBX_IMAGE_*`: an archive cannot be read, or not be unpacked. Nothing of it is left. */
+export class ImageError extends SandboxError {
+  readonly archive: string | undefined;
+  readonly entry: ImageFailure['entry'];
+  readonly limit: string | undefined;
+  readonly syscall: string | undefined;
+  readonly errno: string | undefined;
+  constructor(
+    code: ImageErrorCode,
+    message: string,
+    failure: ImageFailure = {},
+    options: { remedy?: string | undefined; cause?: unknown } = {},
+  ) {
+    super(code, message, options);
+    this.archive = failure.archive;
+    this.entry = failure.entry;
+    this.limit = failure.limit;
+    this.syscall = failure.syscall;
+    this.errno = failure.errno;
+  }
+}
+
 /** `SBX_COMMAND_FAILED`: thrown only by `result.assertSuccess()`; carries the whole result. */
 export class CommandError<Result = unknown> extends SandboxError {
   readonly result: Result;

@@ -10,6 +10,7 @@ const layers = [
   'cli',
   'index.ts',
   'run',
+  'image',
   'changes',
   'archive',
   'backends',
@@ -103,9 +104,16 @@ describe('in src/', () => {
     }
   });
 
-  test('few packages are used', () => {
-    const packages = imports.map(({ to }) => to).filter((to) => layerOf(to) === -1 && !to.startsWith('node:'));
-    expect([...new Set(packages)].sort()).toEqual(['diff', 'zod']);
+  test('few packages are used, and fzstd is loaded only where Node meets what it cannot decompress', () => {
+    const packages = imports.filter(({ to }) => layerOf(to) === -1 && !to.startsWith('node:'));
+    expect([...new Set(packages.map(({ to }) => to))].sort()).toEqual(['diff', 'fzstd', 'zod']);
+    expect(packages.filter(({ to, dynamic }) => to === 'fzstd' && !dynamic).map(words)).toEqual([]);
+  });
+
+  test('a run without an image loads nothing of images', () => {
+    for (const entry of ['index.ts', 'cli/main.ts', 'cli/run.ts', 'backends/native/index.ts']) {
+      expect([...loadedBy(entry)].filter((name) => name.startsWith('image/'))).toEqual([]);
+    }
   });
 
   test('only host/ and spec/host.ts read /proc and /sys', () => {

@@ -1,0 +1,72 @@
+// `run-sandbox image`: what is done with images beside running them. The first operand says what; options may stand before and after it.
+import type { UnpackReport } from '../image/unpack.ts';
+import { exitStatusOfError, FAILURE } from './exit.ts';
+import { sayError, sayUsage } from './failure.ts';
+import { type Draft, newDraft } from './option.ts';
+import { type Parsed, parse } from './parse.ts';
+import { say, writeAll } from './say.ts';
+
+const verbs: Readonly<Record<string, (call: Call) => Promise<number>>> = { unpack: unpackCommand };
+
+interface Call {
+  readonly before: Draft;
+  readonly parsed: Parsed;
+  readonly problems: readonly string[];
+}
+
+export async function imageCommand({ draft, operands, problems }: Parsed): Promise<number> {
+  const [verb, ...rest] = operands;
+  const parsed = parse(rest, 'image');
+  const run = verb === undefined || !Object.hasOwn(verbs, verb) ? undefined : verbs[verb];
+  const known = `known is ${Object.keys(verbs).join(', ')}`;
+  if (parsed.draft.settings.help) return (await import('./help.ts')).printHelp('image');
+  if (run !== undefined) return run({ before: draft, parsed, problems: [...problems, ...parsed.problems] });
+  return sayUsage([
+    ...problems,
+    verb === undefined ? `image: do what? ${known}` : `image does not know '${verb}': ${known}`,
+  ]);
+}
+
+async function unpackCommand({ before, parsed, problems }: Call): Promise<number> {
+  const archives = parsed.operands.slice(0, -1);
+  const directory = parsed.operands.at(-1);
+  const all = [...problems];
+  if (archives.length === 0 || directory === undefined) all.push('image unpack needs an archive and a directory');
+  if (all.length > 0 || directory === undefined) return sayUsage(all);
+  const { image, settings } = parsed.draft;
+  const controller = new AbortController();
+  const stop = (signal: NodeJS.Signals): void => controller.abort(signal);
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, stop);
+  try {
+    const { unpack } = await import('../image/unpack.ts');
+    const { limits, ...rest } = image;
+    const options = {
+      ...before.image,
+      ...rest,
+      limits: { ...before.image.limits, ...limits },
+      signal: controller.signal,
+    };
+    const report = await unpack(archives, directory, options);
+    if (settings.json || before.settings.json) writeAll(1, `${JSON.stringify(report, undefined, 2)}\n`);
+    else sayReport(report);
+    return 0;
+  } catch (error) {
+    if (controller.signal.aborted) {
+      say(`ended by ${controller.signal.reason}; nothing of it is left`, 'red');
+      return FAILURE;
+    }
+    sayError(error, newDraft());
+    return exitStatusOfError(error);
+  }
+}
+
+function sayReport({ directory, entries, bytes, leftOut, owners }: UnpackReport): void {
+  say(`${entries} entries with ${bytes} bytes are in ${directory}`);
+  const counts = Object.entries(leftOut).flatMap(([what, count]) =>
+    typeof count === 'number' && count > 0 ? [`${count} ${count === 1 ? what.slice(0, -1) : what}`] : [],
+  );
+  if (counts.length === 0) return;
+  const [first] = leftOut.first;
+  const example = first === undefined ? '' : `, the first at ${first.path}: ${first.because}`;
+  say(`left out: ${counts.join(', ')}${example} (owners: ${owners}; all with --json)`, 'yellow');
+}

@@ -1,0 +1,184 @@
+// Entries of archives as records: what replaces what, what whiteouts do, and which directories wait for the end. Pure, but for reading the entries.
+import { shown } from './archive/bytes.ts';
+import { invalid } from './archive/failure.ts';
+import type { TarEntry } from './archive/tar.ts';
+import { join, NameTree } from './name-tree.ts';
+import {
+  attributesRecord,
+  dataHead,
+  emptyRecord,
+  endRecord,
+  entryRecord,
+  type FileAttributes,
+  KEPT_MAX,
+  removeRecord,
+} from './records.ts';
+
+/**
+ * What `.wh.NAME` and `.wh..wh..opq` are (OCI image spec, layer.md): files like others; removals from the layers below, done at once; or the marks of
+ * overlayfs with `userxattr`, for a directory that becomes a layer.
+ */
+export type Whiteouts = 'keep' | 'apply' | 'overlay';
+
+export interface LayerOptions {
+  readonly whiteouts: Whiteouts;
+  /** Whether an archive may have a name twice; where it may, the later one counts. */
+  readonly duplicates: 'refuse' | 'last';
+  /** Bits set-user-ID and set-group-ID. */
+  readonly setid: 'keep' | 'drop';
+  /** Hears of what an entry has and is not written. */
+  readonly onLost: (what: string, name: string, because: string) => void;
+}
+
+const WHITEOUT = '.wh.';
+const OPAQUE = '.wh..wh..opq';
+const SETID = 0o6000;
+const none: ReadonlyMap<string, Uint8Array> = new Map();
+const opaque: readonly [string, Uint8Array] = ['user.overlay.opaque', Buffer.from('y')];
+
+const nothing = { target: '', size: 0, major: 0, minor: 0, replacesDirectory: false } as const;
+
+/** What a directory is made as where an archive names only what is in it. */
+const implied: FileAttributes = { mode: 0o755, uid: 0, gid: 0, seconds: 0, nanoseconds: 0, xattrs: none };
+
+/** What one archive has by a name: an entry of its own, or a mark that hides what is below. */
+type Seen = 'entry' | 'hidden';
+
+/** Archives of one tree, from the lowest on. */
+export class Layers {
+  readonly #options: LayerOptions;
+  /** Of all archives: those that get their modes and times at the end. */
+  readonly #directories = new NameTree<FileAttributes>();
+  /** Of the present archive, where anything depends on it. */
+  #seen = new NameTree<Seen>();
+  #count = 0;
+
+  constructor(options: LayerOptions) {
+    this.#options = options;
+  }
+
+  /** Records of one archive, over those that came before. */
+  async *archive(entries: AsyncIterable<TarEntry>, archive: string): AsyncGenerator<Uint8Array, void, undefined> {
+    this.#seen = new NameTree();
+    this.#count += 1;
+    for await (const entry of entries) {
+      const whiteout = this.#whiteout(entry, archive);
+      if (whiteout === undefined) yield* this.#write(entry, archive);
+      else yield* whiteout;
+    }
+  }
+
+  /** Directories, those deepest first: the mode of one may close what is below it. */
+  *end(): Generator<Uint8Array, void, undefined> {
+    for (const [name, attributes] of this.#directories.deepestFirst()) yield attributesRecord(name, attributes);
+    yield endRecord();
+  }
+
+  /** Records of a whiteout; `undefined` for any other entry. */
+  #whiteout(entry: TarEntry, archive: string): Uint8Array[] | undefined {
+    if (this.#options.whiteouts === 'keep') return undefined;
+    const slash = entry.name.lastIndexOf('/');
+    const last = entry.name.slice(slash + 1);
+    if (!last.startsWith(WHITEOUT)) return undefined;
+    const applies = this.#options.whiteouts === 'apply';
+    const parent = entry.name.slice(0, Math.max(slash, 0));
+    if (last === OPAQUE) return applies ? this.#clear(parent) : this.#markOpaque(parent);
+    const hidden = last.slice(WHITEOUT.length);
+    // What aufs kept for itself: no file, and no whiteout either.
+    if (hidden.startsWith(WHITEOUT)) {
+      this.#options.onLost('aufs', entry.name, 'a file that the file system aufs kept for itself');
+      return [];
+    }
+    if (hidden === '' || hidden === '.' || hidden === '..') {
+      throw invalid('it is a whiteout of nothing', { archive, entry });
+    }
+    return applies ? this.#remove(join(parent, hidden)) : this.#hide(join(parent, hidden));
+  }
+
+  /** Only what lower layers have: what this one has by that name stays. */
+  #remove(name: string): Uint8Array[] {
+    if (this.#seen.find(name) !== undefined) return this.#isDirectory(name) ? this.#clear(name) : [];
+    this.#directories.remove(name);
+    return [removeRecord(name)];
+  }
+
+  #clear(name: string): Uint8Array[] {
+    const own = [...(this.#seen.find(name)?.below.keys() ?? [])];
+    if (own.length > KEPT_MAX) {
+      const what = `the mark that hides what is below '${shown(name)}' comes after more than ${KEPT_MAX} entries of it`;
+      throw invalid(what, { archive: `layer ${this.#count}` });
+    }
+    const kept = new Set(own);
+    const known = this.#directories.find(name);
+    for (const child of [...(known?.below.keys() ?? [])]) if (!kept.has(child)) known?.below.delete(child);
+    const records = [emptyRecord(name, own)];
+    for (const child of own) {
+      const path = join(name, child);
+      if (this.#isDirectory(path)) records.push(...this.#clear(path));
+    }
+    return records;
+  }
+
+  /** A file of the present archive has taken the place of any directory that was known by its name. */
+  #isDirectory(name: string): boolean {
+    return this.#directories.find(name) !== undefined || (this.#seen.find(name)?.below.size ?? 0) > 0;
+  }
+
+  #markOpaque(name: string): Uint8Array[] {
+    const isMade = name === '' || this.#seen.find(name) !== undefined;
+    const directory = this.#directories.at(name);
+    const attributes = directory.value ?? implied;
+    directory.value = { ...attributes, xattrs: new Map([...attributes.xattrs, opaque]) };
+    this.#seen.at(name);
+    return isMade ? [] : [entryRecord({ ...implied, ...nothing, kind: 'directory', name })];
+  }
+
+  /** A character device 0:0, which nobody needs a privilege to make since Linux 5.8. */
+  #hide(name: string): Uint8Array[] {
+    if (this.#seen.find(name) !== undefined) return this.#isDirectory(name) ? this.#markOpaque(name) : [];
+    this.#seen.at(name).value = 'hidden';
+    return [entryRecord({ ...implied, ...nothing, kind: 'character', name, mode: 0 })];
+  }
+
+  async *#write(entry: TarEntry, archive: string): AsyncGenerator<Uint8Array, void, undefined> {
+    const isHidden = this.#see(entry, archive);
+    const attributes = this.#attributesOf(entry);
+    if (entry.kind !== 'directory') this.#directories.remove(entry.name);
+    else this.#keep(entry.name, attributes, isHidden);
+    // Over a lower layer anything may come; within one archive nobody means to replace a directory that has something in it.
+    yield entryRecord({ ...entry, ...attributes, replacesDirectory: this.#options.whiteouts === 'apply' });
+    if (entry.kind !== 'file') return;
+    for await (const { offset, bytes } of entry.content) {
+      yield dataHead(offset, bytes);
+      yield bytes;
+    }
+  }
+
+  /** Returns whether the archive hid what lower layers have by that name. */
+  #see(entry: TarEntry, archive: string): boolean {
+    const { duplicates, whiteouts } = this.#options;
+    if (duplicates === 'last' && whiteouts === 'keep') return false;
+    const seen = this.#seen.at(entry.name);
+    if (duplicates === 'refuse' && seen.value === 'entry') {
+      throw invalid('the archive has that name twice', { archive, entry });
+    }
+    const isHidden = seen.value === 'hidden';
+    seen.value = 'entry';
+    return isHidden;
+  }
+
+  #attributesOf({ kind, name, mode, uid, gid, seconds, nanoseconds, xattrs, lost }: TarEntry): FileAttributes {
+    const { setid, onLost } = this.#options;
+    for (const what of lost) onLost(what, name, 'there is no way to keep it');
+    const drops = setid === 'drop' && kind !== 'directory' && (mode & SETID) !== 0;
+    if (drops) onLost('mode', name, 'set-user-ID and set-group-ID bits were not wanted');
+    return { mode: drops ? mode & ~SETID : mode, uid, gid, seconds, nanoseconds, xattrs };
+  }
+
+  /** A directory that was hidden, and then made anew, shows nothing of the layers below: overlayfs marks it so. */
+  #keep(name: string, attributes: FileAttributes, isHidden: boolean): void {
+    const directory = this.#directories.at(name);
+    const isOpaque = isHidden || (this.#options.whiteouts === 'overlay' && directory.value?.xattrs.has(opaque[0]));
+    directory.value = isOpaque ? { ...attributes, xattrs: new Map([...attributes.xattrs, opaque]) } : attributes;
+  }
+}

@@ -1,0 +1,278 @@
+// The sandbox that unpacking is done in: an empty root, the directory to write and the launcher, no network, and of capabilities those that owners, modes
+// and nodes need. As root every id is mapped; as an ordinary user those of /etc/subuid and /etc/subgid where there are any, else one.
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import type { Backend, BackendPlan, CallerFacts, LaunchedProcess } from '../backends/backend.ts';
+import { launcherPath } from '../backends/launcher/locate.ts';
+import { loadBackend } from '../backends/registry.ts';
+import { ImageError, InternalError, SpecError } from '../errors/errors.ts';
+import { requirements } from '../features/requirements.ts';
+import { callerFacts } from '../host/facts.ts';
+import { nodeSpecHost } from '../spec/host.ts';
+import { normalize } from '../spec/normalize.ts';
+import type { IdMapping, NormalizedSpec, SandboxSpec } from '../spec/types.ts';
+import { shown } from './archive/bytes.ts';
+
+export interface LeftOut {
+  /** `owner`, `device`, `mode`, or the name of an extended attribute. */
+  readonly what: string;
+  readonly path: string;
+  readonly because: string;
+}
+
+/** The last line of the launcher, and what it told before. */
+export type Told =
+  | {
+      readonly kind: 'unpacked';
+      readonly entries: number;
+      readonly bytes: number;
+      readonly owners: number;
+      readonly devices: number;
+      readonly xattrs: number;
+      readonly modes: number;
+      readonly leftOut: readonly LeftOut[];
+    }
+  | {
+      readonly kind: 'failed';
+      readonly syscall: string | undefined;
+      readonly errno: string | undefined;
+      readonly path: string | undefined;
+      readonly detail: string | undefined;
+    };
+
+const TARGET = '/target';
+const LAUNCHER = '/launcher';
+/** For owners; for directories and files whose mode keeps even their owner out; for bits set-ID of other groups; for security.capability. */
+const capabilities = ['CAP_CHOWN', 'CAP_DAC_OVERRIDE', 'CAP_FOWNER', 'CAP_FSETID', 'CAP_SETFCAP'];
+const LINES_BYTES_MAX = 16 * 1024 * 1024;
+
+export class UnpackSandbox {
+  /** In words, for the report. */
+  readonly owners: string;
+  readonly #backend: Backend;
+  readonly #plan: BackendPlan;
+  readonly #mappings: NormalizedSpec['idMappings'];
+
+  private constructor(backend: Backend, plan: BackendPlan, mappings: NormalizedSpec['idMappings'], owners: string) {
+    this.#backend = backend;
+    this.#plan = plan;
+    this.#mappings = mappings;
+    this.owners = owners;
+  }
+
+  /** Preconditions: `directory` is absolute, without symlinks in it. */
+  static async over(directory: string): Promise<UnpackSandbox> {
+    const backend = await loadBackend('native');
+    const facts = callerFacts();
+    const { spec, normalized, owners } = specOver(directory, facts);
+    const { uid, gid } = facts;
+    const granted = requirements(spec, { caller: { uid, gid } });
+    return new UnpackSandbox(
+      backend,
+      backend.plan(normalized, granted, seeingNothing(facts)),
+      normalized.idMappings,
+      owners,
+    );
+  }
+
+  /** What the sandbox calls ids of the host; those that it does not know are its own there. */
+  idsInside(uid: number, gid: number): { readonly uid: number; readonly gid: number } {
+    return { uid: inside(this.#mappings.uid, uid), gid: inside(this.#mappings.gid, gid) };
+  }
+
+  /** Hands `records` to the launcher; what `records` throws ends it, and is thrown. */
+  async write(records: AsyncIterable<Uint8Array>, signal: AbortSignal | undefined): Promise<Told> {
+    signal?.throwIfAborted();
+    const running = this.#backend.launch(this.#plan, {
+      command: [LAUNCHER, 'unpack', '--directory', TARGET],
+      stdio: ['pipe', 'pipe', 'pipe'],
+      killSignal: 'SIGKILL',
+      gracePeriodMs: 0,
+    });
+    const abort = (): void => running.kill();
+    signal?.addEventListener('abort', abort);
+    try {
+      const told = await converse(running, records);
+      signal?.throwIfAborted();
+      return told;
+    } finally {
+      signal?.removeEventListener('abort', abort);
+    }
+  }
+}
+
+async function converse(running: LaunchedProcess, records: AsyncIterable<Uint8Array>): Promise<Told> {
+  const source = new Source(records);
+  const [said, complaint, , ended] = await Promise.all([
+    textOf(running.stdout),
+    textOf(running.stderr),
+    feed(running, source),
+    running.ended.then(
+      (end) => ({ end }),
+      (error: unknown) => ({ error }),
+    ),
+  ]);
+  if (source.failure !== undefined) throw source.failure.error;
+  if ('error' in ended) throw ended.error;
+  const told = readLines(said);
+  if (told !== undefined) return told;
+  const { code, signal } = ended.end;
+  const how = signal === undefined ? `with status ${code}` : `by ${signal}`;
+  if (signal === undefined) throw new InternalError(`unpacking ended ${how} and did not say why: ${complaint.trim()}`);
+  throw new ImageError(
+    'SBX_IMAGE_UNPACK',
+    `unpacking was ended ${how}`,
+    {},
+    { remedy: 'it may have run out of memory' },
+  );
+}
+
+/** Remembers what its iteration throws: by way of a stream it could not be told from an error of the stream. */
+class Source implements AsyncIterable<Uint8Array> {
+  readonly #records: AsyncIterable<Uint8Array>;
+  failure: { readonly error: unknown } | undefined;
+
+  constructor(records: AsyncIterable<Uint8Array>) {
+    this.#records = records;
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array, void, undefined> {
+    try {
+      yield* gathered(this.#records);
+    } catch (error) {
+      this.failure = { error };
+      throw error;
+    }
+  }
+}
+
+const GATHERED_BYTES = 64 * 1024;
+
+/** Many small records as few writes. */
+async function* gathered(records: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void, undefined> {
+  let buffer = Buffer.allocUnsafe(GATHERED_BYTES);
+  let used = 0;
+  for await (const record of records) {
+    if (used + record.length > buffer.length) {
+      yield buffer.subarray(0, used);
+      buffer = Buffer.allocUnsafe(GATHERED_BYTES);
+      used = 0;
+    }
+    if (record.length >= buffer.length) {
+      yield record;
+      continue;
+    }
+    buffer.set(record, used);
+    used += record.length;
+  }
+  yield buffer.subarray(0, used);
+}
+
+async function feed(running: LaunchedProcess, source: Source): Promise<void> {
+  if (running.stdin === undefined) throw new InternalError('the launcher has no stdin');
+  try {
+    await pipeline(Readable.from(source, { objectMode: true, highWaterMark: 2 }), running.stdin);
+  } catch {
+    // Either the source failed, which it remembers, or the launcher ended before it had read all, and its last line or its end says why.
+    if (source.failure !== undefined) running.kill();
+  }
+}
+
+async function textOf(stream: LaunchedProcess['stdout']): Promise<string> {
+  let text = '';
+  for await (const chunk of stream ?? [])
+    if (text.length < LINES_BYTES_MAX) text += (chunk as Buffer).toString('latin1');
+  return text;
+}
+
+interface Line {
+  readonly event?: unknown;
+  readonly what?: string;
+  readonly path?: string;
+  readonly errno?: string;
+  readonly syscall?: string;
+  readonly detail?: string;
+  readonly [count: string]: unknown;
+}
+
+/** `undefined` where the last line is missing. */
+function readLines(text: string): Told | undefined {
+  const leftOut: LeftOut[] = [];
+  for (const json of text.split('\n')) {
+    if (json === '') continue;
+    const line = JSON.parse(json) as Line;
+    const { path, errno, syscall, detail } = line;
+    if (line.event === 'left-out') leftOut.push(leftOutOf(line));
+    if (line.event === 'failed') return { kind: 'failed', syscall, errno, path, detail };
+    if (line.event !== 'unpacked') continue;
+    const count = (name: string): number => Number(line[name] ?? 0);
+    return {
+      kind: 'unpacked',
+      entries: count('entries'),
+      bytes: count('bytes'),
+      owners: count('owners'),
+      devices: count('devices'),
+      xattrs: count('xattrs'),
+      modes: count('modes'),
+      leftOut,
+    };
+  }
+  return undefined;
+}
+
+function leftOutOf({ what = '', path = '', errno = '' }: Line): LeftOut {
+  return { what, path: shown(path), because: (what in words ? words[what]?.[errno] : undefined) ?? errno };
+}
+
+const words: Readonly<Record<string, Readonly<Record<string, string>>>> = {
+  owner: { EINVAL: 'the ids have no mapping in the sandbox', EPERM: 'only root may give files away' },
+  device: { EPERM: 'devices cannot be made in a user namespace' },
+  mode: { EPERM: 'set-user-ID and set-group-ID bits are for an owner that the file has not' },
+};
+
+/** As an ordinary user with ranges where there are any, else with the one id of the caller. */
+function specOver(
+  directory: string,
+  facts: CallerFacts,
+): { readonly spec: SandboxSpec; readonly normalized: NormalizedSpec; readonly owners: string } {
+  const host = nodeSpecHost();
+  const one: SandboxSpec = {
+    root: { readonly: true },
+    mounts: [
+      { type: 'bind', source: directory, destination: TARGET, readonly: false },
+      { type: 'bind', source: launcherPath(), destination: LAUNCHER, readonly: true },
+    ],
+    user: { uid: 0, gid: 0 },
+    network: 'none',
+    capabilities,
+  };
+  if (host.mayMapIds) return { spec: one, normalized: normalize(one, host), owners: 'all ids of this user namespace' };
+  const ranges: SandboxSpec = { ...one, uidMappings: 'subordinate', gidMappings: 'subordinate' };
+  let because = 'newuidmap and newgidmap are not installed';
+  if (facts.newuidmap !== undefined && facts.newgidmap !== undefined) {
+    try {
+      return { spec: ranges, normalized: normalize(ranges, host), owners: 'ranges of /etc/subuid and /etc/subgid' };
+    } catch (error) {
+      if (!(error instanceof SpecError)) throw error;
+      const [issue] = error.issues;
+      if (issue === undefined || error.issues.some(({ path }) => !isAboutIds(path[0]))) throw error;
+      because = issue.message;
+    }
+  }
+  return { spec: one, normalized: normalize(one, host), owners: `only the caller: ${because}` };
+}
+
+function isAboutIds(key: string | number | undefined): boolean {
+  return key === 'uidMappings' || key === 'gidMappings';
+}
+
+/** The host view with nothing of the host. */
+function seeingNothing(facts: CallerFacts): CallerFacts {
+  // Most of the facts are read when they are first asked for, which a copy would do for all of them.
+  return Object.create(facts, { topLevel: { value: [] }, etcEntries: { value: [] } }) as CallerFacts;
+}
+
+function inside(mappings: readonly IdMapping[], id: number): number {
+  const mapping = mappings.find(({ hostID, size }) => id >= hostID && id < hostID + size);
+  return mapping === undefined ? 0 : mapping.containerID + id - mapping.hostID;
+}
