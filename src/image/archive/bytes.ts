@@ -42,11 +42,15 @@ export class ByteReader {
     return this.#chunk.subarray(0, length);
   }
 
-  /** What is left, chunk by chunk. */
+  /** What is left, chunk by chunk. Who stops before the end closes the source. */
   async *rest(): AsyncGenerator<Uint8Array> {
-    for (let bytes = await this.some(Number.MAX_SAFE_INTEGER); bytes.length > 0; ) {
-      yield bytes;
-      bytes = await this.some(Number.MAX_SAFE_INTEGER);
+    try {
+      for (let bytes = await this.some(Number.MAX_SAFE_INTEGER); bytes.length > 0; ) {
+        yield bytes;
+        bytes = await this.some(Number.MAX_SAFE_INTEGER);
+      }
+    } finally {
+      await this.close();
     }
   }
 

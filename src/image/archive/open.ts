@@ -37,8 +37,7 @@ export async function openArchive(
 ): Promise<OpenArchive> {
   const compressed = new Meter(['sha256']);
   const reader = new ByteReader(compressed.through(source));
-  const content = detect(await reader.peek(DETECT_BYTES));
-  const compression = asCompression(content, archive);
+  const compression = await compressionOf(reader, archive);
   const plain = compression === 'none' ? reader.rest() : decompress(compression, reader.rest(), archive);
   const uncompressed = new Meter(['sha256', 'sha512']);
   const bounded = boundRatio(plain, compressed, archive, limits);
@@ -56,6 +55,15 @@ export async function openArchive(
       imageId: `sha512-${uncompressed.digest('sha512')}`,
     }),
   };
+}
+
+async function compressionOf(reader: ByteReader, archive: string): Promise<Compression | 'none'> {
+  try {
+    return asCompression(detect(await reader.peek(DETECT_BYTES)), archive);
+  } catch (error) {
+    await reader.close();
+    throw error;
+  }
 }
 
 function asCompression(content: Content, archive: string): Compression | 'none' {

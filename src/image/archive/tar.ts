@@ -211,7 +211,7 @@ class TarReader {
     const rawName = headers.text('GNU.sparse.name') ?? headers.text('path') ?? before.longName ?? header.name;
     this.#name = rawName;
     const kind = this.#kindOf(header, rawName);
-    const contentBytes = headers.natural('size') ?? header.size;
+    const contentBytes = sizeOf(header, headers);
     const name = cleanName(rawName, 'name', this.#limits);
     if (name === '' && kind !== 'directory')
       throw new HeaderError('its name is that of the top, and it is no directory');
@@ -285,6 +285,18 @@ class TarReader {
     if (error instanceof LimitError) return beyond(error.limit, this.#limits, error.message, subject);
     return error instanceof HeaderError ? invalid(error.message, subject) : error;
   }
+}
+
+/** Eleven digits of octal. */
+const HEADER_SIZE_MAX = 8 ** 11 - 1;
+
+/** An extended header is for a size that the header has no room for; where both have one, readers disagree which of two counts. */
+function sizeOf(header: Header, headers: PaxHeaders): number {
+  const size = headers.natural('size') ?? header.size;
+  if (size !== header.size && size <= HEADER_SIZE_MAX) {
+    throw new HeaderError(`its header says ${header.size} bytes, and its extended header ${size}`);
+  }
+  return size;
 }
 
 const words: Readonly<Record<EntryKind, string>> = {
