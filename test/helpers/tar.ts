@@ -54,7 +54,8 @@ function paxRecord(key: string, value: string): string {
 }
 
 export function header(given: Omit<Member, 'pax' | 'content'>): Buffer {
-  const { name, type = '0', linkname = '', mode = 0o644, uid = 0, gid = 0, mtime = 1_000_000_000, size = 0 } = given;
+  const { name, type = '0', linkname = '', uid = 0, gid = 0, mtime = 1_000_000_000, size = 0 } = given;
+  const { mode = type === '5' ? 0o755 : 0o644 } = given;
   const block = Buffer.alloc(512);
   block.write(name.slice(0, 100), 0, 'latin1');
   const octal = (value: number, at: number, length: number): void => {
