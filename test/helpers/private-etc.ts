@@ -51,22 +51,28 @@ export interface Answer {
 }
 
 /** Preconditions: root; dist/ is built. */
-export function runWithPrivateEtc(
+export function runWithPrivateEtc(etc: PrivateEtc, calls: readonly Call[]): Answer[] {
+  return JSON.parse(scriptWithPrivateEtc(etc, runEach, JSON.stringify(calls))) as Answer[];
+}
+
+/** What a module of Node prints; its arguments are from `process.argv[1]` on. */
+export function scriptWithPrivateEtc(
   { subuid = '', subgid = subuid, also = '' }: PrivateEtc,
-  calls: readonly Call[],
-): Answer[] {
+  script: string,
+  ...args: readonly string[]
+): string {
   const directory = mkdtempSync(join(tmpdir(), 'private-etc-'));
   const mountPoint = join(directory, 'private');
   mkdirSync(mountPoint);
   try {
-    const node = [process.execPath, '--input-type=module', '-e', runEach, JSON.stringify(calls)];
+    const node = [process.execPath, '--input-type=module', '-e', script, ...args];
     const words = ['--mount', '--propagation', 'private', 'sh', '-c', setUp, 'sh', mountPoint, subuid, subgid, also];
     const { status, stdout, stderr } = spawnSync('unshare', [...words, ...node], {
       cwd: '/',
       encoding: 'utf8',
     });
     if (status !== 0) throw new Error(`exit status ${status}: ${stderr}`);
-    return JSON.parse(stdout) as Answer[];
+    return stdout;
   } finally {
     rmSync(directory, { recursive: true, force: true });
   }
