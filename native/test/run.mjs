@@ -90,6 +90,11 @@ async function analysers() {
 async function unitTests() {
   await unitTest('plan_test', [], ['plan.c', 'filter.c']);
   await unitTest('paths_test', ['-pthread', '-Wl,--wrap=sys_openat2'], ['paths.c', 'sys.c']);
+  await unitTest(
+    'unpack_test',
+    ['-Wl,--wrap=sys_openat2'],
+    ['unpack.c', 'unpack_records.c', 'removal.c', 'paths.c', 'status.c', 'report.c', 'plan.c', 'filter.c', 'sys.c'],
+  );
   await unitTest('parts_test', [], ['relay.c', 'status.c', 'report.c', 'plan.c', 'filter.c', 'sys.c']);
 }
 
@@ -127,27 +132,38 @@ async function unitTest(name, flags, sources) {
 }
 
 async function fuzz() {
-  const corpus = built('corpus');
+  await fuzzParser('plan', 'plans', ['plan.c', 'filter.c']);
+  await fuzzParser('unpack', 'streams of records', ['unpack_records.c', 'plan.c', 'filter.c']);
+}
+
+/**
+ * @param {string} name of `NAME_test` and `fuzz_NAME`
+ * @param {string} what
+ * @param {readonly string[]} parser
+ */
+async function fuzzParser(name, what, parser) {
+  const corpus = built(`corpus_${name}`);
   mkdirSync(corpus, { recursive: true });
-  const sources = [inTest('fuzz_plan.c'), inNative('plan.c'), inNative('filter.c')];
+  const sources = [inTest(`fuzz_${name}.c`), ...parser.map(inNative)];
   const flags = [...languageFlags, '-O1', '-g', '-fno-sanitize-recover=all'];
-  await check('the fuzzer has plans to start from', 'cc', () => run(built('plan_test'), ['--corpus', corpus]));
-  await check('plans of a fixed sequence of mutations do no harm', 'cc', async () => {
-    const files = readdirSync(corpus).map((name) => path.join(corpus, name));
-    await run('cc', [...flags, '-DSTANDALONE', '-fsanitize=address,undefined', '-o', built('fuzz_alone'), ...sources]);
-    await run(built('fuzz_alone'), [isCI ? '10' : '2', ...files]);
+  await check(`the fuzzer has ${what} to start from`, 'cc', () => run(built(`${name}_test`), ['--corpus', corpus]));
+  await check(`${what} of a fixed sequence of mutations do no harm`, 'cc', async () => {
+    const files = readdirSync(corpus).map((file) => path.join(corpus, file));
+    const alone = built(`fuzz_${name}_alone`);
+    await run('cc', [...flags, '-DSTANDALONE', '-fsanitize=address,undefined', '-o', alone, ...sources]);
+    await run(alone, [isCI ? '10' : '2', ...files]);
   });
-  await check(`nothing that the fuzzer finds in ${FUZZ_SECONDS} s does harm`, 'clang', async () => {
-    const found = built('found');
+  await check(`nothing in ${what} that the fuzzer finds in ${FUZZ_SECONDS} s does harm`, 'clang', async () => {
+    const found = built(`found_${name}`);
     mkdirSync(found, { recursive: true });
-    await run('clang', [...flags, '-fsanitize=fuzzer,address,undefined', '-o', built('fuzz_plan'), ...sources]);
+    await run('clang', [...flags, '-fsanitize=fuzzer,address,undefined', '-o', built(`fuzz_${name}`), ...sources]);
     const options = [
       `-max_total_time=${FUZZ_SECONDS}`,
       '-max_len=65536',
       `-artifact_prefix=${output}/`,
       '-verbosity=0',
     ];
-    await run(built('fuzz_plan'), [...options, found, corpus]);
+    await run(built(`fuzz_${name}`), [...options, found, corpus]);
   });
 }
 
