@@ -10,6 +10,7 @@ export {
   type ExecReason,
   FeatureError,
   formatPath,
+  ImageError,
   InternalError,
   isSandboxError,
   LaunchError,

@@ -33,7 +33,7 @@ export function exitStatusOfError(error: unknown): number {
   return reason === 'not-found' || reason === 'missing-interpreter' ? NOT_FOUND : NOT_EXECUTABLE;
 }
 
-function statusOfSignal(signal: unknown): number {
+export function statusOfSignal(signal: unknown): number {
   const number = typeof signal === 'string' ? constants.signals[signal as NodeJS.Signals] : undefined;
   return number === undefined ? FAILURE : 128 + number;
 }

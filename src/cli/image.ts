@@ -1,10 +1,11 @@
 // `run-sandbox image`: what is done with images beside running them. The first operand says what; options may stand before and after it.
 import type { UnpackReport } from '../image/unpack.ts';
-import { exitStatusOfError, FAILURE } from './exit.ts';
+import { exitStatusOfError, statusOfSignal } from './exit.ts';
 import { sayError, sayUsage } from './failure.ts';
 import { type Draft, newDraft } from './option.ts';
 import { type Parsed, parse } from './parse.ts';
 import { say, writeAll } from './say.ts';
+import { StatusWriter } from './status.ts';
 
 const verbs: Readonly<Record<string, (call: Call) => Promise<number>>> = { unpack: unpackCommand };
 
@@ -33,35 +34,35 @@ async function unpackCommand({ before, parsed, problems }: Call): Promise<number
   const all = [...problems];
   if (archives.length === 0 || directory === undefined) all.push('image unpack needs an archive and a directory');
   if (all.length > 0 || directory === undefined) return sayUsage(all);
-  const { image, settings } = parsed.draft;
+  const { image } = parsed.draft;
+  const json = parsed.draft.settings.json || before.settings.json;
   const controller = new AbortController();
   const stop = (signal: NodeJS.Signals): void => controller.abort(signal);
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, stop);
+  // A second one ends this process at once, as if nobody listened.
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const) process.once(signal, stop);
   try {
     const { unpack } = await import('../image/unpack.ts');
     const { limits, ...rest } = image;
-    const options = {
-      ...before.image,
-      ...rest,
-      limits: { ...before.image.limits, ...limits },
-      signal: controller.signal,
-    };
-    const report = await unpack(archives, directory, options);
-    if (settings.json || before.settings.json) writeAll(1, `${JSON.stringify(report, undefined, 2)}\n`);
+    const { signal } = controller;
+    const merged = { ...before.image, ...rest, limits: { ...before.image.limits, ...limits }, signal };
+    const report = await unpack(archives, directory, merged);
+    if (json) writeAll(1, `${JSON.stringify(report, undefined, 2)}\n`);
     else sayReport(report);
     return 0;
   } catch (error) {
     if (controller.signal.aborted) {
-      say(`ended by ${controller.signal.reason}; nothing of it is left`, 'red');
-      return FAILURE;
+      say(`ended by ${controller.signal.reason}`, 'red');
+      return statusOfSignal(controller.signal.reason);
     }
     sayError(error, newDraft());
-    return exitStatusOfError(error);
+    const exit = exitStatusOfError(error);
+    new StatusWriter(undefined, json).error(error instanceof Error ? error : new Error(String(error)), exit);
+    return exit;
   }
 }
 
 function sayReport({ directory, entries, bytes, leftOut, owners }: UnpackReport): void {
-  say(`${entries} entries with ${bytes} bytes are in ${directory}`);
+  say(`${entries} ${entries === 1 ? 'entry' : 'entries'} with ${bytes} bytes in ${directory}`);
   const counts = Object.entries(leftOut).flatMap(([what, count]) =>
     typeof count === 'number' && count > 0 ? [`${count} ${count === 1 ? what.slice(0, -1) : what}`] : [],
   );
