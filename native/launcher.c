@@ -29,7 +29,7 @@ static const char usage[] =
     "       launcher inside --rendezvous PATH --network own|room\n"
     "       launcher rendezvous --directory PATH --tree PATH COMMAND [ARG...]\n"
     "       launcher changes DIRECTORY\n"
-    "       launcher unpack --directory PATH\n"
+    "       launcher unpack --records-fd N --directory PATH\n"
     "       launcher probe [...]\n"
     "       launcher --version\n";
 
@@ -297,9 +297,10 @@ int main(int count, char **values) {
     if (has_gained_privileges()) return refuse_privileges();
     return open_standard() && reset_signals() ? changes_list(values[2]) : EXIT_USAGE;
   }
-  if (count == 4 && strcmp(values[1], "unpack") == 0 && strcmp(values[2], "--directory") == 0) {
+  int records;
+  if (count == 6 && strcmp(values[1], "unpack") == 0 && strcmp(values[2], "--records-fd") == 0 && strcmp(values[4], "--directory") == 0) {
     if (has_gained_privileges()) return refuse_privileges();
-    return open_standard() && reset_signals() ? unpack_main(values[3]) : EXIT_USAGE;
+    return parse_descriptor(values[3], &records) && open_standard() && reset_signals() ? unpack_main(records, values[5]) : EXIT_USAGE;
   }
   int socket_fd;
   if (count == 4 && strcmp(values[1], "inside") == 0 && strcmp(values[2], "--socket-fd") == 0) {

@@ -21,7 +21,7 @@
 #define INPUT_BYTES (UNPACK_PAYLOAD_MAX + UNPACK_RECORD_BYTES)
 
 struct unpacking {
-  int root;
+  int records, root;
   // The file whose data comes, -1 for none, and the record that began it, whose text lives in `text`.
   int file;
   struct unpack_record entry;
@@ -64,7 +64,7 @@ static bool fill(size_t need) {
   input_end -= input_start;
   input_start = 0;
   while (input_end < need) {
-    ssize_t got = read(STDIN_FILENO, input + input_end, sizeof input - input_end);
+    ssize_t got = read(state.records, input + input_end, sizeof input - input_end);
     if (got < 0 && errno == EINTR) continue;
     if (got <= 0) {
       if (got == 0) errno = 0;
@@ -83,15 +83,17 @@ static const uint8_t *take(size_t length) {
 
 static bool refuse_end(void) { return errno == 0 ? refuse("the stream ends before its end record") : fail_at("read", ""); }
 
-// An inode that a descriptor, O_PATH or not, is open on: its link in /proc leads to it alone, also where it is a symlink itself.
+// An inode that a descriptor is open on. Where that is of O_PATH, which the calls for descriptors do not take, its link in /proc leads to that inode alone, also
+// where it is a symlink itself; for files, of which there are the most, that would be a walk through /proc for each call.
 struct inode {
   int descriptor;
+  bool is_file;
   char link[40];
 };
 
-static struct inode inode_of(int descriptor) {
-  struct inode inode = {.descriptor = descriptor, .link = ""};
-  (void)snprintf(inode.link, sizeof inode.link, "/proc/self/fd/%d", descriptor);
+static struct inode inode_of(int descriptor, bool is_file) {
+  struct inode inode = {.descriptor = descriptor, .is_file = is_file, .link = ""};
+  if (!is_file) (void)snprintf(inode.link, sizeof inode.link, "/proc/self/fd/%d", descriptor);
   return inode;
 }
 
@@ -112,7 +114,8 @@ static bool set_mode(const struct inode *inode, const struct unpack_record *entr
     errno = EPERM;
     leave_out(&state.counts.modes, "mode", entry->path);
   }
-  return chmod(inode->link, mode) == 0 || fail_at("chmod", entry->path);
+  int done = inode->is_file ? fchmod(inode->descriptor, mode) : chmod(inode->link, mode);
+  return done == 0 || fail_at("chmod", entry->path);
 }
 
 static bool set_xattrs(const struct inode *inode, const struct unpack_record *entry) {
@@ -121,7 +124,8 @@ static bool set_xattrs(const struct inode *inode, const struct unpack_record *en
     const char *name = read_string(&reader);
     uint32_t length = read_u32(&reader);
     const uint8_t *value = read_bytes(&reader, length);
-    if (setxattr(inode->link, name, value, length, 0) == 0) continue;
+    int done = inode->is_file ? fsetxattr(inode->descriptor, name, value, length, 0) : setxattr(inode->link, name, value, length, 0);
+    if (done == 0) continue;
     bool refused = errno == EPERM || errno == EACCES || errno == EOPNOTSUPP || errno == EINVAL;
     if (!refused || (entry->flags & UNPACK_XATTRS_MAY_LACK) == 0) return fail_at("setxattr", entry->path);
     leave_out(&state.counts.xattrs, name, entry->path);
@@ -131,14 +135,15 @@ static bool set_xattrs(const struct inode *inode, const struct unpack_record *en
 
 // In this order: chown(2) takes set-user-ID bits and security.capability away, and all of it changes times.
 static bool set_attributes(int descriptor, const struct unpack_record *entry) {
-  struct inode inode = inode_of(descriptor);
+  struct inode inode = inode_of(descriptor, entry->kind == UNPACK_FILE);
   bool lacks_owner = false;
   if (!set_owner(&inode, entry, &lacks_owner)) return false;
   if (entry->kind != UNPACK_SYMLINK && !set_mode(&inode, entry, lacks_owner)) return false;
   if (!set_xattrs(&inode, entry)) return false;
   struct timespec times[2] = {{.tv_sec = (time_t)entry->seconds, .tv_nsec = (long)entry->nanoseconds}};
   times[1] = times[0];
-  return utimensat(AT_FDCWD, inode.link, times, 0) == 0 || fail_at("utimensat", entry->path);
+  int done = inode.is_file ? futimens(descriptor, times) : utimensat(AT_FDCWD, inode.link, times, 0);
+  return done == 0 || fail_at("utimensat", entry->path);
 }
 
 // Of what has that name already: a directory gives way only where the record says so.
@@ -350,7 +355,8 @@ static bool unpack(const char *directory) {
   }
 }
 
-int unpack_main(const char *directory) {
+int unpack_main(int records, const char *directory) {
+  state.records = records;
   state.file = -1;
   status_use(STDOUT_FILENO);
   if (unpack(directory)) {

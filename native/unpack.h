@@ -1,4 +1,4 @@
-// `launcher unpack`: a stream of records on stdin becomes files beneath one directory. Which records there are, and what may be left out, is decided by
+// `launcher unpack`: a stream of records becomes files beneath one directory. Which records there are, and what may be left out, is decided by
 // whoever writes the stream; README.md has it byte by byte.
 #ifndef SANDBOXLIB_UNPACK_H
 #define SANDBOXLIB_UNPACK_H
@@ -50,7 +50,7 @@ const char *unpack_check_header(const uint8_t header[UNPACK_HEADER_BYTES]);
 const char *unpack_read_head(const uint8_t head[UNPACK_RECORD_BYTES], uint32_t *type, uint32_t *length);
 const char *unpack_parse(uint32_t type, const uint8_t *payload, uint32_t length, struct unpack_record *record);
 
-// Reads stdin, writes beneath the directory, tells on stdout; the exit status.
-int unpack_main(const char *directory);
+// Reads `records`, writes beneath the directory, tells on stdout; the exit status.
+int unpack_main(int records, const char *directory);
 
 #endif

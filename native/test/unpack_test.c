@@ -118,7 +118,7 @@ static bool performs(void) {
   if (child == 0) {
     must(dup2(in, 0) == 0 && dup2(out, 1) == 1, "dup2");
     (void)umask(0);
-    _exit(unpack_main(target));
+    _exit(unpack_main(0, target));
   }
   int status;
   must(waitpid(child, &status, 0) == child && WIFEXITED(status), "waitpid");

@@ -42,6 +42,7 @@ export type Told =
 
 const TARGET = '/target';
 const LAUNCHER = '/launcher';
+const RECORDS_FD = 3;
 /** For owners; for directories and files whose mode keeps even their owner out; for bits set-ID of other groups; for security.capability. */
 const capabilities = ['CAP_CHOWN', 'CAP_DAC_OVERRIDE', 'CAP_FOWNER', 'CAP_FSETID', 'CAP_SETFCAP'];
 const LINES_BYTES_MAX = 16 * 1024 * 1024;
@@ -66,7 +67,7 @@ export class UnpackSandbox {
     const facts = callerFacts();
     const { spec, normalized, owners } = specOver(directory, facts);
     const { uid, gid } = facts;
-    const granted = requirements(spec, { caller: { uid, gid } });
+    const granted = requirements(spec, { caller: { uid, gid }, descriptors: true });
     return new UnpackSandbox(
       backend,
       backend.plan(normalized, granted, seeingNothing(facts)),
@@ -84,8 +85,9 @@ export class UnpackSandbox {
   async write(records: AsyncIterable<Uint8Array>, signal: AbortSignal | undefined): Promise<Told> {
     signal?.throwIfAborted();
     const running = this.#backend.launch(this.#plan, {
-      command: [LAUNCHER, 'unpack', '--directory', TARGET],
-      stdio: ['pipe', 'pipe', 'pipe'],
+      command: [LAUNCHER, 'unpack', '--records-fd', String(RECORDS_FD), '--directory', TARGET],
+      // Not by stdin, which the supervisor would pass on, one copy more of everything.
+      stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
       killSignal: 'SIGKILL',
       gracePeriodMs: 0,
     });
@@ -169,9 +171,10 @@ async function* gathered(records: AsyncIterable<Uint8Array>): AsyncGenerator<Uin
 }
 
 async function feed(running: LaunchedProcess, source: Source): Promise<void> {
-  if (running.stdin === undefined) throw new InternalError('the launcher has no stdin');
+  const stream = running.extra.get(RECORDS_FD);
+  if (stream === undefined) throw new InternalError('the launcher has no stream of records');
   try {
-    await pipeline(Readable.from(source, { objectMode: true, highWaterMark: 2 }), running.stdin);
+    await pipeline(Readable.from(source, { objectMode: true, highWaterMark: 2 }), stream);
   } catch {
     // Either the source failed, which it remembers, or the launcher ended before it had read all, and its last line or its end says why.
     if (source.failure !== undefined) running.kill();

@@ -39,7 +39,8 @@ export async function openArchive(
   const reader = new ByteReader(compressed.through(source));
   const compression = await compressionOf(reader, archive);
   const plain = compression === 'none' ? reader.rest() : decompress(compression, reader.rest(), archive);
-  const uncompressed = new Meter(['sha256', 'sha512']);
+  // What is not compressed has one SHA-256, and is hashed once.
+  const uncompressed = new Meter(compression === 'none' ? ['sha512'] : ['sha256', 'sha512']);
   const bounded = boundRatio(plain, compressed, archive, limits);
   const checked = compression === 'none' ? bounded : requireTar(bounded, archive, compression);
   return {
@@ -51,7 +52,7 @@ export async function openArchive(
       compressedBytes: compressed.bytes,
       bytes: uncompressed.bytes,
       digest: `sha256:${compressed.digest('sha256')}`,
-      diffId: `sha256:${uncompressed.digest('sha256')}`,
+      diffId: `sha256:${(compression === 'none' ? compressed : uncompressed).digest('sha256')}`,
       imageId: `sha512-${uncompressed.digest('sha512')}`,
     }),
   };
