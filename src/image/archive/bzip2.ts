@@ -1,4 +1,4 @@
-// bzip2, block by block. A library for it reads some 2 MB in a second, brings four packages along, and does not compare checksums.
+// bzip2, block by block. A library for it reads some 2 MB in a second, and brings four packages along.
 import { ByteReader } from './bytes.ts';
 import type { Subject } from './failure.ts';
 import { broken, truncated } from './failure.ts';
