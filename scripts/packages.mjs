@@ -19,6 +19,8 @@ export const testPackages = {
   'systemd-container':
     'systemd-nspawn, a container that the library can start as root; also runs what `explain --as nspawn` prints',
   podman: 'a container engine that the library can start; also runs what `explain --as podman` prints',
+  'docker-registry': 'a registry, for its client',
+  skopeo: 'puts images into registries and files, as others do',
   strace: 'injects faults into system calls of the launcher',
   'libseccomp-dev': 'another compiler of filters, which ours is compared with',
   'golang-github-containers-common': 'the profile that container engines use by default, in their own words',

@@ -32,7 +32,8 @@ export function usages(mode: Mode): readonly string[] {
       return ['run-sandbox explain [options] [--] [COMMAND [ARG...]]'];
     case 'changes':
       return [
-        'run-sandbox changes [options] [show ID | diff ID | export ID [tar|oci-layer] | apply ID | discard ID...]',
+        'run-sandbox changes [options] [show ID | diff ID | apply ID | discard ID...]',
+        'run-sandbox changes [options] export ID [tar|oci-layer]',
       ];
     case 'doctor':
     case 'backends':

@@ -156,14 +156,22 @@ export class LaunchError extends SandboxError {
 }
 
 export type ImageErrorCode =
-  /** The archive is broken, or made to do harm. */
+  /** An archive or a document is broken, or made to do harm. */
   | 'SBX_IMAGE_INVALID'
-  /** It is of a kind that is known and not served. */
+  /** It is right, and asks for what is not served, or is of a kind that is known and not. */
   | 'SBX_IMAGE_UNSUPPORTED'
-  /** It goes beyond a bound of the call. */
+  /** An archive goes beyond a bound of the call. */
   | 'SBX_IMAGE_LIMIT'
   /** What it holds could not be written. */
-  | 'SBX_IMAGE_UNPACK';
+  | 'SBX_IMAGE_UNPACK'
+  /** A reference names no image. */
+  | 'SBX_IMAGE_REFERENCE'
+  /** There is no image for this platform. */
+  | 'SBX_IMAGE_PLATFORM'
+  /** What came is not what its digest names. */
+  | 'SBX_IMAGE_DIGEST'
+  /** A registry does not answer, or not as it should. */
+  | 'SBX_IMAGE_REGISTRY';
 
 export interface ImageFailure {
   /** The archive, as messages call it. */
@@ -175,28 +183,57 @@ export interface ImageFailure {
   /** Only for `SBX_IMAGE_UNPACK`: what the kernel refused. */
   readonly syscall?: string | undefined;
   readonly errno?: string | undefined;
+  /** Everything that is wrong with a document, each with its path in it. */
+  readonly issues?: readonly SpecIssue[] | undefined;
 }
 
-/** `SBX_IMAGE_*`: an archive cannot be read, or not be unpacked. Nothing of it is left. */
+/** As many are in a message; `issues` has the rest. */
+const ISSUES_SHOWN = 20;
+
+/** `SBX_IMAGE_*`: an image, an archive or a document of one, cannot be used. Nothing of it is left. */
 export class ImageError extends SandboxError {
   readonly archive: string | undefined;
   readonly entry: ImageFailure['entry'];
   readonly limit: string | undefined;
   readonly syscall: string | undefined;
   readonly errno: string | undefined;
+  readonly issues: readonly SpecIssue[];
   constructor(
     code: ImageErrorCode,
     message: string,
     failure: ImageFailure = {},
     options: { remedy?: string | undefined; cause?: unknown } = {},
   ) {
-    super(code, message, options);
+    const issues = (failure.issues ?? []).map(printableIssue);
+    super(code, printable([message, ...wordsOf(issues)].join('')), options);
     this.archive = failure.archive;
     this.entry = failure.entry;
     this.limit = failure.limit;
     this.syscall = failure.syscall;
     this.errno = failure.errno;
+    this.issues = issues;
   }
+}
+
+function wordsOf(issues: readonly SpecIssue[]): string[] {
+  if (issues.length === 0) return [];
+  const list = issues
+    .slice(0, ISSUES_SHOWN)
+    .map(({ path, message }) => (path.length === 0 ? message : `${formatPath(path)}: ${message}`));
+  if (issues.length > list.length) list.push(`and ${issues.length - list.length} more`);
+  return [`: ${list.join('; ')}`];
+}
+
+/** An image is somebody else's text, and a message goes to a terminal: what would move its cursor or turn its lines around is written out. */
+export function printable(text: string): string {
+  return text.replaceAll(
+    /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu,
+    (character) => `\\u{${character.codePointAt(0)?.toString(16)}}`,
+  );
+}
+
+export function printableIssue({ path, message }: SpecIssue): SpecIssue {
+  return { path: path.map((part) => (typeof part === 'string' ? printable(part) : part)), message: printable(message) };
 }
 
 /** `SBX_COMMAND_FAILED`: thrown only by `result.assertSuccess()`; carries the whole result. */

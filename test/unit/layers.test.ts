@@ -23,7 +23,7 @@ const layers = [
 /** Everybody may name the types of these. */
 const contracts = ['backends/backend.ts', 'features/feature.ts'];
 /** Only these load the schema library, which costs more than a whole sandbox. */
-const schemas = /^spec\/(schema(-\w+)?|json-schema)\.ts$/;
+const schemas = /^(spec\/(schema(-\w+)?|json-schema)|image\/(\w+\/)*schema(-\w+)?)\.ts$/;
 
 interface Import {
   readonly from: string;
