@@ -8,6 +8,7 @@ import {
   readdirSync,
   readFileSync,
   realpathSync,
+  renameSync,
   writeFileSync,
 } from 'node:fs';
 import { homedir } from 'node:os';
@@ -147,7 +148,10 @@ function readFrom(directory: string): Capture {
 
 function write(capture: Capture): Capture {
   const { id: _id, directory, ...stored } = capture;
-  writeFileSync(join(directory, FILE), `${JSON.stringify(stored satisfies Stored)}\n`, { mode: 0o600 });
+  // Whole or not at all, whenever this process is killed.
+  const beside = join(directory, `${FILE}.new`);
+  writeFileSync(beside, `${JSON.stringify(stored satisfies Stored)}\n`, { mode: 0o600 });
+  renameSync(beside, join(directory, FILE));
   return capture;
 }
 
