@@ -9,6 +9,7 @@ import {
   readFileSync,
   realpathSync,
   renameSync,
+  statSync,
   writeFileSync,
 } from 'node:fs';
 import { homedir } from 'node:os';
@@ -58,6 +59,7 @@ export function createCapture(views: readonly CapturedView[], command: readonly 
   const directory = join(parent, id);
   try {
     mkdirSync(parent, { recursive: true, mode: 0o700 });
+    refuseOthers(parent);
     refuseOverlap(realpathSync(parent), views);
     mkdirSync(directory, { mode: 0o700 });
     for (const path of viewDirectories(directory, views).flatMap((view) => [view, `${view}/upper`, `${view}/work`]))
@@ -107,6 +109,7 @@ export function readCapture(id: string): Capture {
       remedy: 'run-sandbox changes lists those that there are',
     });
   }
+  refuseOthers(capturesDirectory());
   const capture = readFrom(directory);
   if (!capture.ended && startTimeOf(capture.caller.pid) === capture.caller.startTime) {
     throw new SandboxError('SBX_CHANGES_IN_USE', `the run whose changes are ${id} has not ended`, {
@@ -119,6 +122,7 @@ export function readCapture(id: string): Capture {
 /** Those that can be read, the oldest first; what else lies there is somebody's own business. */
 export function readCaptures(): Capture[] {
   const parent = capturesDirectory();
+  if (existsSync(parent)) refuseOthers(parent);
   const ids = existsSync(parent) ? readdirSync(parent).filter((name) => ID.test(name)) : [];
   const known = ids.filter((id) => existsSync(join(parent, id, FILE)));
   return known
@@ -163,6 +167,25 @@ function refuseOverlap(parent: string, views: readonly CapturedView[]): void {
     `changes of ${around.source} cannot be captured in ${parent}, which lies in it`,
     'set XDG_STATE_HOME to a directory elsewhere',
   );
+}
+
+/**
+ * Who could write there could have us apply what they like where they like, and see what others captured: `$XDG_STATE_HOME` may be a place for
+ * everybody, in which somebody was first.
+ */
+function refuseOthers(parent: string): void {
+  const state = statSync(dirname(dirname(parent)));
+  // In one like /tmp nobody can rename what is another's.
+  const mayBeMoved = (state.mode & 0o022) !== 0 && (state.mode & 0o1000) === 0;
+  for (const path of [dirname(parent), parent]) {
+    const status = lstatSync(path);
+    const own = status.isDirectory() && status.uid === process.geteuid?.() && (status.mode & 0o022) === 0;
+    if (!own || mayBeMoved)
+      throw unusable(
+        `${path} belongs to others, or others may write to it`,
+        'set XDG_STATE_HOME to a directory of your own',
+      );
+  }
 }
 
 function unusable(message: string, remedy: string, cause?: unknown): SandboxError {

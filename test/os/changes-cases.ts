@@ -343,6 +343,30 @@ export function changesCases(): void {
       expect((await openChanges(id)).id).toBe(id);
     });
 
+    test.each(['state', 'state/sandboxlib', 'state/sandboxlib/changes'])(
+      'where others may write to %s, they are neither kept nor read',
+      async (open) => {
+        const before = process.env['XDG_STATE_HOME'];
+        const path = join(work, open);
+        mkdirSync(join(work, 'state'));
+        process.env['XDG_STATE_HOME'] = join(work, 'state');
+        try {
+          const changes = await capture('echo 1 > a');
+          expect((await listChanges()).map(({ id }) => id)).toEqual([changes.id]);
+          chmodSync(path, 0o777);
+          const refusal = { code: 'SBX_CHANGES_UNREADABLE', message: expect.stringContaining('belongs to others') };
+          const workspace = { path: project, access: 'overlay', changes: 'capture' } as const;
+          await expect(run(['true'], { workspace })).rejects.toMatchObject(refusal);
+          await expect(listChanges()).rejects.toMatchObject(refusal);
+          await expect(openChanges(changes.id)).rejects.toMatchObject(refusal);
+          chmodSync(path, 0o755);
+          expect((await openChanges(changes.id)).id).toBe(changes.id);
+        } finally {
+          process.env['XDG_STATE_HOME'] = before;
+        }
+      },
+    );
+
     test('they cannot be kept within what is shown', async () => {
       const before = process.env['XDG_STATE_HOME'];
       process.env['XDG_STATE_HOME'] = join(project, 'state');

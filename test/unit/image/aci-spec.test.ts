@@ -205,7 +205,7 @@ describe('who an app is (A45, A46)', () => {
 
 describe('volumes', () => {
   const mountPoints = [
-    { name: 'work', path: '/var//lib/work/' },
+    { name: 'work', path: '/var//lib/scratch/' },
     { name: 'conf', path: '/etc/conf', readOnly: true },
   ];
   const run = (volumes: readonly AciVolume[], more: Partial<AciContext> = {}): AciRun =>
@@ -213,18 +213,18 @@ describe('volumes', () => {
 
   test('satisfy mount points by name, read-only if one of the two says so (A59, A95)', () => {
     expect(run([host('work', '/srv/w', { readOnly: true }), host('conf', '/srv/c')]).spec.mounts).toEqual([
-      { type: 'bind', source: '/srv/w', destination: '/var/lib/work', readonly: true },
+      { type: 'bind', source: '/srv/w', destination: '/var/lib/scratch', readonly: true },
       { type: 'bind', source: '/srv/c', destination: '/etc/conf', readonly: true },
     ]);
     expect(run([host('work', '/srv/w'), empty('conf')]).spec.mounts).toEqual([
-      { type: 'bind', source: '/srv/w', destination: '/var/lib/work', readonly: false },
+      { type: 'bind', source: '/srv/w', destination: '/var/lib/scratch', readonly: false },
       { type: 'tmpfs', destination: '/etc/conf', readonly: true, mode: 0o700 },
     ]);
   });
 
   test('satisfy mount points by the mounts of a pod, and paths beside them', () => {
     const mounts = [
-      { volume: 'one', path: '/var/lib/work' },
+      { volume: 'one', path: '/var/lib/scratch' },
       { volume: 'one', path: '/extra' },
       { volume: 'two', path: '/nowhere' },
     ];
@@ -238,12 +238,13 @@ describe('volumes', () => {
 
   test('are wanted, and a mount point without one is named (A59)', () => {
     expect(issuesOf(() => run([host('conf', '/srv/c')]))).toEqual({
-      'app.mountPoints[0]': "the image wants a volume for its mount point 'work' (/var//lib/work/), and there is none",
+      'app.mountPoints[0]':
+        "the image wants a volume for its mount point 'work' (/var//lib/scratch/), and there is none",
     });
     const { spec, notes } = run([host('conf', '/srv/c')], { emptyVolumes: true });
-    expect(spec.mounts?.[0]).toMatchObject({ type: 'tmpfs', destination: '/var/lib/work' });
+    expect(spec.mounts?.[0]).toMatchObject({ type: 'tmpfs', destination: '/var/lib/scratch' });
     expect(notes).toContain(
-      "the mount point 'work' (/var//lib/work/) has an empty volume, which is gone after the run",
+      "the mount point 'work' (/var//lib/scratch/) has an empty volume, which is gone after the run",
     );
   });
 
