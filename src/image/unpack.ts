@@ -1,13 +1,14 @@
 // Archives to files. Reading them is done here, writing in a sandbox of our own, of which the launcher is the command: it sees the directory and nothing
 // else, whatever an archive makes it do.
-import { constants, createReadStream } from 'node:fs';
+import { constants } from 'node:fs';
 import { mkdir, readdir, realpath, rmdir, stat } from 'node:fs/promises';
 import { basename, resolve } from 'node:path';
-import { ImageError, isSandboxError } from '../errors/errors.ts';
+import { ImageError } from '../errors/errors.ts';
 import { shown } from './archive/bytes.ts';
 import { about } from './archive/failure.ts';
 import { type ArchiveLimits, defaultArchiveLimits } from './archive/limits.ts';
 import { type ArchiveFacts, openArchive } from './archive/open.ts';
+import { readArchiveFile } from './archive-file.ts';
 import { Layers, type Whiteouts } from './layers.ts';
 import { attributesRecord, emptyRecord, endRecord, header } from './records.ts';
 import { type LeftOut, type Told, UnpackSandbox } from './unpack-sandbox.ts';
@@ -124,7 +125,7 @@ class Reading {
     yield header();
     for (const file of this.#archives) {
       this.#present = file;
-      const opened = await openArchive(readFile(file), file, this.#limits);
+      const opened = await openArchive(readArchiveFile(file), file, this.#limits);
       yield* this.#layers.archive(opened.entries, file);
       this.facts.push(opened.facts());
     }
@@ -162,21 +163,6 @@ const remedies: Readonly<Record<string, string>> = {
   ENOSPC: 'unpack it where there is more room',
   EDQUOT: 'unpack it where there is more room',
 };
-
-async function* readFile(file: string): AsyncGenerator<Uint8Array, void, undefined> {
-  try {
-    // A FIFO that nobody writes to would be waited for; a device is no archive.
-    const found = await stat(file);
-    if (!found.isFile())
-      throw new ImageError('SBX_IMAGE_UNSUPPORTED', `${file}: it is no regular file`, { archive: file });
-    for await (const chunk of createReadStream(file, { highWaterMark: 256 * 1024 })) yield chunk as Uint8Array;
-  } catch (error) {
-    if (isSandboxError(error)) throw error;
-    const { code, syscall } = error as NodeJS.ErrnoException;
-    const message = `${file}: it cannot be read (${code} from ${syscall}(2))`;
-    throw new ImageError('SBX_IMAGE_INVALID', message, { archive: file, syscall, errno: code }, { cause: error });
-  }
-}
 
 interface Target {
   readonly path: string;
