@@ -95,6 +95,7 @@ static void perform(const struct plan *plan, struct record *record) {
     case STEP_SOURCE: tool_open_source(record); break;
     case STEP_CONTENT: tool_open_content(record); break;
     case STEP_TREE: mounts_tree(record); break;
+    case STEP_LAYER: mounts_layer(record); break;
     case STEP_DISK: mounts_disk(record); break;
     case STEP_USER_NAMESPACE: userns_rename(record); break;
     case STEP_BINFMT: binfmt_inside(plan, record); break;

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "changes.h"
+#include "lock.h"
 #include "probe.h"
 #include "rendezvous.h"
 #include "run.h"
@@ -29,6 +30,7 @@ static const char usage[] =
     "       launcher inside --rendezvous PATH --network own|room\n"
     "       launcher rendezvous --directory PATH --tree PATH COMMAND [ARG...]\n"
     "       launcher changes DIRECTORY\n"
+    "       launcher lock FILE\n"
     "       launcher unpack --records-fd N --directory PATH\n"
     "       launcher probe [...]\n"
     "       launcher --version\n";
@@ -296,6 +298,10 @@ int main(int count, char **values) {
   if (count == 3 && strcmp(values[1], "changes") == 0) {
     if (has_gained_privileges()) return refuse_privileges();
     return open_standard() && reset_signals() ? changes_list(values[2]) : EXIT_USAGE;
+  }
+  if (count == 3 && strcmp(values[1], "lock") == 0) {
+    if (has_gained_privileges()) return refuse_privileges();
+    return open_standard() && reset_signals() ? lock_hold(values[2]) : EXIT_USAGE;
   }
   int records;
   if (count == 6 && strcmp(values[1], "unpack") == 0 && strcmp(values[2], "--records-fd") == 0 && strcmp(values[4], "--directory") == 0) {

@@ -255,6 +255,24 @@ static void close_upper(const struct layers *layers) {
   (void)close(layers->work);
 }
 
+// Layers of the overlay that comes next, below its source.
+static int below[PLAN_LAYERS_MAX];
+static size_t below_count;
+
+void mounts_layer(struct record *record) {
+  struct mount_step at = {.step = record->step, .index = record->index, .path = read_string(&record->payload)};
+  below[below_count++] = open_source(&at, at.path, PLAN_SOURCE_DIRECTORY, PLAN_MOUNT_SOURCE_WITHOUT_LINKS);
+}
+
+static void add_layers_below(struct layers *layers, int *lowers) {
+  for (size_t i = 0; i < below_count; i++) lowers[layers->count++] = below[i];
+  layers->lowers = lowers;
+}
+
+static void close_layers_below(void) {
+  while (below_count > 0) (void)close(below[--below_count]);
+}
+
 // An overlay. Above the directory, on a tmpfs, are the mount points that it lacks; above both, where the root is writable, what the command writes.
 // Nothing is written to the directory.
 static void root_by_overlay(const struct mount_step *at, int base, uint32_t kind, const char *options, struct reader *r) {
@@ -267,13 +285,14 @@ static void root_by_overlay(const struct mount_step *at, int base, uint32_t kind
   if (skeleton < 0) fail_mount(at, "openat");
   int merged = path_make_directory(scratch, "/merged", 0755);
   if (merged < 0) fail_mount(at, "mkdirat");
-  const int lowers[] = {skeleton, root_source};
-  layers.lowers = lowers;
+  int lowers[PLAN_LAYERS_MAX + 2] = {skeleton, root_source};
   layers.count = 2;
+  add_layers_below(&layers, lowers);
   new_root = mount_overlay(at, &layers, flags, merged);
   if (new_root < 0) new_root = openat(scratch, "merged", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
   if (new_root < 0) fail_mount(at, "openat");
   if (kind != PLAN_ROOT_OVERLAY) close_upper(&layers);
+  close_layers_below();
   (void)close(merged);
   (void)close(skeleton);
   (void)close(scratch);
@@ -365,17 +384,21 @@ static void remount_tmpfs(const struct mount_step *at, int target, uint32_t flag
   if (mount(NULL, path, NULL, MS_REMOUNT | legacy_flags_of(flags), options) < 0) fail_mount(at, "mount");
 }
 
-// A view of a directory in which what the command changes is beside it: the directory itself is never written to.
+// A view of a directory, or of several as one, in which what the command changes is beside it: they themselves are never written to.
 static void mount_view(const struct mount_step *at, uint32_t flags, const char *source, const char *options) {
   int lower = open_source(at, source, PLAN_SOURCE_DIRECTORY, flags);
   if (lower < 0) return;
   int target = open_target(at, flags, true);
   if (target < 0) return;
-  struct layers layers = {.lowers = &lower, .count = 1};
-  add_upper(at, (flags & PLAN_MOUNT_CAPTURES) != 0, options, lower, &layers);
+  int lowers[PLAN_LAYERS_MAX + 1] = {lower};
+  struct layers layers = {.count = 1, .upper = -1, .work = -1};
+  add_layers_below(&layers, lowers);
+  bool is_written = (flags & PLAN_MOUNT_READONLY) == 0;
+  if (is_written) add_upper(at, (flags & PLAN_MOUNT_CAPTURES) != 0, options, lower, &layers);
   int mounted = mount_overlay(at, &layers, flags, target);
   if (mounted >= 0) (void)close(mounted);
-  close_upper(&layers);
+  if (is_written) close_upper(&layers);
+  close_layers_below();
   (void)close(target);
   (void)close(lower);
 }

@@ -8,6 +8,7 @@
 void mounts_begin(void);
 void mounts_root(struct record *record);
 void mounts_tree(struct record *record);
+void mounts_layer(struct record *record);
 void mounts_disk(struct record *record);
 void mounts_mount(struct record *record);
 void mounts_readonly(struct record *record);

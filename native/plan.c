@@ -224,12 +224,26 @@ static const char *check_layer_above(const struct plan *plan, bool captured, con
   return NULL;
 }
 
+// Those below the source of the overlay that follows, the uppermost first.
+static const char *check_layer(struct plan *plan, struct reader *r) {
+  if (++plan->layers > PLAN_LAYERS_MAX) return "too many layers";
+  return is_absolute(read_string(r)) ? NULL : "the layer is not absolute";
+}
+
+static bool take_layers(struct plan *plan) {
+  bool any = plan->layers > 0;
+  plan->layers = 0;
+  return any;
+}
+
 static const char *check_root(struct plan *plan, struct reader *r) {
   if (plan->has_root) return "more than one root";
   plan->has_root = true;
   uint32_t kind = read_u32(r);
   if (kind > PLAN_ROOT_CAPTURE) return "unknown kind of root";
   plan->root_kind = kind;
+  bool is_overlay = kind == PLAN_ROOT_OVERLAY || kind == PLAN_ROOT_SCRATCH || kind == PLAN_ROOT_CAPTURE;
+  if (take_layers(plan) && !is_overlay) return "layers of what is no overlay";
   if (read_u32(r) > 1) return "unknown flags of the root";
   const char *source = read_string(r);
   if (kind != PLAN_ROOT_TMPFS && !is_absolute(source)) return "the root's source is not absolute";
@@ -265,7 +279,14 @@ static const char *check_mount(struct plan *plan, struct reader *r) {
   if ((flags & PLAN_MOUNT_REMOUNT) != 0 && kind != PLAN_MOUNT_TMPFS) return "a remount of what is no tmpfs";
   if ((flags & PLAN_MOUNT_CAPTURES) != 0 && kind != PLAN_MOUNT_OVERLAY) return "a capture of what is no overlay";
   if (kind == PLAN_MOUNT_OVERLAY && !is_absolute(source)) return "the source is not absolute";
-  if (kind == PLAN_MOUNT_OVERLAY) {
+  bool has_layers = take_layers(plan);
+  if (has_layers && kind != PLAN_MOUNT_OVERLAY) return "layers of what is no overlay";
+  if (has_layers && (flags & PLAN_MOUNT_IF_EXISTS) != 0) return "layers of what may not exist";
+  bool is_view = kind == PLAN_MOUNT_OVERLAY;
+  if (is_view && (flags & PLAN_MOUNT_READONLY) != 0) {
+    if (!has_layers) return "an overlay of one layer";
+    if ((flags & PLAN_MOUNT_CAPTURES) != 0) return "a capture of what is read-only";
+  } else if (is_view) {
     const char *reason = check_layer_above(plan, (flags & PLAN_MOUNT_CAPTURES) != 0, options);
     if (reason != NULL) return reason;
   }
@@ -609,6 +630,7 @@ static const char *check_record(struct plan *plan, struct record *record) {
     case STEP_SOURCE: return check_source(plan, r);
     case STEP_CONTENT: return check_content(plan, r);
     case STEP_TREE: return check_tree(plan, r);
+    case STEP_LAYER: return check_layer(plan, r);
     case STEP_DISK: return check_disk(plan, r);
     case STEP_USER_NAMESPACE: return check_user_namespace(plan, r);
     case STEP_DOMAIN: return check_domain(plan, r);
@@ -647,6 +669,7 @@ static bool may_follow_tool(enum step step) {
     case STEP_LOOPBACK:
     case STEP_DISK:
     case STEP_ROOT:
+    case STEP_LAYER:
     case STEP_MOUNT:
     case STEP_READONLY:
     case STEP_MASK:
@@ -666,6 +689,7 @@ static const char *check_order(const struct plan *plan, const struct record *rec
   if (record->index == 0 && step != STEP_NAMESPACES) return "the first record is not namespaces";
   if (record->index > 0 && phase_of(step) < phase_of(previous)) return "a record after those of a later phase";
   if (previous == STEP_EXEC) return "a record after exec";
+  if (previous == STEP_LAYER && step != STEP_LAYER && step != STEP_ROOT && step != STEP_MOUNT) return "a layer of nothing";
   bool leaves_root = step == STEP_USER_NAMESPACE;
   if (previous == STEP_PIVOT && phase_of(step) == phase_of(STEP_PIVOT) && !leaves_root) return "a record after pivot";
   bool same_phase = phase_of(step) == phase_of(STEP_TOOL);

@@ -24,6 +24,7 @@
 #define PLAN_RULES_MAX 4096u        // of Landlock
 #define PLAN_SOURCES_MAX 4096u
 #define PLAN_TREES_MAX 4096u
+#define PLAN_LAYERS_MAX 490u        // overlayfs takes 500, and some are ours
 // Descriptors that a tool inherits: the way to the supervisor, this program, and from here on the sources that the plan names.
 #define PLAN_TOOL_SOCKET 3
 #define PLAN_TOOL_LAUNCHER 4
@@ -122,6 +123,7 @@ struct plan {
   bool tool_traces;
   uint32_t tool_argument_count, tool_environment_count;
   uint32_t sources, trees;
+  uint32_t layers;  // that no overlay has taken yet
   bool has_disk;
 };
 

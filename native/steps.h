@@ -34,6 +34,7 @@
   X(TREE, 35, "tree")                        \
   X(USER_NAMESPACE, 36, "user-namespace")    \
   X(DOMAIN, 37, "domain")                    \
+  X(LAYER, 38, "layer")                      \
   X(TOOL, 39, "tool")                        \
   X(RLIMIT, 40, "rlimit")                    \
   X(UMASK, 41, "umask")                      \

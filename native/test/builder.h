@@ -142,6 +142,7 @@ static inline void add_record(struct builder *b, enum step step) {
       put_u32(b, PLAN_RULE_PORT), put_u64(b, 2), put_u32(b, 443);
       break;
     case STEP_SOURCE: put_u32(b, 10), put_u32(b, PLAN_SOURCE_DIRECTORY), put_string(b, "/srv"); break;
+    case STEP_LAYER: put_string(b, "/srv/layer"); break;
     case STEP_TREE: put_u32(b, PLAN_SOURCE_DIRECTORY), put_string(b, "/srv"); break;
     case STEP_USER_NAMESPACE: put_u32(b, 1000), put_u32(b, 1000); break;
     case STEP_DOMAIN: put_u32(b, PLAN_DOMAIN_SIGNALS); break;
@@ -155,7 +156,7 @@ static inline void add_record(struct builder *b, enum step step) {
 
 static const enum step builder_steps[] = {
     STEP_NAMESPACES, STEP_MAP_IDS, STEP_MAP_IDS, STEP_LIMIT_WALL, STEP_LIMIT_OUTPUT, STEP_TERMINATION, STEP_TERMINAL, STEP_DESCRIPTOR, STEP_CGROUP, STEP_LIMIT_CPU, STEP_PIPES, STEP_SAMPLING,
-    STEP_HOSTNAME,   STEP_LOOPBACK, STEP_DISK, STEP_ROOT, STEP_MOUNT,      STEP_READONLY,     STEP_MASK,        STEP_MKDIR,    STEP_SYMLINK,
+    STEP_HOSTNAME,   STEP_LOOPBACK, STEP_DISK, STEP_LAYER, STEP_ROOT, STEP_MOUNT,      STEP_READONLY,     STEP_MASK,        STEP_MKDIR,    STEP_SYMLINK,
     STEP_FILE,       STEP_SYSCTL,  STEP_BINFMT, STEP_PIVOT, STEP_RLIMIT,     STEP_UMASK,        STEP_USER,        STEP_CAPABILITIES, STEP_CWD,
     STEP_LANDLOCK,   STEP_SECCOMP, STEP_EXEC};
 #define BUILDER_STEPS (sizeof builder_steps / sizeof builder_steps[0])

@@ -702,6 +702,51 @@ static void put_disk_mount(const char *options) {
   put_string(&builder, ""), put_string(&builder, "/tmp"), put_string(&builder, options);
 }
 
+static void put_view(uint32_t kind, uint32_t flags, const char *options) {
+  put_u32(&builder, kind), put_u32(&builder, flags), put_u32(&builder, PLAN_SOURCE_DIRECTORY);
+  put_string(&builder, "/srv"), put_string(&builder, "/mnt"), put_string(&builder, options);
+}
+
+static void layers_are_checked(void) {
+  struct plan plan;
+  static const char of_nothing[] = "a layer of nothing";
+  BUILD(STEP_NAMESPACES, STEP_MAP_IDS, STEP_LAYER, STEP_LAYER, STEP_ROOT, STEP_PIVOT, STEP_USER, STEP_EXEC);
+  CHECK(is_accepted(&plan));
+  BUILD(STEP_NAMESPACES, STEP_LAYER, STEP_HOSTNAME);
+  CHECK(is_refused(of_nothing));
+  BUILD(STEP_NAMESPACES, STEP_ROOT, STEP_LAYER, STEP_PIVOT);
+  CHECK(is_refused(of_nothing));
+  BUILD(STEP_NAMESPACES, STEP_ROOT, STEP_LAYER, STEP_MOUNT);
+  CHECK(is_refused("layers of what is no overlay"));
+  INIT(STEP_LAYER), put_string(&builder, "srv");
+  CHECK(close_and_refuse("the layer is not absolute"));
+  start_plan(&builder);
+  add_record(&builder, STEP_NAMESPACES);
+  for (uint32_t i = 0; i <= PLAN_LAYERS_MAX; i++) add_record(&builder, STEP_LAYER);
+  end_plan(&builder);
+  CHECK(is_refused("too many layers"));
+
+  INIT(STEP_MOUNT), put_view(PLAN_MOUNT_OVERLAY, PLAN_MOUNT_READONLY, "");
+  CHECK(close_and_refuse("an overlay of one layer"));
+  struct {
+    uint32_t flags;
+    const char *reason;
+  } cases[] = {{PLAN_MOUNT_READONLY, NULL},
+               {PLAN_MOUNT_READONLY | PLAN_MOUNT_CAPTURES, "a capture of what is read-only"},
+               {PLAN_MOUNT_READONLY | PLAN_MOUNT_IF_EXISTS, "layers of what may not exist"}};
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    start_plan(&builder);
+    add_record(&builder, STEP_NAMESPACES), add_record(&builder, STEP_MAP_IDS);
+    add_record(&builder, STEP_ROOT), add_record(&builder, STEP_LAYER);
+    start_record(&builder, STEP_MOUNT);
+    put_view(PLAN_MOUNT_OVERLAY, cases[i].flags, "");
+    end_record(&builder);
+    add_record(&builder, STEP_PIVOT), add_record(&builder, STEP_USER), add_record(&builder, STEP_EXEC);
+    end_plan(&builder);
+    CHECK(cases[i].reason == NULL ? is_accepted(&plan) : is_refused(cases[i].reason));
+  }
+}
+
 static void disks_are_checked(void) {
   BUILD(STEP_NAMESPACES, STEP_DISK, STEP_DISK);
   CHECK(is_refused("more than one disk"));
@@ -1026,6 +1071,7 @@ int main(int count, char **arguments) {
   TEST(supervisor_values_are_checked, "plan: values for the supervisor are checked");
   TEST(control_groups_are_checked, "plan: control groups are checked");
   TEST(init_values_are_checked, "plan: values for init are checked");
+  TEST(layers_are_checked, "plan: layers come before the overlay that has them");
   TEST(disks_are_checked, "plan: a disk comes before the root, and its directories say whose they are");
   TEST(formats_are_checked, "plan: formats of programs are checked");
   TEST(command_values_are_checked, "plan: values for the command are checked");

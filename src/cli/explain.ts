@@ -23,6 +23,7 @@ export async function explainCommand(parsed: Parsed): Promise<number> {
   try {
     const explanation = await explain(specOf(draft, profile), {
       optional,
+      image: draft.settings.image,
       ...(as === undefined ? {} : { as }),
       ...(backend === undefined ? {} : { backend }),
     });

@@ -2,7 +2,7 @@
 import { statSync } from 'node:fs';
 import type { Draft } from './option.ts';
 import type { Parsed } from './parse.ts';
-import { isImageFile, readRoot } from './values.ts';
+import { namesImage, readRoot } from './values.ts';
 
 /**
  * The command; a root that the first operand names goes into the draft.
@@ -23,6 +23,6 @@ function hasRoot(draft: Draft): boolean {
 }
 
 function namesRoot(operand: string): boolean {
-  if (isImageFile(operand)) return true;
+  if (namesImage(operand)) return true;
   return operand.includes('/') && statSync(operand, { throwIfNoEntry: false })?.isDirectory() === true;
 }

@@ -3,6 +3,7 @@
 import type { BackendName } from '../backends/backend.ts';
 import type { Feature } from '../features/feature.ts';
 import type { ArchiveLimits } from '../image/archive/limits.ts';
+import type { ImageOptions } from '../image/open/open.ts';
 import type { ToolName } from '../run/as/tools.ts';
 import type {
   IdMapping,
@@ -70,7 +71,7 @@ export interface DraftMount {
 
 /** What the options said, before a profile and the operands are added. */
 export interface Draft {
-  root: Mutable<Pick<RootSpec, 'path' | 'image' | 'readonly'>> & {
+  root: Mutable<Pick<RootSpec, 'path' | 'image' | 'entrypoint' | 'readonly'>> & {
     host?: true;
     writablePaths?: 'all' | 'none' | string[];
   };
@@ -121,6 +122,7 @@ export interface Settings {
   help: boolean;
   version: boolean;
   as?: ToolName;
+  image: Mutable<Omit<ImageOptions, 'dependencies' | 'plainHttp'>> & { dependencies?: string[]; plainHttp?: string[] };
 }
 
 export function newDraft(): Draft {
@@ -137,7 +139,7 @@ export function newDraft(): Draft {
     landlock: {},
     rest: {},
     image: { limits: {} },
-    settings: { optional: [], json: false, quiet: false, verbose: false, help: false, version: false },
+    settings: { optional: [], json: false, quiet: false, verbose: false, help: false, version: false, image: {} },
   };
 }
 

@@ -453,6 +453,74 @@ export const options: readonly Option[] = [
       ),
   },
   {
+    name: 'image',
+    value: 'REFERENCE',
+    group: 'Images',
+    sets: 'root.image',
+    help: 'run in an image: a file, oci:DIR[:NAME], or a name at a registry; COMMAND is what follows its entry point',
+    details:
+      'A path begins with a slash or a dot. oci-archive:FILE[:NAME] and docker-archive:FILE[:NAME] name one of several images in an archive. What an image says about its command, ' +
+      'environment, user and directory holds unless options say otherwise. It is unpacked once, below $XDG_CACHE_HOME/sandboxlib; every run starts from a clean view of it, and what it writes is discarded.',
+    completes: 'file',
+    apply: (draft, value) =>
+      read.attempt(
+        () => read.readImage(value),
+        (image) => (draft.root.image = image),
+      ),
+  },
+  {
+    name: 'entrypoint',
+    value: 'WORD',
+    repeatable: true,
+    group: 'Images',
+    sets: 'root.entrypoint',
+    help: 'a word of the entry point, in place of the one of the image; an empty one: COMMAND is all of it',
+    apply: (draft, value) =>
+      use(() => (draft.root.entrypoint = [...(draft.root.entrypoint ?? []), ...(value === '' ? [] : [value])])),
+  },
+  {
+    name: 'pull',
+    value: 'always|missing|never',
+    group: 'Images',
+    modes: ['run', 'explain'],
+    help: 'whether the registry is asked for an image: where the store does not have it (missing, the default)',
+    completes: ['always', 'missing', 'never'],
+    apply: (draft, value) =>
+      read.attempt(
+        () => read.readWord(value, ['always', 'missing', 'never'], 'way to pull'),
+        (word) => (draft.settings.image.pull = word),
+      ),
+  },
+  {
+    name: 'platform',
+    value: 'OS/ARCH[/VARIANT]',
+    group: 'Images',
+    modes: ['run', 'explain', 'image'],
+    help: 'which of the images of an index, such as linux/arm64; by default one for this host',
+    apply: (draft, value) => use(() => (draft.settings.image.platform = value)),
+  },
+  {
+    name: 'dependency',
+    value: 'FILE',
+    repeatable: true,
+    group: 'Images',
+    modes: ['run', 'explain', 'image'],
+    help: 'an App Container image that the image may depend on; those in the store need not be named',
+    completes: 'file',
+    apply: (draft, value) =>
+      use(() => (draft.settings.image.dependencies = [...(draft.settings.image.dependencies ?? []), value])),
+  },
+  {
+    name: 'plain-http',
+    value: 'HOST[:PORT]',
+    repeatable: true,
+    group: 'Images',
+    modes: ['run', 'explain', 'image'],
+    help: 'a registry that is spoken to without TLS; those of this machine are',
+    apply: (draft, value) =>
+      use(() => (draft.settings.image.plainHttp = [...(draft.settings.image.plainHttp ?? []), value])),
+  },
+  {
     name: 'archive-limit',
     value: 'NAME=NUMBER',
     repeatable: true,

@@ -2,7 +2,7 @@
 
 import type { Changes } from '../changes/types.ts';
 import { byReason, SpecError } from '../errors/errors.ts';
-import { checkCall, type Prepared, prepareTrusted, whenReady } from '../run/launch.ts';
+import { checkCall, namesImage, type Prepared, prepareTrusted, whenReady } from '../run/launch.ts';
 import { runOptionNames } from '../run/options.ts';
 import { Process } from '../run/process.ts';
 import { describeOutcome, describeSyscall } from '../run/result.ts';
@@ -13,6 +13,7 @@ import { sayError, sayUsage } from './failure.ts';
 import { commandOf } from './operands.ts';
 import type { Settings } from './option.ts';
 import type { Parsed } from './parse.ts';
+import { pullProgress } from './progress.ts';
 import { say } from './say.ts';
 import { changesProblem, specOf } from './spec.ts';
 import { checkDescriptor, StatusWriter } from './status.ts';
@@ -26,10 +27,11 @@ export async function runCommand(parsed: Parsed): Promise<number> {
   const { settings } = draft;
   const problems = [...parsed.problems];
   const command = commandOf(parsed);
-  if (command.length === 0) problems.push('no command given: run-sandbox [options] [--] COMMAND [ARG...]');
   const profile =
     draft.profile === undefined ? undefined : (await import('./profile.ts')).loadProfile(draft.profile, problems);
   const spec = specOf(draft, profile);
+  if (command.length === 0 && !namesImage(spec))
+    problems.push('no command given: run-sandbox [options] [--] COMMAND [ARG...]');
   problems.push(...changesProblem(draft, spec));
   const descriptorProblem = settings.statusFd === undefined ? undefined : checkDescriptor(settings.statusFd);
   if (descriptorProblem !== undefined) problems.push(`--status-fd: ${descriptorProblem}`);
@@ -72,13 +74,19 @@ async function launch(
   onPrepared: (prepared: Prepared) => void,
 ): Promise<RunResult> {
   const { backend, optional, killSignal, gracePeriodMs } = settings;
+  const image = { ...settings.image, ...pullProgress(settings) };
   const onEvent = (event: RunEvent): void => {
     status.event(event);
     const isTold = settings.json || settings.statusFd !== undefined;
     if (event.kind === 'syscall' && !isTold) say(describeSyscall(event.call));
   };
   const stdio = { stdin: 'inherit', stdout: 'inherit', stderr: 'inherit' };
-  const call = checkCall(command, { ...stdio, backend, optional, killSignal, gracePeriodMs, onEvent }, runOptionNames);
+  const call = checkCall(
+    command,
+    { ...stdio, backend, optional, killSignal, gracePeriodMs, image, onEvent },
+    runOptionNames,
+    namesImage(spec),
+  );
   const run = new Process(call, 'run', () =>
     whenReady(prepareTrusted(spec, call.options, call.issues), (prepared) => {
       onPrepared(prepared);

@@ -55,14 +55,24 @@ function joined<Item>(before: readonly Item[] | undefined, added: readonly Item[
 }
 
 function mergeRoot({ root, changes }: Draft, profile: SandboxSpec['root']): SandboxSpec['root'] | undefined {
-  const { host, path, image, readonly, writablePaths } = root;
+  const { host, path, image, entrypoint, readonly, writablePaths } = root;
   const before = rootOf(profile);
   if (Object.keys(root).length === 0) return undefined;
-  const { path: pathBefore, image: imageBefore, writablePaths: writableBefore, ...kept } = before;
+  const {
+    path: pathBefore,
+    image: imageBefore,
+    entrypoint: entryBefore,
+    writablePaths: writableBefore,
+    ...kept
+  } = before;
   const named = host === true || path !== undefined || image !== undefined;
   const where = named
-    ? { ...given('path', path), ...given('image', image) }
-    : { ...given('path', pathBefore), ...given('image', imageBefore) };
+    ? { ...given('path', path), ...given('image', image), ...given('entrypoint', entrypoint) }
+    : {
+        ...given('path', pathBefore),
+        ...given('image', imageBefore),
+        ...given('entrypoint', entrypoint ?? entryBefore),
+      };
   const writable =
     Array.isArray(writablePaths) && Array.isArray(writableBefore)
       ? [...writableBefore, ...writablePaths]

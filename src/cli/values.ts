@@ -1,6 +1,6 @@
 // The values of options, one form each. A function returns what was read, or throws a ValueError that says what was expected.
-import { readFileSync, statSync } from 'node:fs';
-import { resolve } from 'node:path';
+import { existsSync, readFileSync, statSync } from 'node:fs';
+import { join, resolve } from 'node:path';
 import type { ArchiveLimits } from '../image/archive/limits.ts';
 import { checkPathInside } from '../spec/checks.ts';
 import { landlockAccesses } from '../spec/landlock.ts';
@@ -230,10 +230,24 @@ const imageFile = /\.(?:aci|oci|tar|tgz|tar\.(?:gz|xz|bz2|zst))$/i;
 export function readRoot(text: string): Pick<RootSpec, 'path' | 'image'> & { host?: true } {
   if (text === 'host') return { host: true };
   if (text === '') throw new ValueError('must not be empty');
-  return isImageFile(text) ? { image: text } : { path: resolve(text) };
+  const isImage = namesImage(text) || existsSync(join(text, 'oci-layout'));
+  return isImage ? { image: readImage(text) } : { path: resolve(text) };
 }
 
-export function isImageFile(path: string): boolean {
+const scheme = /^(?:oci|oci-archive|docker-archive):|^docker:\/\//;
+
+/** By how it is written, or because it is an image file. */
+export function namesImage(text: string): boolean {
+  return scheme.test(text) || isImageFile(text);
+}
+
+/** A file may be named as it is; everything else is a reference. */
+export function readImage(text: string): string {
+  if (text === '') throw new ValueError('must not be empty');
+  return !scheme.test(text) && existsSync(text) ? resolve(text) : text;
+}
+
+function isImageFile(path: string): boolean {
   return imageFile.test(path) && statSync(path, { throwIfNoEntry: false })?.isFile() === true;
 }
 

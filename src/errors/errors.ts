@@ -171,7 +171,9 @@ export type ImageErrorCode =
   /** What came is not what its digest names. */
   | 'SBX_IMAGE_DIGEST'
   /** A registry does not answer, or not as it should. */
-  | 'SBX_IMAGE_REGISTRY';
+  | 'SBX_IMAGE_REGISTRY'
+  /** Images cannot be kept where they should be. */
+  | 'SBX_IMAGE_STORE';
 
 export interface ImageFailure {
   /** The archive, as messages call it. */

@@ -84,7 +84,10 @@ const mountFeatures: Readonly<Record<MountSpec['type'], Feature>> = {
 
 function addRoot(given: SandboxSpec['root'], need: Need): void {
   const root = given === 'host' ? {} : typeof given === 'string' ? { path: given } : (given ?? {});
-  const { path, image, readonly, writablePaths, changes } = root;
+  const { path, image, readonly, writablePaths } = root;
+  // Every run has a clean view of an image.
+  const ofImage = image === undefined || readonly === true || writablePaths === 'none' ? undefined : 'discard';
+  const { changes = ofImage } = root;
   need(path !== undefined, 'root.path');
   need(image !== undefined, 'root.image');
   need(path === undefined && image === undefined, 'root.host');

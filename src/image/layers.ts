@@ -26,6 +26,11 @@ export interface LayerOptions {
   readonly duplicates: 'refuse' | 'last';
   /** Bits set-user-ID and set-group-ID. */
   readonly setid: 'keep' | 'drop';
+  /**
+   * Whether the directory becomes a layer of overlayfs: it has no devices but the marks that hide what is below, and no attributes but ours that mean something
+   * to overlayfs.
+   */
+  readonly asLayer: boolean;
   /** Hears of what an entry has and is not written. */
   readonly onLost: (what: string, name: string, because: string) => void;
 }
@@ -34,7 +39,9 @@ const WHITEOUT = '.wh.';
 const OPAQUE = '.wh..wh..opq';
 const SETID = 0o6000;
 const none: ReadonlyMap<string, Uint8Array> = new Map();
-const opaque: readonly [string, Uint8Array] = ['user.overlay.opaque', Buffer.from('y')];
+const OVERLAY = 'user.overlay.';
+export const OPAQUE_XATTR: string = `${OVERLAY}opaque`;
+const opaque: readonly [string, Uint8Array] = [OPAQUE_XATTR, Buffer.from('y')];
 
 const nothing = { target: '', size: 0, major: 0, minor: 0, replacesDirectory: false } as const;
 
@@ -72,6 +79,11 @@ export class Layers {
   *end(): Generator<Uint8Array, void, undefined> {
     for (const [name, attributes] of this.#directories.deepestFirst()) yield attributesRecord(name, attributes);
     yield endRecord();
+  }
+
+  /** Directories that hide what lower layers have in them, as far as archives said. */
+  opaqueDirectories(): string[] {
+    return [...this.#directories.deepestFirst()].flatMap(([name, { xattrs }]) => (xattrs.has(opaque[0]) ? [name] : []));
   }
 
   /** Records of a whiteout; `undefined` for any other entry. */
@@ -141,6 +153,12 @@ export class Layers {
   }
 
   async *#write(entry: TarEntry, archive: string): AsyncGenerator<Uint8Array, void, undefined> {
+    const isDevice = entry.kind === 'character' || entry.kind === 'block';
+    if (this.#options.asLayer && isDevice) {
+      this.#options.onLost('device', entry.name, 'an image has no devices: the sandbox has its own');
+      yield* this.#hide(entry.name);
+      return;
+    }
     const isHidden = this.#see(entry, archive);
     const attributes = this.#attributesOf(entry);
     if (entry.kind !== 'directory') this.#directories.remove(entry.name);
@@ -168,11 +186,14 @@ export class Layers {
   }
 
   #attributesOf({ kind, name, mode, uid, gid, seconds, nanoseconds, xattrs, lost }: TarEntry): FileAttributes {
-    const { setid, onLost } = this.#options;
+    const { setid, onLost, asLayer } = this.#options;
     for (const what of lost) onLost(what, name, 'there is no way to keep it');
     const drops = setid === 'drop' && kind !== 'directory' && (mode & SETID) !== 0;
     if (drops) onLost('mode', name, 'set-user-ID and set-group-ID bits were not wanted');
-    return { mode: drops ? mode & ~SETID : mode, uid, gid, seconds, nanoseconds, xattrs };
+    const strange = asLayer ? [...xattrs.keys()].filter((key) => key.startsWith(OVERLAY)) : [];
+    for (const key of strange) onLost(key, name, 'it would mean something to overlayfs');
+    const kept = strange.length === 0 ? xattrs : new Map([...xattrs].filter(([key]) => !strange.includes(key)));
+    return { mode: drops ? mode & ~SETID : mode, uid, gid, seconds, nanoseconds, xattrs: kept };
   }
 
   /** A directory that was hidden, and then made anew, shows nothing of the layers below: overlayfs marks it so. */

@@ -3,10 +3,12 @@ import { lstatSync } from 'node:fs';
 import { ACCOUNT_FILE_BYTES_MAX } from '../spec/checks.ts';
 import type { SpecHost } from '../spec/host.ts';
 import { resolveInRoot } from '../spec/in-root.ts';
+import { LayeredHost } from '../spec/layered-root.ts';
 import type { RootAccounts } from './aci/accounts.ts';
+import { insideOf, type Owners } from './owners.ts';
 
-/** `root`: an absolute directory of this host without symlinks, in which nobody else changes anything. */
-export function rootAccounts(host: SpecHost, root: string): RootAccounts {
+/** `root`: an absolute directory of this host without symlinks, in which nobody else changes anything; or that of a layered one. */
+export function rootAccounts(host: SpecHost, root: string, owners?: Pick<Owners, 'uid' | 'gid'>): RootAccounts {
   return {
     read: (path) => {
       const place = resolveInRoot(host, root, path);
@@ -17,8 +19,12 @@ export function rootAccounts(host: SpecHost, root: string): RootAccounts {
     owner: (path) => {
       const place = resolveInRoot(host, root, path);
       if (place.kind === 'absent' || place.kind === 'unreachable') return undefined;
-      const { uid, gid } = lstatSync(place.hostPath);
-      return { uid, gid };
+      const real = host instanceof LayeredHost ? host.realPath(place.hostPath) : place.hostPath;
+      if (real === undefined) return undefined;
+      const { uid, gid } = lstatSync(real);
+      return owners === undefined
+        ? { uid, gid }
+        : { uid: insideOf(owners.uid, uid) ?? 0, gid: insideOf(owners.gid, gid) ?? 0 };
     },
   };
 }

@@ -5,13 +5,14 @@ import { pipeline } from 'node:stream/promises';
 import type { Backend, BackendPlan, CallerFacts, LaunchedProcess } from '../backends/backend.ts';
 import { launcherPath } from '../backends/launcher/locate.ts';
 import { loadBackend } from '../backends/registry.ts';
-import { ImageError, InternalError, SpecError } from '../errors/errors.ts';
+import { ImageError, InternalError } from '../errors/errors.ts';
 import { requirements } from '../features/requirements.ts';
 import { callerFacts } from '../host/facts.ts';
 import { nodeSpecHost } from '../spec/host.ts';
 import { normalize } from '../spec/normalize.ts';
-import type { IdMapping, NormalizedSpec, SandboxSpec } from '../spec/types.ts';
+import type { NormalizedSpec, SandboxSpec } from '../spec/types.ts';
 import { shown } from './archive/bytes.ts';
+import { insideOf, ownersFor } from './owners.ts';
 
 export interface LeftOut {
   /** `owner`, `device`, `mode`, or the name of an extended attribute. */
@@ -78,7 +79,7 @@ export class UnpackSandbox {
 
   /** What the sandbox calls ids of the host; those that it does not know are its own there. */
   idsInside(uid: number, gid: number): { readonly uid: number; readonly gid: number } {
-    return { uid: inside(this.#mappings.uid, uid), gid: inside(this.#mappings.gid, gid) };
+    return { uid: insideOf(this.#mappings.uid, uid) ?? 0, gid: insideOf(this.#mappings.gid, gid) ?? 0 };
   }
 
   /** Hands `records` to the launcher; what `records` throws ends it, and is thrown. */
@@ -233,13 +234,13 @@ const words: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   mode: { EPERM: 'set-user-ID and set-group-ID bits are for an owner that the file has not' },
 };
 
-/** As an ordinary user with ranges where there are any, else with the one id of the caller. */
 function specOver(
   directory: string,
   facts: CallerFacts,
 ): { readonly spec: SandboxSpec; readonly normalized: NormalizedSpec; readonly owners: string } {
   const host = nodeSpecHost();
-  const one: SandboxSpec = {
+  const { kind, words } = ownersFor(host, facts);
+  const spec: SandboxSpec = {
     root: { readonly: true },
     mounts: [
       { type: 'bind', source: directory, destination: TARGET, readonly: false },
@@ -248,34 +249,13 @@ function specOver(
     user: { uid: 0, gid: 0 },
     network: 'none',
     capabilities,
+    ...(kind === 'ranges' ? { uidMappings: 'subordinate', gidMappings: 'subordinate' } : {}),
   };
-  if (host.mayMapIds) return { spec: one, normalized: normalize(one, host), owners: 'all ids of this user namespace' };
-  const ranges: SandboxSpec = { ...one, uidMappings: 'subordinate', gidMappings: 'subordinate' };
-  let because = 'newuidmap and newgidmap are not installed';
-  if (facts.newuidmap !== undefined && facts.newgidmap !== undefined) {
-    try {
-      return { spec: ranges, normalized: normalize(ranges, host), owners: 'ranges of /etc/subuid and /etc/subgid' };
-    } catch (error) {
-      if (!(error instanceof SpecError)) throw error;
-      const [issue] = error.issues;
-      if (issue === undefined || error.issues.some(({ path }) => !isAboutIds(path[0]))) throw error;
-      because = issue.message;
-    }
-  }
-  return { spec: one, normalized: normalize(one, host), owners: `only the caller: ${because}` };
-}
-
-function isAboutIds(key: string | number | undefined): boolean {
-  return key === 'uidMappings' || key === 'gidMappings';
+  return { spec, normalized: normalize(spec, host), owners: words };
 }
 
 /** The host view with nothing of the host. */
 function seeingNothing(facts: CallerFacts): CallerFacts {
   // Most of the facts are read when they are first asked for, which a copy would do for all of them.
   return Object.create(facts, { topLevel: { value: [] }, etcEntries: { value: [] } }) as CallerFacts;
-}
-
-function inside(mappings: readonly IdMapping[], id: number): number {
-  const mapping = mappings.find(({ hostID, size }) => id >= hostID && id < hostID + size);
-  return mapping === undefined ? 0 : mapping.containerID + id - mapping.hostID;
 }

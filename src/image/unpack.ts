@@ -8,8 +8,9 @@ import { shown } from './archive/bytes.ts';
 import { about } from './archive/failure.ts';
 import { type ArchiveLimits, defaultArchiveLimits } from './archive/limits.ts';
 import { type ArchiveFacts, openArchive } from './archive/open.ts';
+import type { TarEntry } from './archive/tar.ts';
 import { readArchiveFile } from './archive-file.ts';
-import { Layers, type Whiteouts } from './layers.ts';
+import { Layers, OPAQUE_XATTR, type Whiteouts } from './layers.ts';
 import { attributesRecord, emptyRecord, endRecord, header } from './records.ts';
 import { type LeftOut, type Told, UnpackSandbox } from './unpack-sandbox.ts';
 
@@ -65,11 +66,31 @@ export async function unpack(
   options: UnpackOptions = {},
 ): Promise<UnpackReport> {
   const archives = typeof archive === 'string' ? [archive] : archive;
+  const sources = archives.map((name): ArchiveSource => ({ name, content: readArchiveFile(name) }));
+  const { opaque: _opaque, ...report } = await unpackSources(sources, directory, options, false);
+  return report;
+}
+
+export interface ArchiveSource {
+  /** As messages call it. */
+  readonly name: string;
+  readonly content: AsyncIterable<Uint8Array>;
+  /** Which entries are written, and as what. */
+  readonly select?: (entries: AsyncIterable<TarEntry>) => AsyncIterable<TarEntry>;
+}
+
+/** `opaque`: directories, named from the top, that hide what layers below have in them. */
+export async function unpackSources(
+  sources: readonly ArchiveSource[],
+  directory: string,
+  options: UnpackOptions,
+  asLayer: boolean,
+): Promise<UnpackReport & { readonly opaque: readonly string[] }> {
   const target = await prepareTarget(directory);
   let sandbox: UnpackSandbox | undefined;
   try {
     sandbox = await UnpackSandbox.over(target.path);
-    return await unpackInto(sandbox, archives, target.path, options);
+    return await unpackInto(sandbox, sources, target.path, options, asLayer);
   } catch (error) {
     await removeAll(sandbox, target, error);
     throw error;
@@ -78,24 +99,28 @@ export async function unpack(
 
 async function unpackInto(
   sandbox: UnpackSandbox,
-  archives: readonly string[],
+  sources: readonly ArchiveSource[],
   directory: string,
   options: UnpackOptions,
-): Promise<UnpackReport> {
+  asLayer: boolean,
+): Promise<UnpackReport & { readonly opaque: readonly string[] }> {
   const lost: LeftOut[] = [];
   let others = 0;
   const layers = new Layers({
-    whiteouts: options.whiteouts ?? (archives.length > 1 ? 'apply' : 'keep'),
+    whiteouts: options.whiteouts ?? (sources.length > 1 ? 'apply' : 'keep'),
     duplicates: options.duplicates ?? 'last',
     setid: options.setid ?? 'keep',
+    asLayer,
     onLost: (what, name, because) => {
       others += 1;
       if (lost.length < TOLD_MAX) lost.push({ what, path: shown(name), because });
     },
   });
-  const reading = new Reading(archives, layers, { ...defaultArchiveLimits, ...options.limits });
+  const reading = new Reading(sources, layers, { ...defaultArchiveLimits, ...options.limits });
   const told = await sandbox.write(reading.records(), options.signal);
   if (told.kind === 'failed') throw reading.explain(told, directory);
+  const opaque = layers.opaqueDirectories();
+  if (asLayer) refuseWithoutMarks(told, opaque, directory);
   const { owners, devices, xattrs, modes } = told;
   return {
     directory,
@@ -104,29 +129,48 @@ async function unpackInto(
     bytes: told.bytes,
     leftOut: { owners, devices, xattrs, modes, others, first: [...told.leftOut, ...lost].slice(0, TOLD_MAX) },
     owners: sandbox.owners,
+    opaque,
   };
+}
+
+/** Without its marks a layer would show what it hides. It has no other devices. */
+function refuseWithoutMarks(
+  { devices, xattrs, leftOut }: Extract<Told, { kind: 'unpacked' }>,
+  opaque: readonly string[],
+  directory: string,
+): void {
+  // Of many that were left out only the first are told.
+  const mayLack = leftOut.some(({ what }) => what === OPAQUE_XATTR) || xattrs > leftOut.length;
+  if (devices === 0 && !(opaque.length > 0 && mayLack)) return;
+  const what = devices > 0 ? 'whiteouts (device nodes 0:0, Linux 5.8)' : 'extended attributes of users';
+  throw new ImageError(
+    'SBX_IMAGE_UNPACK',
+    `the layers of the image need ${what}, which the file system of ${directory} does not take`,
+    {},
+    { remedy: 'set XDG_CACHE_HOME to a directory of another file system' },
+  );
 }
 
 /** The stream for the launcher, and what is known of the archives it is made from. */
 class Reading {
   readonly facts: ArchiveFacts[] = [];
-  readonly #archives: readonly string[];
+  readonly #sources: readonly ArchiveSource[];
   readonly #layers: Layers;
   readonly #limits: ArchiveLimits;
   #present = '';
 
-  constructor(archives: readonly string[], layers: Layers, limits: ArchiveLimits) {
-    this.#archives = archives;
+  constructor(sources: readonly ArchiveSource[], layers: Layers, limits: ArchiveLimits) {
+    this.#sources = sources;
     this.#layers = layers;
     this.#limits = limits;
   }
 
   async *records(): AsyncGenerator<Uint8Array, void, undefined> {
     yield header();
-    for (const file of this.#archives) {
-      this.#present = file;
-      const opened = await openArchive(readArchiveFile(file), file, this.#limits);
-      yield* this.#layers.archive(opened.entries, file);
+    for (const { name, content, select } of this.#sources) {
+      this.#present = name;
+      const opened = await openArchive(content, name, this.#limits);
+      yield* this.#layers.archive(select === undefined ? opened.entries : select(opened.entries), name);
       this.facts.push(opened.facts());
     }
     yield* this.#layers.end();
@@ -193,7 +237,26 @@ async function prepareTarget(directory: string): Promise<Target> {
   return { path: await realpath(path), made: false, mode, uid: found.uid, gid: found.gid };
 }
 
-/** What is left may belong to ids that only the sandbox has, and its modes may keep its owner out: so the launcher removes it too. */
+/** Removes all of a directory, and the directory: what is in it may belong to ids that only the sandbox has, and its modes may keep its owner out. */
+export async function removeUnpacked(directory: string): Promise<void> {
+  const { uid, gid } = await stat(directory);
+  const target: Target = { path: directory, made: true, mode: 0o700, uid, gid };
+  const sandbox = await UnpackSandbox.over(directory);
+  const told = await sandbox.write(removal(target, sandbox), undefined);
+  if (told.kind === 'failed') {
+    const { path = '', errno, syscall } = told;
+    throw new ImageError(
+      'SBX_IMAGE_UNPACK',
+      `cannot remove '${shown(path)}' of ${directory} (${errno} from ${syscall}(2))`,
+      {
+        syscall,
+        errno,
+      },
+    );
+  }
+  await rmdir(directory);
+}
+
 async function removeAll(sandbox: UnpackSandbox | undefined, target: Target, failure: unknown): Promise<void> {
   try {
     if (sandbox !== undefined) await sandbox.write(removal(target, sandbox), undefined);

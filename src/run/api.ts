@@ -1,6 +1,6 @@
 // `run` and `spawn`: one command in a sandbox of its own.
 import type { SandboxSpec } from '../spec/types.ts';
-import { checkCall, prepare } from './launch.ts';
+import { checkCall, namesImage, prepare } from './launch.ts';
 import { runOptionNames } from './options.ts';
 import { Process, type Purpose } from './process.ts';
 import { refuseUnwritableStdin } from './stdio.ts';
@@ -32,7 +32,7 @@ export function spawn(command: readonly string[], spec?: SandboxSpec, options?: 
 }
 
 function begin(purpose: Purpose, command: unknown, spec: unknown, options: unknown): Process {
-  const call = checkCall(command, options, runOptionNames);
+  const call = checkCall(command, options, runOptionNames, namesImage(spec));
   if (purpose === 'run') refuseUnwritableStdin(call);
   return new Process(call, purpose, () => prepare(spec, call.options, call.issues));
 }

@@ -15,7 +15,7 @@ import type { Explanation, RunOptions } from './types.ts';
  */
 export async function explain(
   spec: SandboxSpec = {},
-  { as, ...options }: Pick<RunOptions, 'backend' | 'optional'> & { readonly as?: ToolName } = {},
+  { as, ...options }: Pick<RunOptions, 'backend' | 'optional' | 'image'> & { readonly as?: ToolName } = {},
 ): Promise<Explanation> {
   const { options: checked, issues } = checkSandboxOptions(options);
   if (as !== undefined && !toolNames.includes(as)) {

@@ -18,7 +18,8 @@ import { requirements } from '../features/requirements.ts';
 import { type StandIns, standInsFor, withStandIn } from '../features/stand-ins.ts';
 import { callerFacts } from '../host/facts.ts';
 import { mayRefuseUserNamespaces } from '../host/suspicion.ts';
-import { checkCommand } from '../spec/command.ts';
+import type { PreparedImage } from '../image/prepare.ts';
+import { checkCommand, checkWords } from '../spec/command.ts';
 import { nodeSpecHost } from '../spec/host.ts';
 import { normalize, type ReadFilters } from '../spec/normalize.ts';
 import type { NormalizedSpec, SandboxSpec } from '../spec/types.ts';
@@ -42,20 +43,35 @@ export interface Prepared {
   readonly request: Request;
   /** Where changes are captured: who keeps them. */
   readonly keeper: Keeper | undefined;
+  /** Where the root is an image: the whole command for what the caller said of it. */
+  readonly commandOf: PreparedImage['command'] | undefined;
 }
 
 export type Keeper = typeof import('../changes/keeper.ts');
 
 export interface CheckedCall {
-  readonly command: readonly [string, ...string[]];
+  /** Empty only where an image says what it runs. */
+  readonly command: readonly string[];
   readonly options: CallOptions;
   readonly issues: SpecIssue[];
 }
 
 /** Never throws: what is wrong is reported together with what is wrong in the spec. */
-export function checkCall(command: unknown, options: unknown, allowed: readonly OptionName[]): CheckedCall {
+export function checkCall(
+  command: unknown,
+  options: unknown,
+  allowed: readonly OptionName[],
+  inImage = false,
+): CheckedCall {
   const issues: SpecIssue[] = [];
-  return { command: checkCommand(command, issues), options: checkOptions(options, allowed, issues), issues };
+  const checked = inImage ? checkWords(command, issues) : checkCommand(command, issues);
+  return { command: checked, options: checkOptions(options, allowed, issues), issues };
+}
+
+/** Whether a spec, which nobody has checked yet, names an image as its root. */
+export function namesImage(spec: unknown): boolean {
+  const root: unknown = typeof spec === 'object' && spec !== null && 'root' in spec ? spec.root : undefined;
+  return typeof root === 'object' && root !== null && 'image' in root && root.image !== undefined;
 }
 
 /** Options of a spec rather than of a call. */
@@ -114,6 +130,16 @@ function isEmpty(spec: unknown): boolean {
 }
 
 function negotiateAndPlan(spec: SandboxSpec, options: CallOptions): Soon<Prepared> {
+  return namesImage(spec) ? withImage(spec, options) : planFor(spec, options, undefined);
+}
+
+async function withImage(spec: SandboxSpec, options: CallOptions): Promise<Prepared> {
+  const { prepareImage } = await import('../image/prepare.ts');
+  const image = await prepareImage(spec as Parameters<typeof prepareImage>[0], options.image);
+  return await planFor(image.spec, options, image);
+}
+
+function planFor(spec: SandboxSpec, options: CallOptions, image: PreparedImage | undefined): Soon<Prepared> {
   const chosen = options.backend ?? backendOfEnvironment();
   const needs = { descriptors: options.descriptors.size > 0, caller: callerFacts() };
   const request = {
@@ -125,10 +151,12 @@ function negotiateAndPlan(spec: SandboxSpec, options: CallOptions): Soon<Prepare
   };
   const soon = whenReady(agree(request), (first) => whenReady(readFilters(spec), (compiled) => ({ first, compiled })));
   return whenReady(soon, ({ first, compiled }) => {
-    const normalized = normalize(spec, nodeSpecHost(), compiled);
+    const shown = first.granted.has('root.image') ? image?.root : undefined;
+    const normalized = normalize(spec, nodeSpecHost(), compiled, shown);
     // Only who has looked at the root knows that it lacks mount points, and a spec is looked at only when somebody can serve it.
     // A view has a layer for them anyway.
-    const isView = normalized.root.changes !== 'keep' && first.granted.has('root.changes');
+    const { kind, changes } = normalized.root;
+    const isView = kind === 'image' || (changes !== 'keep' && first.granted.has('root.changes'));
     const paths = isView ? [] : normalized.root.missingMountPoints.map(({ path }) => path);
     const second =
       paths.length === 0
@@ -140,7 +168,7 @@ function negotiateAndPlan(spec: SandboxSpec, options: CallOptions): Soon<Prepare
           });
     return whenReady(second, (agreement) =>
       whenReady(loadBackend(agreement.backend), (backend) =>
-        whenReady(loadKeeper(spec), (keeper) => planWith(backend, normalized, agreement, request, keeper)),
+        whenReady(loadKeeper(spec), (keeper) => planWith(backend, normalized, agreement, request, keeper, image)),
       ),
     );
   });
@@ -161,6 +189,7 @@ function planWith(
   { granted, skipped }: Agreement<BackendName>,
   request: Request,
   keeper: Keeper | undefined,
+  image: PreparedImage | undefined,
 ): Prepared {
   const spec = withoutMissingOverlays(normalized, granted);
   const plan = backend.plan(spec, granted, callerFacts());
@@ -168,9 +197,15 @@ function planWith(
     spec,
     backend,
     plan,
-    enforcement: { backend: backend.name, applied: plan.applied, skipped },
+    enforcement: {
+      backend: backend.name,
+      applied: plan.applied,
+      skipped,
+      ...(image === undefined ? {} : { image: image.summary }),
+    },
     request,
     keeper,
+    commandOf: image?.command,
   };
 }
 
@@ -275,9 +310,20 @@ export function probeBackend(backend: Backend): Promise<BackendReport> {
   return report;
 }
 
-export function requestFor(call: CheckedCall, stdio: LaunchRequest['stdio']): LaunchRequest {
-  const { killSignal, gracePeriodMs } = call.options;
-  return { command: call.command, stdio, killSignal, gracePeriodMs };
+/** What is executed. Preconditions: nothing was wrong with the call. @throws {ImageError} where neither the caller nor the image names anything. */
+export function commandFor({ commandOf }: Prepared, { command }: CheckedCall): readonly [string, ...string[]] {
+  if (commandOf !== undefined) return commandOf(command);
+  const [first = '', ...rest] = command;
+  return [first, ...rest];
+}
+
+export function requestFor(
+  command: LaunchRequest['command'],
+  { options }: CheckedCall,
+  stdio: LaunchRequest['stdio'],
+): LaunchRequest {
+  const { killSignal, gracePeriodMs } = options;
+  return { command, stdio, killSignal, gracePeriodMs };
 }
 
 /**

@@ -27,11 +27,12 @@ export interface CallOptions {
   readonly backend: BackendName | undefined;
   readonly optional: readonly Feature[] | 'all';
   readonly onSyscall: RunOptions['onSyscall'];
+  readonly image: NonNullable<RunOptions['image']>;
   readonly onEvent: ((event: RunEvent) => void) | undefined;
 }
 
-export const sandboxOptionNames: readonly OptionName[] = ['backend', 'optional'];
-export const wrapOptionNames: readonly OptionName[] = ['backend', 'optional', 'killSignal', 'gracePeriodMs'];
+export const sandboxOptionNames: readonly OptionName[] = ['backend', 'optional', 'image'];
+export const wrapOptionNames: readonly OptionName[] = [...sandboxOptionNames, 'killSignal', 'gracePeriodMs'];
 export const callOptionNames: readonly OptionName[] = [
   'stdin',
   'stdout',
@@ -66,6 +67,7 @@ const defaults: CallOptions = {
   backend: undefined,
   optional: [],
   onSyscall: undefined,
+  image: {},
   onEvent: undefined,
 };
 
@@ -179,8 +181,39 @@ const checks: { readonly [Name in OptionName]: (value: unknown, report: Report) 
     return value;
   },
   onSyscall: ofType('function', 'a function'),
+  image(value, report) {
+    if (!isRecord(value)) {
+      report([], `must be an object, not ${describeValue(value)}`);
+      return {};
+    }
+    const known = Object.keys(imageChecks) as (keyof typeof imageChecks)[];
+    for (const [name, option] of Object.entries(value)) {
+      const check = known.find((key) => key === name);
+      if (check === undefined) report([name], unknownOption(name, known));
+      else if (option !== undefined) imageChecks[check](option, (path, message) => report([name, ...path], message));
+    }
+    return value;
+  },
   onEvent: ofType('function', 'a function'),
 };
+
+/** What only the readers of images can judge, they judge. */
+const imageChecks: {
+  readonly [Name in keyof NonNullable<RunOptions['image']>]-?: (value: unknown, report: Report) => unknown;
+} = {
+  pull: oneOf(['always', 'missing', 'never']),
+  platform: ofType('string', "a platform, such as 'linux/arm64'"),
+  dependencies: checkTexts,
+  plainHttp: checkTexts,
+  limits: ofType('object', 'an object of bounds'),
+  onProgress: ofType('function', 'a function'),
+  signal: ofType('object', 'an AbortSignal'),
+};
+
+function checkTexts(value: unknown, report: Report): unknown {
+  if (!Array.isArray(value) || value.some((text) => typeof text !== 'string')) report([], 'must be a list of strings');
+  return value;
+}
 
 function checkTargets(value: unknown, report: Report): readonly OutputTarget[] {
   const targets: readonly unknown[] = Array.isArray(value) ? value : [value];
@@ -202,14 +235,17 @@ function oneOf(words: readonly string[]): (value: unknown, report: Report) => un
   };
 }
 
-function ofType(type: 'boolean' | 'function', words: string): (value: unknown, report: Report) => unknown {
+function ofType(
+  type: 'boolean' | 'function' | 'string' | 'object',
+  words: string,
+): (value: unknown, report: Report) => unknown {
   return (value, report) => {
     if (typeof value !== type) report([], `must be ${words}, not ${describeValue(value)}`);
     return value;
   };
 }
 
-function unknownOption(name: string, allowed: readonly OptionName[]): string {
+function unknownOption(name: string, allowed: readonly string[]): string {
   if ((runOptionNames as readonly string[]).includes(name)) {
     return (sandboxOptionNames as readonly string[]).includes(name)
       ? 'belongs to createSandbox(), not to one run of the sandbox'

@@ -10,7 +10,15 @@ import { capturedViews } from '../spec/captures.ts';
 import { followAbort } from './abort.ts';
 import { Budget, decodeOutput } from './collect.ts';
 import { feed, tolerateClosedReader } from './input.ts';
-import { type CheckedCall, explainFailure, type Keeper, type Prepared, requestFor, type Soon } from './launch.ts';
+import {
+  type CheckedCall,
+  commandFor,
+  explainFailure,
+  type Keeper,
+  type Prepared,
+  requestFor,
+  type Soon,
+} from './launch.ts';
 import { linesOf } from './lines.ts';
 import { InputPort, OutputPort, Sinks } from './ports.ts';
 import { formatCommand, makeResult, outcomeOf } from './result.ts';
@@ -40,6 +48,8 @@ const unlaunched: LaunchEnd = {
 
 export class Process implements SandboxProcess {
   readonly #call: CheckedCall;
+  /** What is executed, where an image has a say in it. */
+  #command: readonly string[];
   readonly #purpose: Purpose;
   readonly #termination: Termination;
   readonly #budget: Budget;
@@ -66,6 +76,7 @@ export class Process implements SandboxProcess {
   constructor(call: CheckedCall, purpose: Purpose, prepare: () => Soon<Prepared>) {
     const { options } = call;
     this.#call = call;
+    this.#command = call.command;
     this.#purpose = purpose;
     this.#termination = new Termination(options.killSignal, options.gracePeriodMs);
     this.#budget = new Budget(() => this.#termination.end({ kind: 'overflow' }, true));
@@ -168,6 +179,8 @@ export class Process implements SandboxProcess {
 
   #launch(prepared: Prepared): void {
     checkHandler(prepared.spec, this.#call.options.onSyscall);
+    const command = commandFor(prepared, this.#call);
+    this.#command = command;
     if (this.#termination.order === undefined) this.#emit({ kind: 'planned', backend: prepared.backend.name });
     if (this.#termination.order !== undefined) {
       this.#conclude(prepared, unlaunched, { ...prepared.enforcement, applied: [] });
@@ -180,7 +193,7 @@ export class Process implements SandboxProcess {
     let launched: LaunchedProcess;
     try {
       launched = prepared.backend.launch(prepared.plan, {
-        ...requestFor(this.#call, routes.entries),
+        ...requestFor(command, this.#call, routes.entries),
         ...this.#hearing(prepared),
         ...this.#capturing(prepared),
       });
@@ -249,7 +262,7 @@ export class Process implements SandboxProcess {
     if (keeper === undefined) return {};
     const views = capturedViews(spec);
     if (views.length === 0) return {};
-    const capture = keeper.createCapture(views, this.#call.command);
+    const capture = keeper.createCapture(views, this.#command);
     this.#kept = { keeper, capture };
     return { captures: keeper.viewDirectories(capture.directory, views) };
   }
@@ -299,7 +312,7 @@ export class Process implements SandboxProcess {
     const stdout = this.#stdout.collected();
     const stderr = this.#stderr.collected();
     const result = makeResult({
-      command: this.#call.command,
+      command: this.#command,
       outcome,
       exitCode: end.code,
       signal: end.signal,
@@ -368,7 +381,7 @@ export class Process implements SandboxProcess {
   #failing(act: string): (error: unknown) => void {
     return (cause) => {
       const why = cause instanceof Error ? cause.message : String(cause);
-      const message = `cannot ${act} of ${formatCommand(this.#call.command)}: ${why}`;
+      const message = `cannot ${act} of ${formatCommand(this.#command)}: ${why}`;
       this.#termination.end({ kind: 'failed', error: new SandboxError('SBX_STREAM_FAILED', message, { cause }) });
     };
   }

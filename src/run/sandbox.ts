@@ -18,13 +18,13 @@ import type { Enforcement, RunOptions, RunResult, Sandbox, SandboxProcess } from
  */
 export async function createSandbox(
   spec: SandboxSpec = {},
-  options?: Pick<RunOptions, 'backend' | 'optional'>,
+  options?: Pick<RunOptions, 'backend' | 'optional' | 'image'>,
 ): Promise<Sandbox> {
   const { options: checked, issues } = checkSandboxOptions(options);
   return new PreparedSandbox(await prepare(spec, checked, issues));
 }
 
-type PerRunOptions = Omit<RunOptions, 'backend' | 'optional'>;
+type PerRunOptions = Omit<RunOptions, 'backend' | 'optional' | 'image'>;
 
 class PreparedSandbox implements Sandbox {
   readonly #prepared: Prepared;
@@ -62,7 +62,7 @@ class PreparedSandbox implements Sandbox {
   }
 
   #begin(purpose: Purpose, command: unknown, options: unknown): Process {
-    const call = checkCall(command, options, callOptionNames);
+    const call = checkCall(command, options, callOptionNames, this.#prepared.commandOf !== undefined);
     if (purpose === 'run') refuseUnwritableStdin(call);
     const running = new Process(call, purpose, () => this.#prepareCall(call));
     this.#running.add(running);

@@ -4,6 +4,8 @@ import type { ReadableStream } from 'node:stream/web';
 import type { AppliedFeature, BackendName, BackendPlan, Usage } from '../backends/backend.ts';
 import type { Changes } from '../changes/types.ts';
 import type { Feature } from '../features/feature.ts';
+import type { ImageOptions } from '../image/open/open.ts';
+import type { ImageSummary } from '../image/prepare.ts';
 import type { DeniedCall } from '../seccomp/denied.ts';
 import type { Limits, Milliseconds, SyscallAction } from '../spec/types.ts';
 import type { ToolName } from './as/tools.ts';
@@ -48,6 +50,8 @@ export interface RunOptions {
    * @example onSyscall: ({ name }) => (name === 'connect' ? { errno: 'ENETUNREACH' } : 'allow')
    */
   readonly onSyscall?: (call: SyscallCall) => SyscallAnswer | Promise<SyscallAnswer>;
+  /** Where the root is an image: how it is had. */
+  readonly image?: ImageOptions;
   /** Called for each step of the run; an exception from it is the caller's. */
   readonly onEvent?: (event: RunEvent) => void;
 }
@@ -92,6 +96,8 @@ export interface Enforcement {
   readonly backend: BackendName;
   readonly applied: readonly AppliedFeature[];
   readonly skipped: readonly { readonly feature: Feature; readonly because: string }[];
+  /** Where the root is an image. */
+  readonly image?: ImageSummary;
 }
 
 /** What would be done for a spec, before anything is. */

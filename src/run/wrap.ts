@@ -1,7 +1,7 @@
 // The same sandbox for somebody else's spawner: a command line that carries the whole plan.
 import { BackendError, SpecError } from '../errors/errors.ts';
 import type { SandboxSpec } from '../spec/types.ts';
-import { checkCall, prepare } from './launch.ts';
+import { checkCall, commandFor, namesImage, prepare } from './launch.ts';
 import { wrapOptionNames } from './options.ts';
 import type { RunOptions, WrappedCommand } from './types.ts';
 
@@ -16,10 +16,11 @@ import type { RunOptions, WrappedCommand } from './types.ts';
 export async function wrap(
   command: readonly string[],
   spec: SandboxSpec = {},
-  options?: Pick<RunOptions, 'backend' | 'optional' | 'killSignal' | 'gracePeriodMs'>,
+  options?: Pick<RunOptions, 'backend' | 'optional' | 'image' | 'killSignal' | 'gracePeriodMs'>,
 ): Promise<WrappedCommand> {
-  const call = checkCall(command, options, wrapOptionNames);
-  const { backend, plan, enforcement } = await prepare(spec, call.options, call.issues);
+  const call = checkCall(command, options, wrapOptionNames, namesImage(spec));
+  const prepared = await prepare(spec, call.options, call.issues);
+  const { backend, plan, enforcement } = prepared;
   if (plan.applied.some(({ feature }) => feature === 'seccomp.notify')) {
     const message = 'is answered by this library while the command runs, so that nothing can be wrapped';
     throw new SpecError([{ path: ['onSyscall'], message }]);
@@ -35,7 +36,7 @@ export async function wrap(
     ]);
   }
   const { killSignal, gracePeriodMs } = call.options;
-  const wrapped = backend.wrap(plan, { command: call.command, killSignal, gracePeriodMs });
+  const wrapped = backend.wrap(plan, { command: commandFor(prepared, call), killSignal, gracePeriodMs });
   // Nothing is held for it yet; who disposes of it is ready for the day when something is.
   return { ...wrapped, enforcement, [Symbol.dispose]: () => {} };
 }

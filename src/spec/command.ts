@@ -13,6 +13,16 @@ export function validateCommand(value: unknown): readonly [string, ...string[]] 
 
 /** A copy of `value`, and every issue in it added to `issues`. What is returned means something only when none was added. */
 export function checkCommand(value: unknown, issues: SpecIssue[]): readonly [string, ...string[]] {
+  if (Array.isArray(value) && value.length === 0) {
+    issues.push({ path: ['command'], message: 'must name a program: the array is empty' });
+    return [''];
+  }
+  const [first = '', ...rest] = checkWords(value, issues);
+  return [first, ...rest];
+}
+
+/** As `checkCommand`, where there may be nothing: an image says by itself what it runs. */
+export function checkWords(value: unknown, issues: SpecIssue[]): readonly string[] {
   if (typeof value === 'string') {
     issues.push({
       path: ['command'],
@@ -23,15 +33,13 @@ export function checkCommand(value: unknown, issues: SpecIssue[]): readonly [str
       path: ['command'],
       message: `must be an argv array, such as ['make', 'check'], not ${describeValue(value)}`,
     });
-  } else if (value.length === 0) {
-    issues.push({ path: ['command'], message: 'must name a program: the array is empty' });
   } else {
     // Not forEach: it would pass over the holes of a sparse array.
     for (let i = 0; i < value.length; i++) {
       const message = problemOf(value[i], i);
       if (message !== undefined) issues.push({ path: ['command', i], message });
     }
-    return [...value] as [string, ...string[]];
+    return [...value] as string[];
   }
   return [''];
 }

@@ -7,11 +7,18 @@ import type { Reporter } from './issues.ts';
 import type { PlacedMount } from './mounts.ts';
 import { below, components, directoriesAbove, isWithin } from './paths.ts';
 import type { ResolvedRoot } from './root.ts';
-import type { NormalizedRoot, NormalizedSpec } from './types.ts';
+import type { NormalizedRoot } from './types.ts';
 
-/** What every backend with a root of its own mounts by itself, before the mounts of the spec: in this order. */
-export function builtinMountPoints(spec: Pick<NormalizedSpec, 'home'>): string[] {
-  return ['/proc', '/dev', '/tmp', spec.home];
+/**
+ * What every backend with a root of its own mounts by itself, before the mounts of the spec: in this order. An image has a home directory and a /tmp
+ * with what its makers put there, and they are writable where all of it is.
+ */
+export function builtinMountPoints(
+  home: string,
+  { kind, readonly }: Pick<NormalizedRoot, 'kind' | 'readonly'>,
+): string[] {
+  if (kind !== 'image') return ['/proc', '/dev', '/tmp', home];
+  return ['/proc', '/dev', ...(readonly ? ['/tmp'] : [])];
 }
 
 export interface MountPointContext {
@@ -36,7 +43,7 @@ export function placeWorkspace(mounts: readonly PlacedMount[], workspace: Placed
 export function checkMountPoints(mounts: readonly PlacedMount[], context: MountPointContext): MissingMountPoint[] {
   const missing: Missing = new Map();
   const covers: Covers = new Map();
-  for (const path of builtinMountPoints(context)) checkBuiltin(path, covers, missing, context);
+  for (const path of builtinMountPoints(context.home, context.root)) checkBuiltin(path, covers, missing, context);
   const order = new Map<string, number>();
   for (const [index, mount] of mounts.entries()) {
     const { destination } = mount;
@@ -128,7 +135,7 @@ function checkOne(mount: PlacedMount, covers: Covers, missing: Missing, context:
     context.report(mount.at, `the mount point ${destination} cannot be reached in the root (${place.errno})`);
   } else if (place.kind !== 'absent') {
     checkKind(mount, place.kind, 'in the root', context);
-  } else if (root.kind === 'directory') {
+  } else if (root.kind !== 'host') {
     missing.set(place.path, mount.type === 'bind' && mount.sourceKind !== 'directory' ? 'file' : 'directory');
   } else {
     context.report(

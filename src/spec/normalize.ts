@@ -13,6 +13,7 @@ import { resolveIdMappings } from './id-mappings.ts';
 import type { LookupCache } from './in-root.ts';
 import type { Reporter } from './issues.ts';
 import { resolveLandlock } from './landlock.ts';
+import { LayeredHost, type LayeredRoot } from './layered-root.ts';
 import { builtinMountPoints, checkMountPoints, placeWorkspace } from './mount-points.ts';
 import { collect, type PlacedMount, resolveMounts, resolveWorkspace } from './mounts.ts';
 import { nearest } from './nearest.ts';
@@ -42,24 +43,37 @@ export interface ReadFilters {
   readonly issues: readonly SpecIssue[];
 }
 
+/** What is known of the image that a spec names as its root. */
+export interface ImageRoot extends LayeredRoot {
+  /** Of the user that the image runs as. */
+  readonly home: string | undefined;
+  readonly notes: readonly string[];
+}
+
 /**
- * `compiled`: where the spec needs a filter that is not the default one.
+ * `compiled`: where the spec needs a filter that is not the default one. `image`: where its root is one.
  *
  * @throws {SpecError} with every issue. Nothing was created.
  */
-export function normalize(spec: SandboxSpec, host: SpecHost, compiled?: ReadFilters): NormalizedSpec {
+export function normalize(
+  spec: SandboxSpec,
+  outside: SpecHost,
+  compiled?: ReadFilters,
+  image?: ImageRoot,
+): NormalizedSpec {
   const issues: SpecIssue[] = [...(compiled?.issues ?? [])];
   const report: Reporter = (path, message) => {
     issues.push({ path, message });
   };
-  const notes: string[] = [];
+  const notes: string[] = [...(image?.notes ?? [])];
   const cache: LookupCache = new Map();
+  const host = image === undefined ? outside : new LayeredHost(outside, image);
 
-  const root = resolveRoot(spec.root, host, report, notes);
+  const root = resolveRoot(spec.root, image, host, report, notes);
   const resolvedUser = resolveUser(spec.user, host, root.lookupPath, report, cache);
   const { idMappings, user } = resolveIdMappings(spec, resolvedUser, host, report, notes);
-  const home = user.uid === 0 ? '/root' : `/home/${user.name}`;
-  const own = builtinMountPoints({ home });
+  const home = image?.home ?? (user.uid === 0 ? '/root' : `/home/${user.name}`);
+  const own = builtinMountPoints(home, root);
   const writablePaths = resolveWritablePaths(spec.root, root, own, host, report, notes, cache);
 
   const context = { host, report, notes };
@@ -76,6 +90,7 @@ export function normalize(spec: SandboxSpec, host: SpecHost, compiled?: ReadFilt
     root: {
       kind: root.kind,
       path: root.path,
+      layers: root.layers,
       readonly: root.readonly,
       changes: root.changes,
       writablePaths,

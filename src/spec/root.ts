@@ -5,14 +5,16 @@ import type { SpecHost } from './host.ts';
 import { isInHostView } from './host-view.ts';
 import { type LookupCache, resolveInRoot } from './in-root.ts';
 import type { Reporter } from './issues.ts';
+import { LAYERED_ROOT, type LayeredRoot } from './layered-root.ts';
 import { refuseMountsBelow } from './mounts.ts';
 import { cleanPath, isWithin } from './paths.ts';
-import type { RootSpec, SandboxSpec } from './types.ts';
+import type { NormalizedRoot, RootSpec, SandboxSpec } from './types.ts';
 import { describeLookup } from './words.ts';
 
 export interface ResolvedRoot {
-  readonly kind: 'host' | 'directory';
+  readonly kind: NormalizedRoot['kind'];
   readonly path: string | undefined;
+  readonly layers: readonly string[];
   readonly readonly: boolean;
   readonly changes: 'discard' | 'keep' | 'capture';
   /** Where paths of the root are looked up on this host; `undefined` when the root is wrong, so that nothing more is said about it. */
@@ -21,30 +23,59 @@ export interface ResolvedRoot {
 
 export function resolveRoot(
   given: SandboxSpec['root'],
+  image: LayeredRoot | undefined,
   host: SpecHost,
   report: Reporter,
   notes: string[],
 ): ResolvedRoot {
   const root = asRootSpec(given, report);
+  if (root.image !== undefined) return resolveImage(root, image, report);
+  if (root.entrypoint !== undefined) report(['root', 'entrypoint'], "is for a root with an 'image'");
   const readonly = resolveReadonly(root, report);
-  if (root.image !== undefined) {
-    const message =
-      root.path === undefined
-        ? "images are not served yet, and without one there is no root; give a directory as 'path'"
-        : "excludes 'path': a root is a directory or an image";
-    report(['root', 'image'], message);
-    return { kind: 'directory', path: undefined, readonly, changes: 'keep', lookupPath: undefined };
-  }
+  const layers: readonly string[] = [];
   const { changes = 'keep' } = root;
   if (root.path === undefined) {
     if (changes === 'capture') report(['root', 'changes'], CAPTURES_NOTHING);
-    return { kind: 'host', path: undefined, readonly, changes: 'keep', lookupPath: '/' };
+    return { kind: 'host', path: undefined, layers, readonly, changes: 'keep', lookupPath: '/' };
   }
   const path = resolveDirectory(root.path, typeof given === 'string' ? ['root'] : ['root', 'path'], host, report);
   if (path === '/')
     notes.push('the root is the whole file system of this host: the command can read all that the caller can');
   if (changes !== 'keep' && path !== undefined) refuseMountsBelow(path, ['root', 'path'], { host, report });
-  return { kind: 'directory', path, readonly, changes, lookupPath: path };
+  return { kind: 'directory', path, layers, readonly, changes, lookupPath: path };
+}
+
+/** Every run has a view of its own, so that nothing but a read-only one needs to be asked for. */
+function resolveImage(
+  { path, readonly, writablePaths, changes }: RootSpec,
+  image: LayeredRoot | undefined,
+  report: Reporter,
+): ResolvedRoot {
+  if (path !== undefined) report(['root', 'image'], "excludes 'path': a root is a directory or an image");
+  if (image === undefined)
+    report(['root', 'image'], 'cannot be shown by what there is here, and without it there is no root');
+  if (changes === 'keep' || changes === 'capture') {
+    const why = changes === 'keep' ? 'an image stays as it is' : 'changes of an image are not captured yet';
+    report(
+      ['root', 'changes'],
+      `'${changes}' is not for an image: ${why}; every run starts from a clean view, and 'discard' is what there is`,
+    );
+  }
+  if (Array.isArray(writablePaths) && writablePaths.length > 0)
+    report(
+      ['root', 'writablePaths'],
+      'is not for an image; all of it is writable, or mount a tmpfs where it is read-only',
+    );
+  const isReadonly = readonly === true || writablePaths === 'none';
+  const [top, ...layers] = image?.layers ?? [];
+  return {
+    kind: 'image',
+    path: top?.directory,
+    layers: layers.map(({ directory }) => directory),
+    readonly: isReadonly,
+    changes: isReadonly ? 'keep' : 'discard',
+    lookupPath: image === undefined ? undefined : LAYERED_ROOT,
+  };
 }
 
 const CAPTURES_NOTHING =
@@ -92,7 +123,7 @@ function resolveDirectory(
   const path = host.realpath(absolute);
   const found = host.stat(path ?? absolute);
   if (path !== undefined && found.kind === 'directory') return path;
-  const hint = found.kind === 'file' ? '; images are not served yet' : '';
+  const hint = found.kind === 'file' ? "; an archive is given as 'image'" : '';
   report(at, `${describeLookup(text, absolute, found)}; the root must be a directory${hint}`);
   return undefined;
 }

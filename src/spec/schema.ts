@@ -98,6 +98,7 @@ const id = integer(0, ID_MAX);
 const rootSpec = object('RootSpec', {
   path: path.optional(),
   image: path.optional(),
+  entrypoint: z.array(plainText).optional(),
   readonly: z.boolean().optional(),
   writablePaths: z.union([z.enum(['all', 'none']), z.array(pathInside)]).optional(),
   changes: z.enum(['discard', 'keep', 'capture']).optional(),

@@ -12,12 +12,19 @@ export type Milliseconds = number | string;
 export interface RootSpec {
   /** A directory of this host. Excludes `image`. */
   readonly path?: string;
-  /** An image to unpack and run. Not served yet: refused as feature `root.image`. */
+  /**
+   * An image, as `openImage` takes it: an App Container image, an OCI layout or an archive of one, an archive of `docker save`, a tar archive, or a
+   * name at a registry. What it says about its command, environment, user and directory holds where the rest of the spec does not say otherwise. Excludes `path`.
+   *
+   * Its layers are unpacked once, below `$XDG_CACHE_HOME/sandboxlib`, by default `~/.cache`; every run starts from a clean view of them.
+   */
   readonly image?: string;
+  /** With `image`: takes the place of the image's own entry point, to which the command is appended. Empty: the command is all of it. */
+  readonly entrypoint?: readonly string[];
   /**
    * Whether the root is mounted read-only; mounts inside it keep their own setting.
    *
-   * @defaultValue `true`, but `false` where `changes` says what becomes of them
+   * @defaultValue `true`, but `false` where `changes` says what becomes of them, and of an image
    */
   readonly readonly?: boolean;
   /** Absolute paths inside a read-only root that stay writable, or all, or none of them. Excludes `readonly: false`, except as `'all'`. */
@@ -29,7 +36,7 @@ export interface RootSpec {
    * What is thrown away is in memory, at most 512 MiB of it, or `limits.diskBytes`. What is captured is below `$XDG_STATE_HOME/sandboxlib`, by
    * default `~/.local/state`, until somebody discards it.
    *
-   * @defaultValue `'keep'`
+   * @defaultValue `'keep'`, of an image `'discard'`, and nothing else so far
    */
   readonly changes?: 'discard' | 'keep' | 'capture';
 }
@@ -478,9 +485,11 @@ export interface NormalizedMount {
 }
 
 export interface NormalizedRoot {
-  readonly kind: 'host' | 'directory';
-  /** Absolute, symlinks resolved; `undefined` for the host view. */
+  readonly kind: 'host' | 'directory' | 'image';
+  /** Absolute, symlinks resolved; `undefined` for the host view; of an image its uppermost layer. */
   readonly path: string | undefined;
+  /** Of an image: the layers below `path`, the uppermost first. */
+  readonly layers: readonly string[];
   readonly readonly: boolean;
   /** `keep` for the host view, which is made from nothing each time, and where the root is read-only. */
   readonly changes: 'discard' | 'keep' | 'capture';

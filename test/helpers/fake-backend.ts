@@ -90,7 +90,7 @@ export function preparedFor(
   const spec = { limits: { coreBytes: 0, ...limits } } as NormalizedSpec;
   const request = { required: new Set(applied), optional: [], chosen: backend.name };
   const enforcement = { backend: backend.name, applied: plan.applied, skipped: [] };
-  return { spec, backend, plan, enforcement, request, keeper: undefined };
+  return { spec, backend, plan, enforcement, request, keeper: undefined, commandOf: undefined };
 }
 
 /** A call whose options are known to be right. */

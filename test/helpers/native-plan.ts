@@ -99,7 +99,15 @@ export function defaultSteps(
   const ids = [whole ? { containerID: 0, hostID: 0, size: 4294967295 } : { containerID: uid, hostID: uid, size: 1 }];
   const home = whole ? '/root' : '/home/user';
   const spec: NormalizedSpec = {
-    root: { kind: 'host', path: undefined, readonly: true, changes: 'keep', writablePaths: [], missingMountPoints: [] },
+    root: {
+      kind: 'host',
+      path: undefined,
+      layers: [],
+      readonly: true,
+      changes: 'keep',
+      writablePaths: [],
+      missingMountPoints: [],
+    },
     mounts: [
       {
         type: 'bind',

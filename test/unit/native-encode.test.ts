@@ -228,6 +228,8 @@ function decodeStep(step: RecordType, r: Reader): Step {
       const sourceKind = (['any', 'directory', 'file'] as const)[r.u32()] ?? 'any';
       return { step, sourceKind, path: r.string() };
     }
+    case 'layer':
+      return { step, path: r.string() };
     case 'domain':
       return { step, closesSignals: r.u32() === 1 };
     case 'user-namespace': {
@@ -317,6 +319,7 @@ const arbitrarySteps: { readonly [Name in RecordType]: fc.Arbitrary<Step> } = {
   }),
   content: fc.record({ step: is('content'), number: u32, content: bytes.map(base64) }),
   tree: fc.record({ step: is('tree'), sourceKind: fc.constantFrom('any', 'directory', 'file'), path: text }),
+  layer: fc.record({ step: is('layer'), path: text }),
   domain: fc.record({ step: is('domain'), closesSignals: fc.boolean() }),
   'user-namespace': fc.record({ step: is('user-namespace'), uid: u32, gid: u32 }),
   tool: fc.record({

@@ -131,6 +131,7 @@ function encodeStep(w: Writer, step: Step): void {
       w.string(step.destination);
       w.string(step.options);
       return;
+    case 'layer':
     case 'readonly':
     case 'mask':
     case 'cwd':

@@ -1,6 +1,7 @@
 // The file system of a sandbox, as steps: the root, what every sandbox has in it, then the mounts of the spec. Pure.
 import type { Feature } from '../../features/feature.ts';
 import { capturedViews } from '../../spec/captures.ts';
+import { builtinMountPoints } from '../../spec/mount-points.ts';
 import type { NormalizedMount, NormalizedSpec } from '../../spec/types.ts';
 import type { CallerFacts, TopLevelEntry } from '../backend.ts';
 import {
@@ -102,9 +103,10 @@ function directorySteps(spec: NormalizedSpec): Step[] {
   // Of a root that is itself written to they are made there, and stay.
   const missing = root.readonly || root.changes !== 'keep' ? root.missingMountPoints : [];
   return [
+    ...root.layers.map((path): Step => ({ step: 'layer', path })),
     {
       step: 'root',
-      kind: rootKind(spec, missing.length > 0),
+      kind: rootKind(spec, missing.length > 0 || root.kind === 'image'),
       readonly: root.readonly,
       source: root.path ?? '/',
       options: root.changes === 'keep' ? '' : layerAbove(spec, '/', SCRATCH_BYTES, root.changes),
@@ -199,10 +201,11 @@ function readonlyDevSteps(spec: NormalizedSpec): Step[] {
 }
 
 function scratchSteps(spec: NormalizedSpec): Step[] {
-  return [
-    own(spec, '/tmp', ['nosuid', 'nodev'], { bytes: SCRATCH_BYTES, mode: 0o1777 }),
-    own(spec, spec.home, ['nosuid', 'nodev'], { bytes: SCRATCH_BYTES, mode: 0o700, owner: spec.user }),
-  ];
+  const temporary = own(spec, '/tmp', ['nosuid', 'nodev'], { bytes: SCRATCH_BYTES, mode: 0o1777 });
+  const home = own(spec, spec.home, ['nosuid', 'nodev'], { bytes: SCRATCH_BYTES, mode: 0o700, owner: spec.user });
+  return builtinMountPoints(spec.home, spec.root).flatMap((path) =>
+    path === '/tmp' ? [temporary] : path === spec.home ? [home] : [],
+  );
 }
 
 function mountSteps(mount: NormalizedMount, context: Context): Step[] {

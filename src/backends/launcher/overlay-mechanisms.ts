@@ -4,6 +4,7 @@ import type { Mechanisms } from './tool.ts';
 export const overlayMechanisms: Mechanisms = {
   'mount.overlay': 'overlay with a layer above in memory',
   'workspace.overlay': 'overlay with a layer above in memory',
+  'root.image': 'its layers by overlay, pivot_root',
   'root.changes': 'overlay with a layer above in memory, pivot_root',
   'changes.capture': 'the layer above in a directory of the host',
 };

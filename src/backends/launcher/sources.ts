@@ -17,6 +17,7 @@ export function withPlaces(step: Step, place: Place): Step {
       options: step.kind === 'capture' ? place(step.options, 'directory', false) : step.options,
     };
   }
+  if (step.step === 'layer') return { ...step, path: place(step.path, 'directory', false) };
   if (step.step !== 'mount') return step;
   const { kind, flags, sourceKind, options } = step;
   if (kind === 'overlay') {

@@ -38,6 +38,7 @@ export const recordTypes = {
   tree: 35,
   'user-namespace': 36,
   domain: 37,
+  layer: 38,
   tool: 39,
   // performed by the command's process, in the order given
   rlimit: 40,
@@ -202,6 +203,8 @@ export type Step =
   | { readonly step: 'loopback' }
   /** A file system of which the mounts of kind `disk` are parts, bounded together. `options`: tmpfs mount data. Before the root. */
   | { readonly step: 'disk'; readonly options: string }
+  /** A directory below the source of the overlay that comes next, a root or a mount; the uppermost first. Such a mount may be read-only. */
+  | { readonly step: 'layer'; readonly path: string }
   /**
    * `skeleton`: only for overlays: mount points that the source lacks. `options`: tmpfs mount data, for `scratch` empty where it is a part of the disk; for
    * `capture` the directory of the layer above.

@@ -50,6 +50,7 @@ const table: Readonly<Partial<Record<Feature, readonly Need[]>>> = {
   'root.path': [],
   'root.readonly': [readonlyMounts],
   'root.writablePaths': [readonlyMounts],
+  'root.image': ['overlay.readonly'],
   'root.changes': ['overlay'],
   'root.missingMountPoints': ['overlay.readonly'],
   'mount.bind': [readonlyMounts],

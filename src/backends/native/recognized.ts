@@ -4,6 +4,7 @@ import type { Feature } from '../../features/feature.ts';
 export const recognized: ReadonlySet<Feature> = new Set<Feature>([
   'root.host',
   'root.path',
+  'root.image',
   'root.readonly',
   'root.writablePaths',
   'root.changes',

@@ -25,8 +25,8 @@ const facilities: readonly Since[] = [
     facility: 'overlay.readonly',
     release: [5, 11],
     severity: 'warning',
-    features: ['root.missingMountPoints'],
-    consequence: 'a mount point that a read-only root lacks cannot be made',
+    features: ['root.image', 'root.missingMountPoints'],
+    consequence: 'images cannot be run, and a mount point that a read-only root lacks cannot be made',
   },
   {
     facility: 'overlay',

@@ -17,6 +17,7 @@ export type Rule = (input: Diagnosable) => readonly Finding[];
 export const isolation: readonly Feature[] = [
   'root.host',
   'root.path',
+  'root.image',
   'root.readonly',
   'root.writablePaths',
   'root.changes',

@@ -5,7 +5,6 @@ import { cleanPath } from '../../spec/paths.ts';
 import type { SandboxSpec } from '../../spec/types.ts';
 import { listSome } from '../place.ts';
 import type { OciImageConfig } from './config.ts';
-import type { OciManifest } from './manifest.ts';
 import { architectureOf, formatPlatform } from './platform.ts';
 import { type ReadAccounts, resolveImageUser } from './user.ts';
 
@@ -95,7 +94,7 @@ function signalOf(text: string | undefined, notes: string[]): NodeJS.Signals | u
 
 /** What a manifest and a configuration must agree on before anything is unpacked. @throws {ImageError} `SBX_IMAGE_INVALID` */
 export function checkLayers(
-  { layers }: Pick<OciManifest, 'layers'>,
+  { layers }: { readonly layers: readonly unknown[] },
   { diffIds }: Pick<OciImageConfig, 'diffIds'>,
 ): void {
   if (layers.length === diffIds.length) return;

@@ -15,6 +15,8 @@ export interface RemoteImage {
   readonly digest: string;
   readonly manifest: OciManifest;
   readonly config: OciImageConfig;
+  /** The configuration as it came. */
+  readonly document: Uint8Array;
 }
 
 /** An index may list indexes; no tool makes more than two of them. */
@@ -38,7 +40,7 @@ export async function fetchImage(
       );
     const document = parseOciDocument(bytes, `the manifest of ${name}`, announced?.mediaType ?? known(mediaType));
     if (document.kind === 'manifest')
-      return { digest, manifest: document, config: await fetchConfig(client, reference, document, name) };
+      return { digest, manifest: document, ...(await fetchConfig(client, reference, document, name)) };
     announced = choosePlatform(document.manifests, platform, name);
     next = { ...reference, digest: announced.digest };
   }
@@ -56,7 +58,7 @@ async function fetchConfig(
   reference: RegistryReference,
   manifest: OciManifest,
   name: string,
-): Promise<OciImageConfig> {
+): Promise<Pick<RemoteImage, 'config' | 'document'>> {
   const { digest, size } = manifest.config;
   const what = `the configuration of ${name}`;
   if (size > DOCUMENT_BYTES_MAX)
@@ -67,7 +69,7 @@ async function fetchConfig(
   const bytes = await verifiedBytes(client.blob(reference, manifest.config), { digest, size, what });
   const config = parseImageConfig(bytes, what);
   checkLayers(manifest, config);
-  return config;
+  return { config, document: bytes };
 }
 
 /** At once; registries count connections. */

@@ -1,0 +1,291 @@
+// Images of OCI and Docker as layers: from a layout, an archive of one, an archive of `docker save`, or a registry. Only layers that are missing are read.
+import { readFileSync, realpathSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { ImageError } from '../../errors/errors.ts';
+import { isWithin } from '../../spec/paths.ts';
+import { readArchiveFile } from '../archive-file.ts';
+import { hashBytes, verified, verifiedBytes } from '../digest.ts';
+import { DOCUMENT_BYTES_MAX } from '../json.ts';
+import { parseImageConfig } from '../oci/config.ts';
+import type { Descriptor } from '../oci/descriptor.ts';
+import { blobPath, checkOciLayout, parseDockerArchive, selectFromArchive, selectFromLayout } from '../oci/layout.ts';
+import { type OciManifest, parseOciDocument } from '../oci/manifest.ts';
+import { choosePlatform, type Platform } from '../oci/platform.ts';
+import { checkLayers } from '../oci/spec.ts';
+import type { RegistryReference } from '../reference.ts';
+import { RegistryClient, type RegistryOptions } from '../registry/client.ts';
+import { fetchImage, fetchLayers } from '../registry/pull.ts';
+import type { StoredLayer } from '../store/layers.ts';
+import { type FileIdentity, type ImageRecord, identify } from '../store/records.ts';
+import type { ImageStore } from '../store/store.ts';
+import { type ArchiveSource, unpack } from '../unpack.ts';
+import { type LayerOptions, nameOfLayer, obtainOciLayer } from './layer.ts';
+
+export interface OciOptions extends LayerOptions {
+  readonly platform: Platform;
+}
+
+/** What is recorded, where it was found. */
+interface Origin {
+  readonly reference: string;
+  readonly file: FileIdentity | undefined;
+}
+
+/** Indexes within indexes, as in registries. */
+const INDEXES_MAX = 4;
+
+function recordOf(
+  { reference, file }: Origin,
+  id: string,
+  layers: readonly StoredLayer[],
+  document: Uint8Array,
+): ImageRecord {
+  // From the lowest on in a manifest. overlayfs takes no directory twice, and of two that are the same the lower one shows nothing.
+  const names = [...new Set(layers.map(({ name }) => name).reverse())];
+  const text = Buffer.from(document).toString('utf8');
+  return { version: 1, reference, kind: 'oci', id, layers: names, document: text, file, createdMs: Date.now() };
+}
+
+/** `ref`: its name in the layout, or its digest. */
+export async function recordLayout(
+  store: ImageStore,
+  reference: string,
+  directory: string,
+  ref: string | undefined,
+  options: OciOptions,
+): Promise<ImageRecord> {
+  const file = identify(join(directory, 'index.json'));
+  return await recordFromLayout(store, { reference, file }, directory, ref, directory, options);
+}
+
+/** `what`: as messages call the layout. */
+async function recordFromLayout(
+  store: ImageStore,
+  origin: Origin,
+  directory: string,
+  ref: string | undefined,
+  what: string,
+  options: OciOptions,
+): Promise<ImageRecord> {
+  const layout = new Directory(directory, what);
+  checkOciLayout(layout.document('oci-layout'));
+  const index = parseOciDocument(layout.document('index.json'), `index.json of ${what}`);
+  if (index.kind !== 'index') throw new ImageError('SBX_IMAGE_INVALID', `index.json of ${what} is a manifest`);
+  const { manifest, digest } = await layout.manifest(selectFromLayout(index, ref), options.platform);
+  const document = await layout.blob(manifest.config, 'the configuration');
+  const config = parseImageConfig(document, `the configuration of ${what}`);
+  checkLayers(manifest, config);
+  const layers: StoredLayer[] = [];
+  for (const [position, layer] of manifest.layers.entries()) {
+    const diffId = config.diffIds[position] ?? '';
+    layers.push(await obtainOciLayer(store.layers, diffId, () => layout.layer(layer, position), options));
+  }
+  return recordOf(origin, digest, layers, document);
+}
+
+/** An archive of either kind: unpacked to a directory that is gone again when its layers are in the store. */
+export async function recordArchive(
+  store: ImageStore,
+  reference: string,
+  path: string,
+  kind: 'oci-archive' | 'docker-archive',
+  ref: string | undefined,
+  options: OciOptions,
+): Promise<ImageRecord> {
+  const origin: Origin = { reference, file: identify(path) };
+  const work = store.layers.makeWork();
+  try {
+    const { limits, signal } = options;
+    const whole = { ...(limits === undefined ? {} : { limits }), ...(signal === undefined ? {} : { signal }) };
+    const directory = join(work, 'archive');
+    await unpack(path, directory, { ...whole, whiteouts: 'keep', setid: 'drop' });
+    return kind === 'oci-archive'
+      ? await recordFromLayout(store, origin, directory, ref, path, options)
+      : await recordFromDocker(store, origin, directory, ref, path, options);
+  } finally {
+    await store.layers.removeWork(work);
+  }
+}
+
+async function recordFromDocker(
+  store: ImageStore,
+  origin: Origin,
+  directory: string,
+  tag: string | undefined,
+  what: string,
+  options: OciOptions,
+): Promise<ImageRecord> {
+  const archive = new Directory(directory, what);
+  const { images } = parseDockerArchive(archive.document('manifest.json'));
+  const image = selectFromArchive(images, tag);
+  const document = archive.document(image.config);
+  const digest = hashBytes(document);
+  if (image.configDigest !== undefined && image.configDigest !== digest)
+    throw new ImageError('SBX_IMAGE_DIGEST', `${what}: '${image.config}' is not what its name says: it is ${digest}`);
+  const config = parseImageConfig(document, `the configuration of ${what}`);
+  checkLayers(image, config);
+  const layers: StoredLayer[] = [];
+  for (const [position, path] of image.layers.entries()) {
+    const diffId = config.diffIds[position] ?? '';
+    const source = (): ArchiveSource => ({
+      name: `${what}, layer '${path}'`,
+      content: readArchiveFile(archive.at(path)),
+    });
+    layers.push(await obtainOciLayer(store.layers, diffId, source, options));
+  }
+  return recordOf(origin, digest, layers, document);
+}
+
+export interface PullOptions extends OciOptions {
+  readonly registry?: RegistryOptions;
+  /** Hears of layers as they come. */
+  readonly onProgress?: ((progress: PullProgress) => void) | undefined;
+}
+
+export interface PullProgress {
+  /** Of the layers that are missing; a layer counts when it is unpacked. */
+  readonly layersDone: number;
+  readonly layers: number;
+  /** Compressed, of all of them. */
+  readonly bytesDone: number;
+  readonly bytes: number;
+}
+
+export async function recordPulled(
+  store: ImageStore,
+  reference: string,
+  remote: RegistryReference,
+  options: PullOptions,
+): Promise<ImageRecord> {
+  const client = new RegistryClient({
+    ...options.registry,
+    ...(options.signal === undefined ? {} : { signal: options.signal }),
+  });
+  const { digest, manifest, config, document } = await fetchImage(client, remote, options.platform);
+  const found = new Map<number, StoredLayer>();
+  const missing: Descriptor[] = [];
+  const positions: number[] = [];
+  for (const [position, layer] of manifest.layers.entries()) {
+    const there = store.layers.find(nameOfLayer(config.diffIds[position] ?? ''));
+    if (there !== undefined) found.set(position, there);
+    else {
+      missing.push(layer);
+      positions.push(position);
+    }
+  }
+  const progress = new Progress(missing, options.onProgress);
+  await fetchLayers(client, remote, missing, async (_layer, index, content) => {
+    const position = positions[index] ?? 0;
+    const source = { name: `${reference}, layer ${position + 1}`, content: progress.counted(content) };
+    found.set(position, await obtainOciLayer(store.layers, config.diffIds[position] ?? '', () => source, options));
+    progress.finished();
+  });
+  const layers = manifest.layers.map((_, position) => found.get(position)).filter((layer) => layer !== undefined);
+  return recordOf({ reference, file: undefined }, digest, layers, document);
+}
+
+class Progress {
+  readonly #tell: PullOptions['onProgress'];
+  readonly #layers: number;
+  readonly #bytes: number;
+  #layersDone = 0;
+  #bytesDone = 0;
+
+  constructor(missing: readonly Descriptor[], tell: PullOptions['onProgress']) {
+    this.#tell = tell;
+    this.#layers = missing.length;
+    this.#bytes = missing.reduce((sum, { size }) => sum + size, 0);
+  }
+
+  async *counted(content: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void, undefined> {
+    for await (const chunk of content) {
+      this.#bytesDone += chunk.byteLength;
+      this.#say();
+      yield chunk;
+    }
+  }
+
+  finished(): void {
+    this.#layersDone += 1;
+    this.#say();
+  }
+
+  #say(): void {
+    this.#tell?.({
+      layersDone: this.#layersDone,
+      layers: this.#layers,
+      bytesDone: this.#bytesDone,
+      bytes: this.#bytes,
+    });
+  }
+}
+
+/** A directory that somebody else filled: nothing of it leads out of it. */
+class Directory {
+  readonly #path: string;
+  readonly #what: string;
+
+  constructor(path: string, what: string) {
+    this.#path = realpathSync(path);
+    this.#what = what;
+  }
+
+  /** Symlinks are resolved: older archives of Docker have them. */
+  at(name: string): string {
+    const path = join(this.#path, name);
+    try {
+      const real = realpathSync(path);
+      if (isWithin(real, this.#path)) return real;
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      throw new ImageError(
+        'SBX_IMAGE_INVALID',
+        `${this.#what}: '${name}' is missing (${code})`,
+        { archive: this.#what },
+        { cause: error },
+      );
+    }
+    throw new ImageError('SBX_IMAGE_INVALID', `${this.#what}: '${name}' leads out of it`, { archive: this.#what });
+  }
+
+  document(name: string): Uint8Array {
+    const path = this.at(name);
+    const found = statSync(path);
+    if (!found.isFile() || found.size > DOCUMENT_BYTES_MAX) {
+      const why = found.isFile()
+        ? `has ${found.size} bytes, more than the ${DOCUMENT_BYTES_MAX} that are read`
+        : 'is no file';
+      throw new ImageError('SBX_IMAGE_INVALID', `${this.#what}: '${name}' ${why}`, { archive: this.#what });
+    }
+    return readFileSync(path);
+  }
+
+  async blob({ digest, size }: Descriptor, kind: string): Promise<Uint8Array> {
+    const what = `${kind} of ${this.#what}`;
+    if (size > DOCUMENT_BYTES_MAX)
+      throw new ImageError(
+        'SBX_IMAGE_INVALID',
+        `${what} has ${size} bytes, more than the ${DOCUMENT_BYTES_MAX} that are read`,
+      );
+    return await verifiedBytes(readArchiveFile(this.at(blobPath(digest))), { digest, size, what });
+  }
+
+  layer({ digest, size }: Descriptor, position: number): ArchiveSource {
+    const name = `layer ${position + 1} of ${this.#what}`;
+    return { name, content: verified(readArchiveFile(this.at(blobPath(digest))), { digest, size, what: name }) };
+  }
+
+  async manifest(
+    first: Descriptor,
+    platform: Platform,
+  ): Promise<{ readonly manifest: OciManifest; readonly digest: string }> {
+    let next = first;
+    for (let depth = 0; depth <= INDEXES_MAX; depth += 1) {
+      const bytes = await this.blob(next, 'the manifest');
+      const document = parseOciDocument(bytes, `the manifest of ${this.#what}`, next.mediaType);
+      if (document.kind === 'manifest') return { manifest: document, digest: next.digest };
+      next = choosePlatform(document.manifests, platform, this.#what);
+    }
+    throw new ImageError('SBX_IMAGE_INVALID', `${this.#what} is an index of indexes, more than ${INDEXES_MAX} deep`);
+  }
+}

@@ -1,0 +1,237 @@
+// A spec whose root is an image, as one that says everything: what the image says about its command, and what the caller says, which counts where both do.
+import { ImageError, type SpecIssue } from '../errors/errors.ts';
+import { isEnvSpec } from '../spec/environment.ts';
+import { nodeSpecHost } from '../spec/host.ts';
+import { LAYERED_ROOT, LayeredHost, type LayeredRoot } from '../spec/layered-root.ts';
+import { parseMountString } from '../spec/mount-string.ts';
+import type { ImageRoot } from '../spec/normalize.ts';
+import { cleanPath } from '../spec/paths.ts';
+import type { EnvSpec, MountSpec, RootSpec, SandboxSpec, UserSpec } from '../spec/types.ts';
+import type { IsolatorAccount } from './aci/isolation.ts';
+import { type AciManifest, parseAciManifest } from './aci/manifest.ts';
+import { aciToSpec } from './aci/spec.ts';
+import { parseImageConfig } from './oci/config.ts';
+import { ociToSpec } from './oci/spec.ts';
+import { type OpenedImage, type OpenOptions, openReference } from './open/open.ts';
+import type { Owners } from './owners.ts';
+import { rootAccounts } from './root-accounts.ts';
+import type { RecordedKind } from './store/records.ts';
+
+/** What a result says of the image that it ran. */
+export interface ImageSummary {
+  readonly reference: string;
+  readonly kind: RecordedKind;
+  /** `sha256:...` of the manifest of OCI, of Docker's archives of the configuration; the image ID of App Container; the hash of a tar archive, uncompressed. */
+  readonly id: string;
+  readonly layers: number;
+  /** Of an App Container image: what became of each isolator. */
+  readonly isolators: readonly IsolatorAccount[];
+}
+
+export interface PreparedImage {
+  readonly spec: SandboxSpec;
+  readonly root: ImageRoot;
+  readonly summary: ImageSummary;
+  /** The whole command, where `words` were given for it. @throws {ImageError} where there is none. */
+  readonly command: (words: readonly string[]) => readonly [string, ...string[]];
+}
+
+/** What an image says, in our words; `spec` without a root. */
+interface Said {
+  readonly spec: SandboxSpec;
+  readonly entry: readonly string[];
+  /** In place of what the caller does not say. */
+  readonly words: readonly string[];
+  /** Where the image lets nobody write to what is mounted. */
+  readonly readonlyAt: readonly string[];
+  readonly isolators: readonly IsolatorAccount[];
+  readonly notes: readonly string[];
+}
+
+type ImageSpec = SandboxSpec & { readonly root: RootSpec & { readonly image: string } };
+
+/** @throws {ImageError} where the image cannot be had, or cannot be run as it wants to be. */
+export async function prepareImage(given: ImageSpec, options: OpenOptions = {}): Promise<PreparedImage> {
+  const notes: string[] = [];
+  const image = await openReference(given.root.image, { onNote: (note) => notes.push(note), ...options });
+  const layers = layeredRoot(image);
+  const host = new LayeredHost(nodeSpecHost(), layers);
+  const said = whatItSays(image, given, host);
+  const { entrypoint = said.entry } = given.root;
+  const words = given.root.entrypoint === undefined ? said.words : [];
+  const spec = merge(said, given, image.owners, notes);
+  return {
+    spec,
+    root: { ...layers, home: homeOf(spec.user, host), notes: [...said.notes, ...notes] },
+    summary: {
+      reference: image.record.reference,
+      kind: image.record.kind,
+      id: image.record.id,
+      layers: image.layers.length,
+      isolators: said.isolators,
+    },
+    command: (more) => {
+      const [first, ...rest] = [...entrypoint, ...(more.length > 0 ? more : words)];
+      if (first !== undefined && first !== '') return [first, ...rest];
+      throw new ImageError(
+        'SBX_IMAGE_UNSUPPORTED',
+        `the image ${image.record.reference} names no command`,
+        {},
+        { remedy: 'name one to run in it' },
+      );
+    },
+  };
+}
+
+function layeredRoot({ layers, record }: OpenedImage): LayeredRoot {
+  const [top, ...rest] = layers;
+  if (top === undefined) throw new ImageError('SBX_IMAGE_INVALID', `${record.reference} has no layers`);
+  return { layers: [top, ...rest] };
+}
+
+function whatItSays({ record, owners }: OpenedImage, given: ImageSpec, host: LayeredHost): Said {
+  // As chroot(8) does.
+  const nothing: Said = { spec: { cwd: '/' }, entry: [], words: ['/bin/sh'], readonlyAt: [], isolators: [], notes: [] };
+  if (record.document === undefined) return nothing;
+  return record.kind === 'aci'
+    ? sayAci(parseAciManifest(record.document), given, host, owners)
+    : sayOci(record.document, given, host);
+}
+
+/** Neither of the two readers is asked for the command, which is put together above; this one stands for it. */
+const someCommand = ['true'];
+
+function sayOci(document: string, given: ImageSpec, host: LayeredHost): Said {
+  const config = parseImageConfig(document);
+  const { spec, notes } = ociToSpec(config, {
+    root: '/',
+    accounts: rootAccounts(host, LAYERED_ROOT).read,
+    architecture: process.arch,
+    entrypoint: someCommand,
+    // Where the caller names a user, that of the image need not exist.
+    ...(given.user === undefined ? {} : { user: '0' }),
+    readonly: isReadonly(given.root),
+  });
+  const { root: _root, ...rest } = spec;
+  const volumes = isReadonly(given.root) ? config.volumes.map((path) => cleanPath(`/${path}`)) : [];
+  const mounts = volumes.map((destination): MountSpec => ({ type: 'tmpfs', destination }));
+  return {
+    spec: mounts.length === 0 ? rest : { ...rest, mounts },
+    entry: config.entrypoint,
+    words: config.cmd,
+    readonlyAt: [],
+    isolators: [],
+    notes,
+  };
+}
+
+function sayAci(manifest: AciManifest, given: ImageSpec, host: LayeredHost, owners: Owners): Said {
+  refuseHandlers(manifest);
+  // What the caller mounts on a mount point is its volume.
+  const destinations = new Set(mountsOf(given).map(({ destination }) => cleanPath(destination)));
+  const { app } = manifest;
+  const unmet = app?.mountPoints.filter(({ path }) => !destinations.has(cleanPath(path))) ?? [];
+  const { spec, isolators, notes } = aciToSpec(
+    manifest,
+    {
+      root: '/',
+      accounts: rootAccounts(host, LAYERED_ROOT, owners),
+      architecture: process.arch,
+      command: someCommand,
+      capabilities: given.capabilities ?? [],
+      network: given.network === 'host' ? 'host' : 'none',
+      readOnlyRootFS: isReadonly(given.root),
+      realpath: (path) => host.realpath(path),
+    },
+    app === undefined ? undefined : { ...app, mountPoints: unmet },
+  );
+  const { root: _root, network: _network, ...rest } = spec;
+  const readonlyAt = app?.mountPoints.filter(({ readOnly }) => readOnly).map(({ path }) => cleanPath(path)) ?? [];
+  return { spec: rest, entry: app?.exec ?? [], words: [], readonlyAt, isolators, notes };
+}
+
+function refuseHandlers({ name, app }: AciManifest): void {
+  const { preStart, postStop } = app?.eventHandlers ?? { preStart: undefined, postStop: undefined };
+  const issues: SpecIssue[] = [
+    ...(preStart === undefined ? [] : [{ path: ['app', 'eventHandlers'], message: 'pre-start is not run yet' }]),
+    ...(postStop === undefined ? [] : [{ path: ['app', 'eventHandlers'], message: 'post-stop is not run yet' }]),
+  ];
+  if (issues.length > 0)
+    throw new ImageError('SBX_IMAGE_UNSUPPORTED', `${name} has programs around its command`, { issues });
+}
+
+function isReadonly({ readonly, writablePaths }: RootSpec): boolean {
+  return readonly === true || writablePaths === 'none';
+}
+
+function mountsOf({ mounts = [] }: SandboxSpec): MountSpec[] {
+  return mounts.flatMap((mount): MountSpec[] => {
+    if (typeof mount !== 'string') return [mount];
+    const parsed = parseMountString(mount);
+    return 'problem' in parsed ? [] : [{ type: 'bind', ...parsed }];
+  });
+}
+
+/** What is a list is added to; everything else of the caller's takes the place of the image's. */
+function merge({ spec: image, readonlyAt }: Said, given: ImageSpec, owners: Owners, notes: string[]): SandboxSpec {
+  if (given.uidMappings !== undefined || given.gidMappings !== undefined)
+    throw new ImageError(
+      'SBX_IMAGE_UNSUPPORTED',
+      'uidMappings and gidMappings exclude an image, whose files belong to the ids that they were unpacked with',
+    );
+  const own = mountsOf(given).map((mount) =>
+    readonlyAt.includes(cleanPath(mount.destination)) ? { ...mount, readonly: true } : mount,
+  );
+  const mounts = [...(image.mounts ?? []), ...networkFiles(given), ...own];
+  const limits = { ...image.limits, ...given.limits };
+  const user = given.user ?? image.user ?? { uid: 0, gid: 0 };
+  return {
+    ...image,
+    ...given,
+    ...(mounts.length === 0 ? {} : { mounts }),
+    ...(Object.keys(limits).length === 0 ? {} : { limits }),
+    env: mergeEnv(image.env, given.env),
+    user: typeof user === 'string' ? user : withoutForeignGroups(user, owners, notes),
+    ...(owners.kind === 'ranges' ? { uidMappings: owners.uid, gidMappings: owners.gid } : {}),
+  };
+}
+
+function mergeEnv(image: SandboxSpec['env'], given: SandboxSpec['env']): EnvSpec {
+  const [below, above] = [image, given].map((env): EnvSpec => {
+    if (env === undefined) return {};
+    return isEnvSpec(env) ? env : { set: env };
+  });
+  const inherit = above?.inherit ?? [];
+  const kept = Object.entries(below?.set ?? {}).filter(([name]) => !inherit.includes(name));
+  return { inherit, set: { ...Object.fromEntries(kept), ...above?.set } };
+}
+
+/** Groups of other ids than the caller's need ranges. The specification of App Container lets them go with a word on it. */
+function withoutForeignGroups(user: UserSpec, { kind, words }: Owners, notes: string[]): UserSpec {
+  const { additionalGids = [] } = user;
+  if (kind !== 'one' || additionalGids.length === 0) return user;
+  notes.push(`groups ${additionalGids.join(', ')} of the image's user are left out: files belong to ${words}`);
+  return { ...user, additionalGids: [] };
+}
+
+/** How the host's network is reached is for the host to say. */
+function networkFiles({ network }: SandboxSpec): MountSpec[] {
+  if (network !== 'host') return [];
+  return ['/etc/resolv.conf', '/etc/hosts'].map((path) => ({
+    type: 'bind',
+    source: path,
+    destination: path,
+    optional: true,
+  }));
+}
+
+/** Of passwd(5) of the image; `/` where it does not say. */
+function homeOf(user: SandboxSpec['user'], host: LayeredHost): string {
+  const wanted = typeof user === 'string' ? user.split(':')[0] : String(user?.uid ?? 0);
+  for (const line of (rootAccounts(host, LAYERED_ROOT).read('/etc/passwd') ?? '').split('\n')) {
+    const [name, , uid, , , home = ''] = line.split(':');
+    if (name !== wanted && uid !== wanted) continue;
+    return home.startsWith('/') && !home.split('/').includes('..') ? cleanPath(home) : '/';
+  }
+  return '/';
+}
