@@ -63,7 +63,7 @@ function hintForProgram(program: string, spec: NormalizedSpec, host: HintHost): 
     return `to run-sandbox itself, ${program} means something only as its very first argument`;
   }
   // A directory as root has programs of its own; those of this host would not run there.
-  if (spec.root.kind === 'directory') return undefined;
+  if (spec.root.kind !== 'host') return undefined;
   const found = host.searchPath
     .map((directory) => host.resolve(directory, program))
     .find((path) => host.find(path)?.kind === 'file' && host.find(path)?.executable === true);
@@ -129,7 +129,7 @@ function hintForPath(path: string, spec: NormalizedSpec, host: HintHost): string
   const file = host.find(path);
   if (file === undefined || isVisible(path, spec, host)) return undefined;
   // A directory as root has a system of its own, and what it lacks it lacks.
-  if (spec.root.kind === 'directory' && host.inHostView(path)) return undefined;
+  if (spec.root.kind !== 'host' && host.inHostView(path)) return undefined;
   if (isShown(path, spec, host)) {
     const target = host.realpath(path) ?? path;
     return `${path} leads to ${target}, which is not in the sandbox; add --bind ${quote(target)}`;

@@ -1,5 +1,5 @@
 // `run-sandbox image`: what is done with images beside running them. The first operand says what; options may stand before and after it.
-import type { UnpackReport } from '../image/unpack.ts';
+import { type UnpackReport, unpack } from '../image/unpack.ts';
 import { exitStatusOfError, statusOfSignal } from './exit.ts';
 import { sayError, sayUsage } from './failure.ts';
 import { type Draft, newDraft } from './option.ts';
@@ -7,9 +7,15 @@ import { type Parsed, parse } from './parse.ts';
 import { say, writeAll } from './say.ts';
 import { StatusWriter } from './status.ts';
 
-const verbs: Readonly<Record<string, (call: Call) => Promise<number>>> = { unpack: unpackCommand };
+const verbs: Readonly<Record<string, (call: ImageCall) => Promise<number>>> = {
+  unpack: unpackCommand,
+  pull: async (call) => (await import('./image-store.ts')).pullCommand(call),
+  ls: async (call) => (await import('./image-store.ts')).listCommand(call),
+  rm: async (call) => (await import('./image-store.ts')).removeCommand(call),
+  gc: async (call) => (await import('./image-store.ts')).collectCommand(call),
+};
 
-interface Call {
+export interface ImageCall {
   readonly before: Draft;
   readonly parsed: Parsed;
   readonly problems: readonly string[];
@@ -28,7 +34,7 @@ export async function imageCommand({ draft, operands, problems }: Parsed): Promi
   ]);
 }
 
-async function unpackCommand({ before, parsed, problems }: Call): Promise<number> {
+async function unpackCommand({ before, parsed, problems }: ImageCall): Promise<number> {
   const archives = parsed.operands.slice(0, -1);
   const directory = parsed.operands.at(-1);
   const all = [...problems];
@@ -41,7 +47,6 @@ async function unpackCommand({ before, parsed, problems }: Call): Promise<number
   // A second one ends this process at once, as if nobody listened.
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const) process.once(signal, stop);
   try {
-    const { unpack } = await import('../image/unpack.ts');
     const { limits, ...rest } = image;
     const { signal } = controller;
     const merged = { ...before.image, ...rest, limits: { ...before.image.limits, ...limits }, signal };

@@ -124,7 +124,7 @@ export const options: readonly Option[] = [
     sets: 'mounts',
     help: 'one mount in full: type=, source=, destination=, readonly, size=, mode=, optional, changes=',
     details:
-      'type is bind (the default), tmpfs, overlay, proc or dev; image is not served yet. changes of an overlay is discard or keep. readonly=false makes a bind writable. optional: ' +
+      'type is bind (the default), tmpfs, overlay, proc or dev, or image, whose source is an image as of --image. changes of an overlay is discard or keep. readonly=false makes a bind writable. optional: ' +
       'skipped when the source does not exist. A comma of a path is written \\,. SRC:DST[:ro|:rw] is taken too. ' +
       'Mounts of --bind, --tmpfs and --mount are made in the order given.',
     apply: (draft, value) => addMount(draft, `--mount ${value}`, () => read.readMount(value)),
@@ -613,7 +613,7 @@ export const options: readonly Option[] = [
     name: 'quiet',
     short: 'q',
     group: 'Output',
-    modes: ['run'],
+    modes: ['run', 'image'],
     help: 'no hints, and no word of what was skipped; errors are still said',
     apply: (draft) => use(() => (draft.settings.quiet = true)),
   },

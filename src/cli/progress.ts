@@ -26,7 +26,7 @@ export function pullProgress({ quiet }: Pick<Settings, 'quiet'>): Pick<ImageOpti
   };
 }
 
-function rounded(bytes: number): string {
+export function rounded(bytes: number): string {
   const MiB = 1024 * 1024;
   return bytes < MiB ? formatBytes(bytes) : `${(bytes / MiB).toFixed(1)} MiB`;
 }

@@ -15,7 +15,8 @@ export const summaries: Readonly<Record<Mode, string>> = {
   backends: 'Prints which backend offers which feature on this host.',
   image:
     'Works on images. unpack: writes an archive (tar, also compressed by gzip, bzip2, xz or zstd), or several as the layers of one tree, into a directory that is absent or empty; ' +
-    'as an ordinary user with the owners that /etc/subuid and /etc/subgid allow. Where it fails nothing is left.',
+    'as an ordinary user with the owners that /etc/subuid and /etc/subgid allow. Where it fails nothing is left. pull: brings images into the store, from a registry or a file. ' +
+    'ls: lists what is there. rm: forgets images, and removes the layers that no other needs. gc: removes layers that nothing names, and what killed processes left.',
   completion: 'Prints a completion script. For bash: source <(run-sandbox completion bash)',
   help: 'Prints help on a command.',
 };
@@ -26,6 +27,7 @@ export function usages(mode: Mode): readonly string[] {
       return [
         'run-sandbox [options] [--] COMMAND [ARG...]',
         'run-sandbox [options] DIRECTORY [COMMAND [ARG...]]',
+        'run-sandbox [options] IMAGE [ARG...]',
         'run-sandbox explain | changes | doctor | backends | image | completion | help',
       ];
     case 'explain':
@@ -39,7 +41,12 @@ export function usages(mode: Mode): readonly string[] {
     case 'backends':
       return [`run-sandbox ${mode} [options]`];
     case 'image':
-      return ['run-sandbox image unpack [options] ARCHIVE [ARCHIVE...] DIRECTORY'];
+      return [
+        'run-sandbox image unpack [options] ARCHIVE [ARCHIVE...] DIRECTORY',
+        'run-sandbox image pull [options] REFERENCE...',
+        'run-sandbox image ls | gc [options]',
+        'run-sandbox image rm [options] REFERENCE|ID...',
+      ];
     case 'completion':
       return ['run-sandbox completion bash'];
     case 'help':
@@ -57,7 +64,10 @@ export const operandRules: readonly (readonly [what: string, meaning: string])[]
     'a path with a slash that is a directory',
     'the root, as with --root; what follows is the command, /bin/sh when nothing does',
   ],
-  ['an image file (.aci, .oci, .tar, also compressed)', 'the root; not served yet: refused'],
+  [
+    'an image file (.aci, .oci, .tar, also compressed), oci:DIR, docker://NAME',
+    'the image that is run; what follows are arguments of its entry point',
+  ],
   ['anything else, and everything after `--`', 'the command'],
 ];
 

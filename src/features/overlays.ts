@@ -40,6 +40,8 @@ function rootOf(root: NormalizedRoot, granted: ReadonlySet<Feature>, notes: stri
 
 function viewOf(mount: NormalizedMount, granted: ReadonlySet<Feature>, notes: string[]): NormalizedMount[] {
   const isWorkspace = mount.origin === 'workspace';
+  // Where they are not granted, normalization has left them out.
+  if (mount.layers !== undefined) return [mount];
   if (isWorkspace && !granted.has('workspace.overlay')) {
     notes.push('the workspace is read-only, because it cannot be an overlay');
     return [{ ...mount, type: 'bind', readonly: true, sizeBytes: undefined, changes: undefined }];

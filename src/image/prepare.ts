@@ -2,17 +2,18 @@
 import { ImageError, type SpecIssue } from '../errors/errors.ts';
 import { isEnvSpec } from '../spec/environment.ts';
 import { nodeSpecHost } from '../spec/host.ts';
+import { resolveInRoot } from '../spec/in-root.ts';
 import { LAYERED_ROOT, LayeredHost, type LayeredRoot } from '../spec/layered-root.ts';
 import { parseMountString } from '../spec/mount-string.ts';
-import type { ImageRoot } from '../spec/normalize.ts';
-import { cleanPath } from '../spec/paths.ts';
+import type { ImageRoot, SpecImages } from '../spec/normalize.ts';
+import { cleanPath, isWithin } from '../spec/paths.ts';
 import type { EnvSpec, MountSpec, RootSpec, SandboxSpec, UserSpec } from '../spec/types.ts';
 import type { IsolatorAccount } from './aci/isolation.ts';
 import { type AciManifest, parseAciManifest } from './aci/manifest.ts';
 import { aciToSpec } from './aci/spec.ts';
 import { parseImageConfig } from './oci/config.ts';
 import { ociToSpec } from './oci/spec.ts';
-import { type OpenedImage, type OpenOptions, openReference } from './open/open.ts';
+import { type ImageOptions, type OpenedImage, openReference } from './open/open.ts';
 import type { Owners } from './owners.ts';
 import { rootAccounts } from './root-accounts.ts';
 import type { RecordedKind } from './store/records.ts';
@@ -28,12 +29,38 @@ export interface ImageSummary {
   readonly isolators: readonly IsolatorAccount[];
 }
 
-export interface PreparedImage {
+/** What a spec with images in it becomes. */
+export interface PreparedImages {
+  readonly spec: SandboxSpec;
+  readonly images: SpecImages;
+  /** Of the one that is the root. */
+  readonly summary: ImageSummary | undefined;
+  /** The whole command, where `words` were given for it, if the root is an image. @throws {ImageError} where there is none. */
+  readonly command: ((words: readonly string[]) => readonly [string, ...string[]]) | undefined;
+}
+
+/** @throws {ImageError} where an image cannot be had, or cannot be run as it wants to be. */
+export async function prepareImages(given: SandboxSpec, options: ImageOptions = {}): Promise<PreparedImages> {
+  const mounts = new Map<string, LayeredRoot>();
+  for (const { type, source } of mountsOf(given)) {
+    if (type !== 'image' || source === undefined || mounts.has(source)) continue;
+    mounts.set(source, layeredRoot(await openReference(source, options)));
+  }
+  if (!hasImageRoot(given))
+    return { spec: given, images: { root: undefined, mounts }, summary: undefined, command: undefined };
+  const { spec, root, summary, command } = await prepareRoot(given, options);
+  return { spec, images: { root, mounts }, summary, command };
+}
+
+function hasImageRoot(spec: SandboxSpec): spec is ImageSpec {
+  return typeof spec.root === 'object' && spec.root.image !== undefined;
+}
+
+interface PreparedRoot {
   readonly spec: SandboxSpec;
   readonly root: ImageRoot;
   readonly summary: ImageSummary;
-  /** The whole command, where `words` were given for it. @throws {ImageError} where there is none. */
-  readonly command: (words: readonly string[]) => readonly [string, ...string[]];
+  readonly command: NonNullable<PreparedImages['command']>;
 }
 
 /** What an image says, in our words; `spec` without a root. */
@@ -50,8 +77,7 @@ interface Said {
 
 type ImageSpec = SandboxSpec & { readonly root: RootSpec & { readonly image: string } };
 
-/** @throws {ImageError} where the image cannot be had, or cannot be run as it wants to be. */
-export async function prepareImage(given: ImageSpec, options: OpenOptions = {}): Promise<PreparedImage> {
+async function prepareRoot(given: ImageSpec, options: ImageOptions): Promise<PreparedRoot> {
   const notes: string[] = [];
   const image = await openReference(given.root.image, { onNote: (note) => notes.push(note), ...options });
   const layers = layeredRoot(image);
@@ -59,10 +85,15 @@ export async function prepareImage(given: ImageSpec, options: OpenOptions = {}):
   const said = whatItSays(image, given, host);
   const { entrypoint = said.entry } = given.root;
   const words = given.root.entrypoint === undefined ? said.words : [];
-  const spec = merge(said, given, image.owners, notes);
+  const spec = merge(said, given, image.owners, host, notes);
   return {
     spec,
-    root: { ...layers, home: homeOf(spec.user, host), notes: [...said.notes, ...notes] },
+    root: {
+      ...layers,
+      reference: image.record.reference,
+      home: homeOf(spec.user, host),
+      notes: [...said.notes, ...notes],
+    },
     summary: {
       reference: image.record.reference,
       kind: image.record.kind,
@@ -173,7 +204,13 @@ function mountsOf({ mounts = [] }: SandboxSpec): MountSpec[] {
 }
 
 /** What is a list is added to; everything else of the caller's takes the place of the image's. */
-function merge({ spec: image, readonlyAt }: Said, given: ImageSpec, owners: Owners, notes: string[]): SandboxSpec {
+function merge(
+  { spec: image, readonlyAt }: Said,
+  given: ImageSpec,
+  owners: Owners,
+  host: LayeredHost,
+  notes: string[],
+): SandboxSpec {
   if (given.uidMappings !== undefined || given.gidMappings !== undefined)
     throw new ImageError(
       'SBX_IMAGE_UNSUPPORTED',
@@ -182,7 +219,11 @@ function merge({ spec: image, readonlyAt }: Said, given: ImageSpec, owners: Owne
   const own = mountsOf(given).map((mount) =>
     readonlyAt.includes(cleanPath(mount.destination)) ? { ...mount, readonly: true } : mount,
   );
-  const mounts = [...(image.mounts ?? []), ...networkFiles(given), ...own];
+  // Behind those of the caller, whose numbers stay what they are in messages; and not over any of them.
+  const more = [...mountsOf(image), ...temporaryFiles(given, host), ...networkFiles(given)].filter(
+    ({ destination }) => !own.some((mount) => isWithin(cleanPath(mount.destination), destination)),
+  );
+  const mounts = [...own, ...more];
   const limits = { ...image.limits, ...given.limits };
   const user = given.user ?? image.user ?? { uid: 0, gid: 0 };
   return {
@@ -212,6 +253,14 @@ function withoutForeignGroups(user: UserSpec, { kind, words }: Owners, notes: st
   if (kind !== 'one' || additionalGids.length === 0) return user;
   notes.push(`groups ${additionalGids.join(', ')} of the image's user are left out: files belong to ${words}`);
   return { ...user, additionalGids: [] };
+}
+
+/** Programs count on it, and images that were made of one program lack it. Where the root is read-only it is there anyway. */
+function temporaryFiles(given: ImageSpec, host: LayeredHost): MountSpec[] {
+  const isThere =
+    isReadonly(given.root) || mountsOf(given).some(({ destination }) => cleanPath(destination) === '/tmp');
+  const lacks = !isThere && resolveInRoot(host, LAYERED_ROOT, '/tmp').kind === 'absent';
+  return lacks ? [{ type: 'tmpfs', destination: '/tmp' }] : [];
 }
 
 /** How the host's network is reached is for the host to say. */

@@ -18,10 +18,10 @@ import { requirements } from '../features/requirements.ts';
 import { type StandIns, standInsFor, withStandIn } from '../features/stand-ins.ts';
 import { callerFacts } from '../host/facts.ts';
 import { mayRefuseUserNamespaces } from '../host/suspicion.ts';
-import type { PreparedImage } from '../image/prepare.ts';
+import type { PreparedImages } from '../image/prepare.ts';
 import { checkCommand, checkWords } from '../spec/command.ts';
 import { nodeSpecHost } from '../spec/host.ts';
-import { normalize, type ReadFilters } from '../spec/normalize.ts';
+import { normalize, type ReadFilters, type SpecImages } from '../spec/normalize.ts';
 import type { NormalizedSpec, SandboxSpec } from '../spec/types.ts';
 import { type CallOptions, checkOptions, type OptionName, sandboxOptionNames } from './options.ts';
 import type { Enforcement } from './types.ts';
@@ -44,7 +44,7 @@ export interface Prepared {
   /** Where changes are captured: who keeps them. */
   readonly keeper: Keeper | undefined;
   /** Where the root is an image: the whole command for what the caller said of it. */
-  readonly commandOf: PreparedImage['command'] | undefined;
+  readonly commandOf: PreparedImages['command'];
 }
 
 export type Keeper = typeof import('../changes/keeper.ts');
@@ -130,16 +130,20 @@ function isEmpty(spec: unknown): boolean {
 }
 
 function negotiateAndPlan(spec: SandboxSpec, options: CallOptions): Soon<Prepared> {
-  return namesImage(spec) ? withImage(spec, options) : planFor(spec, options, undefined);
+  return hasImages(spec) ? withImages(spec, options) : planFor(spec, options, undefined);
 }
 
-async function withImage(spec: SandboxSpec, options: CallOptions): Promise<Prepared> {
-  const { prepareImage } = await import('../image/prepare.ts');
-  const image = await prepareImage(spec as Parameters<typeof prepareImage>[0], options.image);
-  return await planFor(image.spec, options, image);
+async function withImages(spec: SandboxSpec, options: CallOptions): Promise<Prepared> {
+  const { prepareImages } = await import('../image/prepare.ts');
+  const prepared = await prepareImages(spec, options.image);
+  return await planFor(prepared.spec, options, prepared);
 }
 
-function planFor(spec: SandboxSpec, options: CallOptions, image: PreparedImage | undefined): Soon<Prepared> {
+function hasImages(spec: SandboxSpec): boolean {
+  return namesImage(spec) || spec.mounts?.some((mount) => typeof mount === 'object' && mount.type === 'image') === true;
+}
+
+function planFor(spec: SandboxSpec, options: CallOptions, prepared: PreparedImages | undefined): Soon<Prepared> {
   const chosen = options.backend ?? backendOfEnvironment();
   const needs = { descriptors: options.descriptors.size > 0, caller: callerFacts() };
   const request = {
@@ -151,8 +155,7 @@ function planFor(spec: SandboxSpec, options: CallOptions, image: PreparedImage |
   };
   const soon = whenReady(agree(request), (first) => whenReady(readFilters(spec), (compiled) => ({ first, compiled })));
   return whenReady(soon, ({ first, compiled }) => {
-    const shown = first.granted.has('root.image') ? image?.root : undefined;
-    const normalized = normalize(spec, nodeSpecHost(), compiled, shown);
+    const normalized = normalize(spec, nodeSpecHost(), compiled, imagesOf(prepared, first.granted));
     // Only who has looked at the root knows that it lacks mount points, and a spec is looked at only when somebody can serve it.
     // A view has a layer for them anyway.
     const { kind, changes } = normalized.root;
@@ -168,10 +171,20 @@ function planFor(spec: SandboxSpec, options: CallOptions, image: PreparedImage |
           });
     return whenReady(second, (agreement) =>
       whenReady(loadBackend(agreement.backend), (backend) =>
-        whenReady(loadKeeper(spec), (keeper) => planWith(backend, normalized, agreement, request, keeper, image)),
+        whenReady(loadKeeper(spec), (keeper) => planWith(backend, normalized, agreement, request, keeper, prepared)),
       ),
     );
   });
+}
+
+/** What cannot be shown is as if nobody had found it. */
+function imagesOf(prepared: PreparedImages | undefined, granted: ReadonlySet<Feature>): SpecImages | undefined {
+  if (prepared === undefined) return undefined;
+  const { root, mounts } = prepared.images;
+  return {
+    root: granted.has('root.image') ? root : undefined,
+    mounts: granted.has('mount.image') ? mounts : new Map(),
+  };
 }
 
 /** Few specs need a filter that is not the default one, and nobody else loads the compiler. */
@@ -189,7 +202,7 @@ function planWith(
   { granted, skipped }: Agreement<BackendName>,
   request: Request,
   keeper: Keeper | undefined,
-  image: PreparedImage | undefined,
+  prepared: PreparedImages | undefined,
 ): Prepared {
   const spec = withoutMissingOverlays(normalized, granted);
   const plan = backend.plan(spec, granted, callerFacts());
@@ -201,11 +214,11 @@ function planWith(
       backend: backend.name,
       applied: plan.applied,
       skipped,
-      ...(image === undefined ? {} : { image: image.summary }),
+      ...(prepared?.summary === undefined ? {} : { image: prepared.summary }),
     },
     request,
     keeper,
-    commandOf: image?.command,
+    commandOf: prepared?.command,
   };
 }
 

@@ -63,7 +63,12 @@ function describeEnvironment({ env }: NormalizedSpec): string {
 }
 
 function describeRoot({ root }: NormalizedSpec): string {
-  const what = root.kind === 'host' ? "this host's system directories" : `the directory ${root.path}`;
+  const what =
+    root.kind === 'host'
+      ? "this host's system directories"
+      : root.kind === 'image'
+        ? `the image ${root.image}`
+        : `the directory ${root.path}`;
   if (root.changes === 'keep') return `the root is ${what}, ${access(root.readonly)}`;
   return `the root is a view of ${what}: ${beside(root.changes)}`;
 }
@@ -85,6 +90,7 @@ function describeMount(mount: NormalizedMount): string {
     }
     case 'overlay': {
       const name = origin === 'workspace' ? `the workspace ${destination}` : destination;
+      if (readonly) return `${name} is an image, read-only`;
       const bound = mount.sizeBytes === undefined ? '' : `, at most ${formatBytes(mount.sizeBytes)} of it`;
       return `${name} is a view of ${source === destination ? "this host's own" : source}: ${beside(mount.changes)}${bound}`;
     }

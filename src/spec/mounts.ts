@@ -5,6 +5,7 @@ import { checkInteger, checkPath, checkPathInside } from './checks.ts';
 import type { SpecHost } from './host.ts';
 import { systemDirectories } from './host-view.ts';
 import type { Reporter } from './issues.ts';
+import type { LayeredRoot } from './layered-root.ts';
 import { parseMountString } from './mount-string.ts';
 import { cleanPath, hasParentComponent, isWithin } from './paths.ts';
 import type { MountSpec, NormalizedMount, NormalizedSpec, SandboxSpec } from './types.ts';
@@ -19,6 +20,7 @@ const MODE_MAX = 0o7777;
 
 export interface MountContext {
   readonly host: SpecHost;
+  readonly images: ReadonlyMap<string, LayeredRoot>;
   readonly report: Reporter;
   readonly notes: string[];
 }
@@ -67,20 +69,24 @@ function resolveMount(
   const destination = problem === undefined ? cleanPath(mount.destination) : undefined;
   if (problem !== undefined) report(field('destination'), problem);
   else if (destination === '/') report(field('destination'), "must not be '/': that is the root, so set 'root'");
-  if (type === 'image') {
-    // Reached only where the caller can do without this feature.
-    notes.push(`${origin}, which is of type ${type}, is left out`);
-    return undefined;
-  }
-  const common = { origin, at, type, destination: destination ?? '/' };
-  if (type === 'overlay') return resolveOverlay(mount, common, field, context);
+  const common = { origin, at, destination: destination ?? '/' };
+  if (type === 'image') return resolveImage(mount, common, field, context);
+  if (type === 'overlay') return resolveOverlay(mount, { ...common, type }, field, context);
   if (type !== 'bind') {
     const isTmpfs = type === 'tmpfs';
     const sizeBytes = isTmpfs
       ? resolveSize(mount.sizeBytes, TMPFS_BYTES_DEFAULT, field('sizeBytes'), report)
       : undefined;
     const mode = isTmpfs ? resolveMode(mount.mode, destination, field('mode'), report) : undefined;
-    return { ...common, source: undefined, sourceKind: undefined, readonly: mount.readonly ?? false, sizeBytes, mode };
+    return {
+      ...common,
+      type,
+      source: undefined,
+      sourceKind: undefined,
+      readonly: mount.readonly ?? false,
+      sizeBytes,
+      mode,
+    };
   }
   if (mount.source === undefined) return undefined;
   const source = resolveSource(mount.source, field('source'), mount.optional === true, context);
@@ -91,12 +97,39 @@ function resolveMount(
   if (source === undefined) return undefined;
   return {
     ...common,
+    type,
     source: source.path,
     sourceKind: source.kind,
     readonly: mount.readonly ?? true,
     sizeBytes: undefined,
     mode: undefined,
   };
+}
+
+/** One layer that nobody writes to is a directory like others; more are an overlay. */
+function resolveImage(
+  mount: MountSpec,
+  common: Pick<PlacedMount, 'origin' | 'at' | 'destination'>,
+  field: (key: string) => PlacedMount['at'],
+  { images, report, notes }: MountContext,
+): PlacedMount | undefined {
+  if (mount.source === undefined) return undefined;
+  const image = images.get(mount.source);
+  if (image === undefined) {
+    // Reached only where the caller can do without this feature.
+    notes.push(`${common.origin}, which is of type image, is left out`);
+    return undefined;
+  }
+  const readonly = mount.readonly ?? true;
+  if (readonly && mount.sizeBytes !== undefined)
+    report(field('sizeBytes'), 'bounds changes, and there are none where it is read-only');
+  const [top, ...below] = image.layers.map(({ directory }) => directory);
+  const layers = { source: top, sourceKind: 'directory', layers: below, mode: undefined } as const;
+  if (!readonly) {
+    const sizeBytes = resolveSize(mount.sizeBytes, OVERLAY_BYTES_DEFAULT, field('sizeBytes'), report);
+    return { ...common, ...layers, type: 'overlay', readonly, sizeBytes, changes: 'discard' };
+  }
+  return { ...common, ...layers, type: below.length === 0 ? 'bind' : 'overlay', readonly, sizeBytes: undefined };
 }
 
 const MOUNTS_SHOWN = 3;
@@ -156,7 +189,7 @@ const fieldTypes: Readonly<
   Record<'source' | 'sizeBytes' | 'mode' | 'optional' | 'changes', readonly MountSpec['type'][]>
 > = {
   source: sourceTypes,
-  sizeBytes: ['tmpfs', 'overlay'],
+  sizeBytes: ['tmpfs', 'overlay', 'image'],
   mode: ['tmpfs'],
   optional: ['bind'],
   changes: ['overlay'],

@@ -45,13 +45,24 @@ export interface ReadFilters {
 
 /** What is known of the image that a spec names as its root. */
 export interface ImageRoot extends LayeredRoot {
+  /** For a person. */
+  readonly reference: string;
   /** Of the user that the image runs as. */
   readonly home: string | undefined;
   readonly notes: readonly string[];
 }
 
+/** The images that a spec names, found and unpacked. */
+export interface SpecImages {
+  readonly root: ImageRoot | undefined;
+  /** Of mounts, by their source. */
+  readonly mounts: ReadonlyMap<string, LayeredRoot>;
+}
+
+const noImages: SpecImages = { root: undefined, mounts: new Map() };
+
 /**
- * `compiled`: where the spec needs a filter that is not the default one. `image`: where its root is one.
+ * `compiled`: where the spec needs a filter that is not the default one. `images`: where it names some.
  *
  * @throws {SpecError} with every issue. Nothing was created.
  */
@@ -59,12 +70,13 @@ export function normalize(
   spec: SandboxSpec,
   outside: SpecHost,
   compiled?: ReadFilters,
-  image?: ImageRoot,
+  images: SpecImages = noImages,
 ): NormalizedSpec {
   const issues: SpecIssue[] = [...(compiled?.issues ?? [])];
   const report: Reporter = (path, message) => {
     issues.push({ path, message });
   };
+  const image = images.root;
   const notes: string[] = [...(image?.notes ?? [])];
   const cache: LookupCache = new Map();
   const host = image === undefined ? outside : new LayeredHost(outside, image);
@@ -76,7 +88,7 @@ export function normalize(
   const own = builtinMountPoints(home, root);
   const writablePaths = resolveWritablePaths(spec.root, root, own, host, report, notes, cache);
 
-  const context = { host, report, notes };
+  const context = { host, images: images.mounts, report, notes };
   const { workspace, mount } = resolveWorkspace(spec.workspace, context);
   const resolved = resolveMounts(spec.mounts, context);
   const placed = placeWorkspace(resolved, mount);
@@ -91,6 +103,7 @@ export function normalize(
       kind: root.kind,
       path: root.path,
       layers: root.layers,
+      image: image?.reference,
       readonly: root.readonly,
       changes: root.changes,
       writablePaths,

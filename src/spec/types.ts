@@ -49,6 +49,8 @@ export interface MountSpec {
    * followed. What a device lets a program do is between the two: read-only mounts do not bear on it.
    *
    * For `overlay`: a directory, which the command sees as if it could write to it. What is mounted below it is not shown.
+   *
+   * For `image`: an image, as of a root, of which only the files count.
    */
   readonly source?: string;
   /** Absolute path inside the sandbox. Missing mount points are made where that leaves nothing on the host. */
@@ -56,11 +58,11 @@ export interface MountSpec {
   /**
    * Submounts of a bind's source come along and get the same setting.
    *
-   * @defaultValue `true` for `bind`, `false` for `tmpfs`
+   * @defaultValue `true` for `bind` and `image`, `false` for `tmpfs`
    */
   readonly readonly?: boolean;
   /**
-   * For `tmpfs`: how much it may hold. For `overlay`: how much the changes may take, which are in memory unless they are captured.
+   * For `tmpfs`: how much it may hold. For `overlay`, and an `image` that is not read-only: how much the changes may take, which are in memory unless they are captured.
    *
    * @defaultValue 64 MiB, of an overlay 512 MiB. The kernel's own default would be half of the machine's memory.
    */
@@ -478,8 +480,10 @@ export interface NormalizedMount {
   /** Of a `tmpfs`, and of the changes of an `overlay`; `undefined` where it has its share of `limits.diskBytes`, or they are captured. */
   readonly sizeBytes: number | undefined;
   readonly mode: number | undefined;
-  /** Of an `overlay`. */
+  /** Of an `overlay`; absent where it is read-only, which only images are. */
   readonly changes?: 'discard' | 'capture' | undefined;
+  /** Of an image: the layers below `source`, the uppermost first. */
+  readonly layers?: readonly string[] | undefined;
   /** Where in the spec it came from, for messages: `mounts[2]`. */
   readonly origin: string;
 }
@@ -490,6 +494,8 @@ export interface NormalizedRoot {
   readonly path: string | undefined;
   /** Of an image: the layers below `path`, the uppermost first. */
   readonly layers: readonly string[];
+  /** What it was named by. */
+  readonly image: string | undefined;
   readonly readonly: boolean;
   /** `keep` for the host view, which is made from nothing each time, and where the root is read-only. */
   readonly changes: 'discard' | 'keep' | 'capture';

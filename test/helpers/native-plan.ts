@@ -103,6 +103,7 @@ export function defaultSteps(
       kind: 'host',
       path: undefined,
       layers: [],
+      image: undefined,
       readonly: true,
       changes: 'keep',
       writablePaths: [],

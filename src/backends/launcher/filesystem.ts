@@ -226,17 +226,18 @@ function mountSteps(mount: NormalizedMount, context: Context): Step[] {
       return [own(bounded ? withoutDisk(spec) : spec, mount.destination, flags, place)];
     }
     case 'overlay': {
-      const { source = '', destination, sizeBytes, changes = 'discard' } = mount;
+      const { source = '', destination, sizeBytes, layers = [], changes = 'discard' } = mount;
       const captures: MountFlag[] = changes === 'capture' ? ['captures'] : [];
       return [
+        ...layers.map((path): Step => ({ step: 'layer', path })),
         {
           step: 'mount',
           kind: 'overlay',
-          flags: ['nosuid', 'nodev', 'create', 'sourceWithoutLinks', ...captures],
+          flags: ['nosuid', 'nodev', 'create', 'sourceWithoutLinks', ...captures, ...readonly],
           sourceKind: 'directory',
           source,
           destination,
-          options: layerAbove(context.spec, destination, sizeBytes, changes),
+          options: mount.readonly ? '' : layerAbove(context.spec, destination, sizeBytes, changes),
         },
       ];
     }

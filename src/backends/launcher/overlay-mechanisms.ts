@@ -2,6 +2,7 @@
 import type { Mechanisms } from './tool.ts';
 
 export const overlayMechanisms: Mechanisms = {
+  'mount.image': 'its layers by overlay',
   'mount.overlay': 'overlay with a layer above in memory',
   'workspace.overlay': 'overlay with a layer above in memory',
   'root.image': 'its layers by overlay, pivot_root',

@@ -58,6 +58,7 @@ const table: Readonly<Partial<Record<Feature, readonly Need[]>>> = {
   'mount.proc': [],
   'mount.dev': [],
   'mount.overlay': ['overlay'],
+  'mount.image': ['overlay.readonly'],
   workspace: [],
   'workspace.overlay': ['overlay'],
   'changes.capture': ['overlay'],

@@ -14,6 +14,7 @@ export const recognized: ReadonlySet<Feature> = new Set<Feature>([
   'mount.proc',
   'mount.dev',
   'mount.overlay',
+  'mount.image',
   'workspace',
   'workspace.overlay',
   'changes.capture',

@@ -25,7 +25,7 @@ const facilities: readonly Since[] = [
     facility: 'overlay.readonly',
     release: [5, 11],
     severity: 'warning',
-    features: ['root.image', 'root.missingMountPoints'],
+    features: ['root.image', 'mount.image', 'root.missingMountPoints'],
     consequence: 'images cannot be run, and a mount point that a read-only root lacks cannot be made',
   },
   {

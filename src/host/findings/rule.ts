@@ -27,6 +27,7 @@ export const isolation: readonly Feature[] = [
   'mount.proc',
   'mount.dev',
   'mount.overlay',
+  'mount.image',
   'workspace',
   'workspace.overlay',
   'changes.capture',

@@ -27,6 +27,10 @@ const translations: Readonly<Record<ToolName, Translate>> = {
 
 /** `directory`: in which the command line will be used; absolute. */
 export function equivalentOf(tool: ToolName, spec: NormalizedSpec, caller: CallerFacts, directory: string): Equivalent {
+  if (spec.root.kind === 'image' || spec.mounts.some(({ layers }) => layers !== undefined)) {
+    const lacks = [`an image: ${tool} would have to be given its layers as one directory (run-sandbox image unpack)`];
+    return { tool, before: [], argv: undefined, lacks };
+  }
   const known = tool === 'bwrap' ? { spec, lacks: [] } : withoutViews(spec);
   const translation = translations[tool](known.spec, caller, directory);
   const lacks = [...translation.lacks, ...known.lacks, ...landlockBeyond(spec), ...onSyscallBeyond(spec)];
