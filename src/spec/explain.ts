@@ -1,4 +1,5 @@
 // A normalized spec in words: what the command will see and may do.
+import { builtinMountPoints } from './mount-points.ts';
 import { isWithin } from './paths.ts';
 import type { NormalizedMount, NormalizedSpec } from './types.ts';
 import { formatBytes, formatMilliseconds } from './units.ts';
@@ -110,8 +111,10 @@ function beside(changes: NormalizedMount['changes']): string {
 }
 
 /** The sandbox's own directories, but for those that a mount of the spec covers. */
-function describePrivate({ home, mounts }: NormalizedSpec): string[] {
-  const isOwn = (path: string): boolean => !mounts.some(({ destination }) => isWithin(path, destination));
+function describePrivate({ home, mounts, root }: NormalizedSpec): string[] {
+  const places = builtinMountPoints(home, root);
+  const isOwn = (path: string): boolean =>
+    places.includes(path) && !mounts.some(({ destination }) => isWithin(path, destination));
   const own = [...(isOwn(home) ? [`the home directory ${home}`] : []), ...(isOwn('/tmp') ? ['/tmp'] : [])];
   return own.length === 0 ? [] : [`${joinWords(own)} ${own.length === 1 ? 'is' : 'are'} private and empty at first`];
 }

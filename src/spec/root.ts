@@ -52,7 +52,7 @@ function resolveImage(
   report: Reporter,
 ): ResolvedRoot {
   if (path !== undefined) report(['root', 'image'], "excludes 'path': a root is a directory or an image");
-  if (image === undefined)
+  else if (image === undefined)
     report(['root', 'image'], 'cannot be shown by what there is here, and without it there is no root');
   if (changes === 'keep' || changes === 'capture') {
     const why = changes === 'keep' ? 'an image stays as it is' : 'changes of an image are not captured yet';

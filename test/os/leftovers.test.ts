@@ -26,9 +26,7 @@ const name = (): string => `sandboxlib-leftover-${randomUUID()}`;
 /** Found while it is there, and not after. An orphan of another test file may be found beside it, but none of those lasts. */
 async function expectFound(before: Inventory, words: RegExp, remove: () => unknown): Promise<void> {
   try {
-    await expect
-      .poll(() => leftoversSince(before), { timeout: 10_000 })
-      .toEqual([expect.stringMatching(words)]);
+    await expect.poll(() => leftoversSince(before), { timeout: 10_000 }).toEqual([expect.stringMatching(words)]);
   } finally {
     await remove();
   }

@@ -220,13 +220,13 @@ describe('kernels', () => {
     expect(filtered.cause).toContain('a seccomp filter around this process hides mount_setattr');
   });
 
-  test('an overlay that a kernel before 5.11 refuses to user namespaces costs only missing mount points', () => {
+  test('an overlay that a kernel before 5.11 refuses to user namespaces costs only images and missing mount points', () => {
     const tree = { ...fakeHosts.plain, '/proc/sys/kernel/osrelease': '5.10.0\n' };
     const finding = pick(
       find(tree, [refused('overlay.readonly', 'EPERM', 'mount')]),
       'kernel-without-overlay.readonly',
     );
-    expect(finding.features).toEqual(['root.missingMountPoints']);
+    expect(finding.features).toEqual(['root.image', 'mount.image', 'root.missingMountPoints']);
   });
 
   test('no filter at all is an error', () => {

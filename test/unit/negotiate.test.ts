@@ -288,7 +288,8 @@ describe('requirements', () => {
   test.each<[SandboxSpec, Feature[]]>([
     [{ root: './x' }, ['root.path']],
     [{ root: 'host' }, []],
-    [{ root: { image: 'x' } }, ['root.image']],
+    [{ root: { image: 'x' } }, ['root.changes', 'root.image']],
+    [{ root: { image: 'x', readonly: true } }, ['root.image']],
     [{ root: { writablePaths: ['/a'] } }, ['root.writablePaths']],
     [{ root: { writablePaths: [] } }, []],
     [{ root: { changes: 'keep' } }, []],

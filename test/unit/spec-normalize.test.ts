@@ -36,6 +36,8 @@ describe('the default', () => {
       root: {
         kind: 'host',
         path: undefined,
+        layers: [],
+        image: undefined,
         readonly: true,
         changes: 'keep',
         writablePaths: [],
@@ -144,7 +146,7 @@ describe('root', () => {
 
   test.each([
     ['/srv/none', 'root: /srv/none does not exist; the root must be a directory'],
-    ['/srv/image', 'root: /srv/image is a file; the root must be a directory; images are not served yet'],
+    ['/srv/image', 'root: /srv/image is a file; the root must be a directory; an archive is given as 'image''],
     ['./none', 'root: ./none does not exist (it stands for /home/alice/none); the root must be a directory'],
     ['/home/alice/fifo', 'root: /home/alice/fifo is a FIFO; the root must be a directory'],
   ])('%s is refused: %s', (root, issue) => {
@@ -159,7 +161,7 @@ describe('root', () => {
     expect(issuesOf({ root: { path: '/srv', image: './x.aci' } })).toEqual([
       "root.image: excludes 'path': a root is a directory or an image",
     ]);
-    expect(issuesOf({ root: { image: './x.aci' } })).toEqual([expect.stringContaining('images are not served yet')]);
+    expect(issuesOf({ root: { image: './x.aci' } })).toEqual([expect.stringContaining('cannot be shown by what there is here')]);
     expect(issuesOf({ root: { readonly: false, writablePaths: ['/usr'] } })).toEqual([
       expect.stringMatching(/^root\.writablePaths: excludes 'readonly: false'/),
     ]);
@@ -308,7 +310,7 @@ describe('mounts', () => {
       expect.stringMatching(/^mounts\.1\.destination: must not have '\.\.'/),
       'mounts.2.source: is for bind, overlay and image mounts, and this is a tmpfs mount',
       'mounts.2.optional: is for bind mounts, and this is a tmpfs mount',
-      'mounts.3.sizeBytes: is for tmpfs and overlay mounts, and this is a bind mount',
+      'mounts.3.sizeBytes: is for tmpfs, overlay and image mounts, and this is a bind mount',
       'mounts.3.mode: is for tmpfs mounts, and this is a bind mount',
       'mounts.4: a bind mount needs a source',
       expect.stringMatching(/^mounts\.5\.destination: must not be '\/'/),
