@@ -146,7 +146,7 @@ describe('root', () => {
 
   test.each([
     ['/srv/none', 'root: /srv/none does not exist; the root must be a directory'],
-    ['/srv/image', 'root: /srv/image is a file; the root must be a directory; an archive is given as 'image''],
+    ['/srv/image', "root: /srv/image is a file; the root must be a directory; an archive is given as 'image'"],
     ['./none', 'root: ./none does not exist (it stands for /home/alice/none); the root must be a directory'],
     ['/home/alice/fifo', 'root: /home/alice/fifo is a FIFO; the root must be a directory'],
   ])('%s is refused: %s', (root, issue) => {
@@ -161,7 +161,9 @@ describe('root', () => {
     expect(issuesOf({ root: { path: '/srv', image: './x.aci' } })).toEqual([
       "root.image: excludes 'path': a root is a directory or an image",
     ]);
-    expect(issuesOf({ root: { image: './x.aci' } })).toEqual([expect.stringContaining('cannot be shown by what there is here')]);
+    expect(issuesOf({ root: { image: './x.aci' } })).toEqual([
+      expect.stringContaining('cannot be shown by what there is here'),
+    ]);
     expect(issuesOf({ root: { readonly: false, writablePaths: ['/usr'] } })).toEqual([
       expect.stringMatching(/^root\.writablePaths: excludes 'readonly: false'/),
     ]);
