@@ -230,11 +230,17 @@ const imageFile = /\.(?:aci|oci|tar|tgz|tar\.(?:gz|xz|bz2|zst))$/i;
 export function readRoot(text: string): Pick<RootSpec, 'path' | 'image'> & { host?: true } {
   if (text === 'host') return { host: true };
   if (text === '') throw new ValueError('must not be empty');
-  const isImage = namesImage(text) || existsSync(join(text, 'oci-layout'));
+  const isImage = namesImage(text) || holdsImage(text);
   return isImage ? { image: readImage(text) } : { path: resolve(text) };
 }
 
 const scheme = /^(?:oci|oci-archive|docker-archive):|^docker:\/\//;
+
+/** The layout of an image, or the bundle of a runtime. */
+function holdsImage(directory: string): boolean {
+  const has = (name: string): boolean => existsSync(join(directory, name));
+  return has('oci-layout') || (has('config.json') && has('rootfs'));
+}
 
 /** By how it is written, or because it is an image file. */
 export function namesImage(text: string): boolean {

@@ -1,4 +1,6 @@
 // A spec whose root is an image, as one that says everything: what the image says about its command, and what the caller says, which counts where both do.
+import { readFileSync, realpathSync, statSync } from 'node:fs';
+import { join } from 'node:path';
 import { ImageError, type SpecIssue } from '../errors/errors.ts';
 import { isEnvSpec } from '../spec/environment.ts';
 import { nodeSpecHost } from '../spec/host.ts';
@@ -11,18 +13,21 @@ import type { EnvSpec, MountSpec, RootSpec, SandboxSpec, UserSpec } from '../spe
 import type { IsolatorAccount } from './aci/isolation.ts';
 import { type AciManifest, parseAciManifest } from './aci/manifest.ts';
 import { aciToSpec } from './aci/spec.ts';
+import { hashBytes } from './digest.ts';
+import { parseBundle } from './oci/bundle.ts';
 import { parseImageConfig } from './oci/config.ts';
 import { ociToSpec } from './oci/spec.ts';
 import { type ImageOptions, type OpenedImage, openReference } from './open/open.ts';
 import type { Owners } from './owners.ts';
 import { rootAccounts } from './root-accounts.ts';
+import { kindOfDirectory } from './sniff.ts';
 import type { RecordedKind } from './store/records.ts';
 
 /** What a result says of the image that it ran. */
 export interface ImageSummary {
   readonly reference: string;
-  readonly kind: RecordedKind;
-  /** `sha256:...` of the manifest of OCI, of Docker's archives of the configuration; the image ID of App Container; the hash of a tar archive, uncompressed. */
+  readonly kind: RecordedKind | 'bundle';
+  /** `sha256:...` of the manifest of OCI, of Docker's archives and of bundles of the configuration; the image ID of App Container; the hash of a tar archive, uncompressed. */
   readonly id: string;
   readonly layers: number;
   /** Of an App Container image: what became of each isolator. */
@@ -46,6 +51,8 @@ export async function prepareImages(given: SandboxSpec, options: ImageOptions = 
     if (type !== 'image' || source === undefined || mounts.has(source)) continue;
     mounts.set(source, layeredRoot(await openReference(source, options)));
   }
+  if (hasImageRoot(given) && isBundle(given.root.image))
+    return { ...prepareBundle(given), images: { root: undefined, mounts } };
   if (!hasImageRoot(given))
     return { spec: given, images: { root: undefined, mounts }, summary: undefined, command: undefined };
   const { spec, root, summary, command } = await prepareRoot(given, options);
@@ -54,6 +61,51 @@ export async function prepareImages(given: SandboxSpec, options: ImageOptions = 
 
 function hasImageRoot(spec: SandboxSpec): spec is ImageSpec {
   return typeof spec.root === 'object' && spec.root.image !== undefined;
+}
+
+function isBundle(reference: string): boolean {
+  return (
+    statSync(reference, { throwIfNoEntry: false })?.isDirectory() === true && kindOfDirectory(reference) === 'bundle'
+  );
+}
+
+/** The bundle of an OCI runtime: its root is a directory like others, and keeps what is written to it unless it is read-only. */
+function prepareBundle(given: ImageSpec): Pick<PreparedImages, 'spec' | 'summary' | 'command'> {
+  const directory = realpathSync(given.root.image);
+  const file = join(directory, 'config.json');
+  const document = readFileSync(file);
+  const said = parseBundle(document, { directory });
+  const { image: _image, entrypoint, ...ours } = given.root;
+  const root: RootSpec = {
+    ...(typeof said.spec.root === 'string' ? { path: said.spec.root } : said.spec.root),
+    ...ours,
+  };
+  return {
+    spec: {
+      ...said.spec,
+      ...given,
+      root,
+      mounts: [...(said.spec.mounts ?? []), ...(given.mounts ?? [])],
+      env: mergeEnv(said.spec.env, given.env),
+      limits: { ...said.spec.limits, ...given.limits },
+    },
+    summary: { reference: directory, kind: 'bundle', id: hashBytes(document), layers: 0, isolators: [] },
+    command: (words) => {
+      const own = entrypoint === undefined ? said.command : [];
+      const [first, ...rest] = [...(entrypoint ?? []), ...(words.length > 0 ? words : own)];
+      if (first !== undefined && first !== '') return [first, ...rest];
+      throw noCommand(directory);
+    },
+  };
+}
+
+function noCommand(reference: string): ImageError {
+  return new ImageError(
+    'SBX_IMAGE_UNSUPPORTED',
+    `the image ${reference} names no command`,
+    {},
+    { remedy: 'name one to run in it' },
+  );
 }
 
 interface PreparedRoot {
@@ -75,7 +127,7 @@ interface Said {
   readonly notes: readonly string[];
 }
 
-type ImageSpec = SandboxSpec & { readonly root: RootSpec & { readonly image: string } };
+type ImageSpec = Omit<SandboxSpec, 'root'> & { readonly root: RootSpec & { readonly image: string } };
 
 async function prepareRoot(given: ImageSpec, options: ImageOptions): Promise<PreparedRoot> {
   const notes: string[] = [];
@@ -104,12 +156,7 @@ async function prepareRoot(given: ImageSpec, options: ImageOptions): Promise<Pre
     command: (more) => {
       const [first, ...rest] = [...entrypoint, ...(more.length > 0 ? more : words)];
       if (first !== undefined && first !== '') return [first, ...rest];
-      throw new ImageError(
-        'SBX_IMAGE_UNSUPPORTED',
-        `the image ${image.record.reference} names no command`,
-        {},
-        { remedy: 'name one to run in it' },
-      );
+      throw noCommand(image.record.reference);
     },
   };
 }

@@ -14,7 +14,7 @@ import {
 import type { Availability, Feature } from '../features/feature.ts';
 import { type Agreement, type Candidate, type NegotiationRequest, negotiate } from '../features/negotiate.ts';
 import { withoutMissingOverlays } from '../features/overlays.ts';
-import { requirements } from '../features/requirements.ts';
+import { type RequirementOptions, requirements } from '../features/requirements.ts';
 import { type StandIns, standInsFor, withStandIn } from '../features/stand-ins.ts';
 import { callerFacts } from '../host/facts.ts';
 import { mayRefuseUserNamespaces } from '../host/suspicion.ts';
@@ -133,7 +133,23 @@ function negotiateAndPlan(spec: SandboxSpec, options: CallOptions): Soon<Prepare
   return hasImages(spec) ? withImages(spec, options) : planFor(spec, options, undefined);
 }
 
+function needsOf({ descriptors }: CallOptions): RequirementOptions {
+  return { descriptors: descriptors.size > 0, caller: callerFacts() };
+}
+
+function requestOf(spec: SandboxSpec, options: CallOptions): Request {
+  return {
+    required: requirements(spec, needsOf(options)),
+    optional: options.optional,
+    standIns: standInsFor(spec),
+    chosen: options.backend ?? backendOfEnvironment(),
+    architecture: spec.architecture,
+  };
+}
+
 async function withImages(spec: SandboxSpec, options: CallOptions): Promise<Prepared> {
+  // Before anything is fetched: whether there is a backend that could show it.
+  await agree(requestOf(spec, options));
   const { prepareImages } = await import('../image/prepare.ts');
   const prepared = await prepareImages(spec, options.image);
   return await planFor(prepared.spec, options, prepared);
@@ -144,15 +160,8 @@ function hasImages(spec: SandboxSpec): boolean {
 }
 
 function planFor(spec: SandboxSpec, options: CallOptions, prepared: PreparedImages | undefined): Soon<Prepared> {
-  const chosen = options.backend ?? backendOfEnvironment();
-  const needs = { descriptors: options.descriptors.size > 0, caller: callerFacts() };
-  const request = {
-    required: requirements(spec, needs),
-    optional: options.optional,
-    standIns: standInsFor(spec),
-    chosen,
-    architecture: spec.architecture,
-  };
+  const needs = needsOf(options);
+  const request = requestOf(spec, options);
   const soon = whenReady(agree(request), (first) => whenReady(readFilters(spec), (compiled) => ({ first, compiled })));
   return whenReady(soon, ({ first, compiled }) => {
     const normalized = normalize(spec, nodeSpecHost(), compiled, imagesOf(prepared, first.granted));

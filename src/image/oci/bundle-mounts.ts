@@ -17,7 +17,11 @@ const own: Readonly<Record<string, readonly string[]>> = {
   '/dev': ['tmpfs', 'devtmpfs'],
   '/dev/pts': ['devpts'],
   '/dev/shm': ['tmpfs'],
+  '/dev/mqueue': ['mqueue'],
 };
+
+/** Views of the machine, which no sandbox shows: without them the command sees less, and nothing is weaker. Every runtime's own default has them. */
+const machineViews: ReadonlySet<string | undefined> = new Set(['sysfs', 'cgroup', 'cgroup2']);
 
 /** What mount(8) takes and changes nothing here: the default, or what a sandbox does anyway. */
 const idle = new Set([
@@ -72,6 +76,10 @@ function toMount(
   if (type === 'tmpfs') {
     refuseOptions(mount.at('options'), options, (option) => idle.has(option) || /^(mode|size)=/.test(option), unserved);
     return { type, destination, readonly, ...tmpfsOptions(mount.at('options'), options) };
+  }
+  if (machineViews.has(type)) {
+    mount.note(`there is no ${destination} (${type}) in a sandbox, and it is left out`);
+    return undefined;
   }
   unserved(mount, `a file system of type ${type ?? '(none)'} at ${destination} is not served`);
   return undefined;
