@@ -1,8 +1,10 @@
 // Captured changes, as an object: listed when somebody asks, from what lies on the disk.
+import { SandboxError } from '../errors/errors.ts';
 import type { CapturedView } from '../spec/captures.ts';
 import { applyAll } from './apply.ts';
 import { openClosed, withAccess } from './closed.ts';
 import { compare, type Difference } from './compare.ts';
+import { type Lower, lowerOf } from './lower.ts';
 import { join, textOf } from './raw.ts';
 import { type Capture, removeCapture, viewDirectories } from './store.ts';
 import type { ApplyReport, CaptureSummary, Change, Changes } from './types.ts';
@@ -11,6 +13,7 @@ import { listUpper, type UpperEntry } from './upper.ts';
 interface View {
   readonly view: CapturedView;
   readonly upper: string;
+  readonly lower: Lower;
   readonly entries: readonly UpperEntry[];
   readonly differences: readonly Difference[];
 }
@@ -20,8 +23,9 @@ export async function changesOf(capture: Capture): Promise<Changes> {
   for (const [index, view] of capture.views.entries()) {
     const upper = `${viewDirectories(capture.directory, capture.views)[index]}/upper`;
     const entries = await listUpper(upper);
-    const differences = await withAccess(upper, entries, () => compare(upper, view.source, entries));
-    views.push({ view, upper, entries, differences });
+    const lower = lowerOf(view);
+    const differences = await withAccess(upper, entries, () => compare(upper, lower, entries));
+    views.push({ view, upper, lower, entries, differences });
   }
   return new CapturedChanges(capture, views);
 }
@@ -47,9 +51,9 @@ class CapturedChanges implements Changes {
   async diff(): Promise<string> {
     const { diffOf } = await import('./diff.ts');
     const texts: string[] = [];
-    for (const { view, upper, entries, differences } of this.#views) {
+    for (const { view, upper, lower, entries, differences } of this.#views) {
       const prefix = this.#views.length === 1 ? '' : `${view.destination.slice(1)}/`;
-      texts.push(await withAccess(upper, entries, () => diffOf(upper, view.source, prefix, differences)));
+      texts.push(await withAccess(upper, entries, () => diffOf(upper, lower, prefix, differences)));
     }
     return texts.join('');
   }
@@ -57,8 +61,8 @@ class CapturedChanges implements Changes {
   async *export(format: 'tar' | 'oci-layer' = 'tar'): AsyncGenerator<Uint8Array> {
     const { exportViews } = await import('./export.ts');
     const several = this.#views.length > 1 || format === 'oci-layer';
-    const exported = this.#views.map(({ view: { source, destination }, upper, differences }) => {
-      return { upper, source, prefix: several ? destination : '', differences };
+    const exported = this.#views.map(({ view: { destination }, upper, lower, differences }) => {
+      return { upper, lower, prefix: several ? destination : '', differences };
     });
     // Closed again only when the reader has it all, or goes away.
     const opened = this.#views.map(({ upper, entries }) => openClosed(upper, entries));
@@ -70,6 +74,15 @@ class CapturedChanges implements Changes {
   }
 
   async apply(): Promise<ApplyReport> {
+    const image = this.views.find(({ layers }) => layers !== undefined);
+    if (image !== undefined)
+      throw new SandboxError(
+        'SBX_CHANGES_IMAGE',
+        `these are changes of the image ${image.source}, which stays as it is`,
+        {
+          remedy: 'export them, as a layer of another image or as an archive',
+        },
+      );
     const works = this.#views.map(({ view, upper, differences }) => ({ upper, source: view.source, differences }));
     const opened = this.#views.reduceRight<() => Promise<ApplyReport>>(
       (inner, { upper, entries }) =>
@@ -96,7 +109,7 @@ export function summaryOf({ id, directory, views, command, startedNs }: Capture)
 }
 
 function changeOf(
-  { source, destination }: CapturedView,
+  { source, destination, layers }: CapturedView,
   { kind, type, path, before, after, problem }: Difference,
 ): Change {
   const name = textOf(path);
@@ -104,6 +117,9 @@ function changeOf(
     ...(after?.type === 'file' ? { sizeBytes: after.size } : {}),
     ...(before?.isFile() === true ? { previousSizeBytes: Number(before.size) } : {}),
   };
-  const places = { path: join(destination, name), source: join(source, name) };
+  const places = {
+    path: join(destination, name),
+    ...(layers === undefined ? { source: join(source, name) } : {}),
+  };
   return { kind, type, ...places, ...sizes, ...(problem === undefined ? {} : { problem }) };
 }

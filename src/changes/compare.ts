@@ -1,14 +1,6 @@
 // A layer above an overlay against the directory below it: which differences a person would call changes.
-import {
-  type BigIntStats,
-  closeSync,
-  constants,
-  lstatSync,
-  openSync,
-  readdirSync,
-  readlinkSync,
-  readSync,
-} from 'node:fs';
+import { type BigIntStats, closeSync, constants, openSync, readlinkSync, readSync } from 'node:fs';
+import type { Lower } from './lower.ts';
 import { bytesOf, join, nameOf, parentOf, rawOf, typeOf } from './raw.ts';
 import type { Change, ChangedType } from './types.ts';
 import type { UpperEntry } from './upper.ts';
@@ -30,21 +22,21 @@ export interface Difference {
 type Relation = 'merged' | 'replaced' | 'new';
 
 /** `entries`: each directory before what it holds. */
-export function compare(upper: string, lower: string, entries: readonly UpperEntry[]): Difference[] {
+export function compare(upper: string, lower: Lower, entries: readonly UpperEntry[]): Difference[] {
   const comparison = new Comparison(upper, lower, entries);
   return comparison.differences();
 }
 
 class Comparison {
   readonly #upper: string;
-  readonly #lower: string;
+  readonly #lower: Lower;
   readonly #entries: readonly UpperEntry[];
   readonly #relations = new Map<string, Relation>([['', 'merged']]);
   readonly #names = new Map<string, Set<string>>();
 
-  constructor(upper: string, lower: string, entries: readonly UpperEntry[]) {
+  constructor(upper: string, lower: Lower, entries: readonly UpperEntry[]) {
     this.#upper = rawOf(upper);
-    this.#lower = rawOf(lower);
+    this.#lower = lower;
     this.#entries = entries;
     for (const { path } of entries) {
       const parent = parentOf(path);
@@ -60,7 +52,7 @@ class Comparison {
 
   #differencesOf(entry: UpperEntry): Difference[] {
     const relation = this.#relations.get(parentOf(entry.path)) ?? 'new';
-    const before = relation === 'new' ? undefined : statusOf(join(this.#lower, entry.path));
+    const before = relation === 'new' ? undefined : this.#lower.status(entry.path);
     if (entry.type === 'whiteout') return before === undefined ? [] : [deleted(entry.path, before)];
     const found = this.#kindOf(entry, before);
     if (entry.type !== 'directory') return found;
@@ -79,31 +71,30 @@ class Comparison {
 
   /** What the directory below has and the one that took its place has not. */
   #hidden(path: string): Difference[] {
-    const lower = join(this.#lower, path);
     const kept = this.#names.get(path) ?? new Set();
-    const names = readdirSync(bytesOf(lower), { encoding: 'buffer' }).map((name) => name.toString('latin1'));
-    return names
+    return this.#lower
+      .names(path)
       .filter((name) => !kept.has(name))
       .flatMap((name) => {
-        const before = statusOf(join(lower, name));
+        const before = this.#lower.status(join(path, name));
         return before === undefined ? [] : [deleted(join(path, name), before)];
       });
   }
 
   #isSame(entry: UpperEntry, before: BigIntStats): boolean {
     if (entry.type !== typeOf(before)) return false;
-    if (entry.type === 'symlink') return this.#link(this.#upper, entry.path) === this.#link(this.#lower, entry.path);
+    const above = bytesOf(join(this.#upper, entry.path));
+    const below = this.#lower.at(entry.path);
+    if (entry.type === 'symlink') return linkOf(above) === linkOf(below);
     if (entry.mode !== Number(before.mode & 0o7777n)) return false;
     if (entry.uid !== Number(before.uid) || entry.gid !== Number(before.gid)) return false;
     if (entry.type !== 'file') return true;
-    return (
-      entry.size === Number(before.size) && sameContent(join(this.#upper, entry.path), join(this.#lower, entry.path))
-    );
+    return entry.size === Number(before.size) && sameContent(above, below);
   }
+}
 
-  #link(layer: string, path: string): string {
-    return readlinkSync(bytesOf(join(layer, path)), { encoding: 'buffer' }).toString('latin1');
-  }
+function linkOf(path: Buffer): string {
+  return readlinkSync(path, { encoding: 'buffer' }).toString('latin1');
 }
 
 /** By name, a directory before what it holds and that before what comes next. */
@@ -120,21 +111,10 @@ export function deleted(path: string, before: BigIntStats): Difference {
   return { kind: 'deleted', type: typeOf(before), path, after: undefined, before, problem: undefined };
 }
 
-/** Not of what a symlink leads to; `undefined` where there is nothing. */
-export function statusOf(raw: string): BigIntStats | undefined {
-  try {
-    return lstatSync(bytesOf(raw), { bigint: true });
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;
-    throw error;
-  }
-}
-
 const CHUNK = 1 << 16;
 
 /** Preconditions: both are files of the same size. What may not be read counts as different. */
-function sameContent(a: string, b: string): boolean {
+function sameContent(a: Buffer, b: Buffer): boolean {
   const first = openFile(a);
   const second = openFile(b);
   try {
@@ -144,9 +124,9 @@ function sameContent(a: string, b: string): boolean {
   }
 }
 
-function openFile(raw: string): number | undefined {
+function openFile(path: Buffer): number | undefined {
   try {
-    return openSync(bytesOf(raw), constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+    return openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'EACCES') return undefined;
     throw error;

@@ -1,16 +1,8 @@
 // Differences as git shows them (git-diff(1), "Generating patch text with -p"), so that people read them and `git apply` takes them.
-import {
-  type BigIntStats,
-  closeSync,
-  constants,
-  fstatSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  readlinkSync,
-} from 'node:fs';
+import { type BigIntStats, closeSync, constants, fstatSync, openSync, readFileSync, readlinkSync } from 'node:fs';
 import { structuredPatch } from 'diff';
-import { type Difference, deleted, statusOf } from './compare.ts';
+import { type Difference, deleted } from './compare.ts';
+import type { Lower } from './lower.ts';
 import { quoted } from './quoted.ts';
 import { bytesOf, join, rawOf } from './raw.ts';
 import type { UpperEntry } from './upper.ts';
@@ -30,29 +22,28 @@ interface Side {
 }
 
 /** `prefix`: of the names, where there are several views. */
-export function diffOf(upper: string, source: string, prefix: string, differences: readonly Difference[]): string {
-  const [above, below] = [rawOf(upper), rawOf(source)];
+export function diffOf(upper: string, lower: Lower, prefix: string, differences: readonly Difference[]): string {
+  const above = rawOf(upper);
   // git knows no directories: what they held is shown by itself.
-  const all = differences.flatMap((each) => (each.kind === 'deleted' ? withContents(below, each) : [each]));
-  return all.map((difference) => patchOf(above, below, prefix, difference)).join('');
+  const all = differences.flatMap((each) => (each.kind === 'deleted' ? withContents(lower, each) : [each]));
+  return all.map((difference) => patchOf(above, lower, prefix, difference)).join('');
 }
 
-function withContents(source: string, difference: Difference): Difference[] {
+function withContents(lower: Lower, difference: Difference): Difference[] {
   if (difference.type !== 'directory') return [difference];
-  const names = readdirSync(bytesOf(join(source, difference.path)), { encoding: 'buffer' });
-  return names.sort(Buffer.compare).flatMap((name) => {
-    const path = join(difference.path, name.toString('latin1'));
-    const before = statusOf(join(source, path));
-    return before === undefined ? [] : withContents(source, deleted(path, before));
+  return lower.names(difference.path).flatMap((name) => {
+    const path = join(difference.path, name);
+    const before = lower.status(path);
+    return before === undefined ? [] : withContents(lower, deleted(path, before));
   });
 }
 
-function patchOf(upper: string, source: string, prefix: string, difference: Difference): string {
+function patchOf(upper: string, lower: Lower, prefix: string, difference: Difference): string {
   const { path, before, after, problem } = difference;
   const name = `${prefix}${path}`;
   if (problem !== undefined) return `# ${quoted(name)}: ${problem}\n`;
-  const old = before === undefined ? undefined : sideOf(join(source, path), before);
-  const now = after === undefined ? undefined : sideOf(join(upper, path), after);
+  const old = before === undefined ? undefined : sideOf(lower.at(path), before);
+  const now = after === undefined ? undefined : sideOf(bytesOf(join(upper, path)), after);
   if (old === undefined && now === undefined) return '';
   const [a, b] = [quoted(`a/${name}`), quoted(`b/${name}`)];
   const head = [`diff --git ${a} ${b}`, ...modeLines(old, now)];
@@ -113,11 +104,11 @@ function linesOf(text: string, mark: string): string[] {
 }
 
 /** `undefined` for a directory. */
-function sideOf(path: string, status: BigIntStats | UpperEntry): Side | undefined {
+function sideOf(path: Buffer, status: BigIntStats | UpperEntry): Side | undefined {
   const { type, mode } = 'type' in status ? status : { type: typeOfStatus(status), mode: Number(status.mode) };
   if (type === 'directory') return undefined;
   if (type === 'symlink') {
-    const target = readlinkSync(bytesOf(path), { encoding: 'buffer' });
+    const target = readlinkSync(path, { encoding: 'buffer' });
     return { mode: '120000', text: target.toString('utf8') };
   }
   return { mode: (mode & 0o100) === 0 ? '100644' : '100755', text: type === 'file' ? textOfFile(path) : undefined };
@@ -129,8 +120,8 @@ function typeOfStatus(status: BigIntStats): UpperEntry['type'] {
   return status.isFile() ? 'file' : 'device';
 }
 
-function textOfFile(path: string): string | undefined {
-  const descriptor = openSync(bytesOf(path), constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+function textOfFile(path: Buffer): string | undefined {
+  const descriptor = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
   try {
     if (fstatSync(descriptor).size > TEXT_MAX) return undefined;
     const bytes = readFileSync(descriptor);

@@ -2,7 +2,8 @@
 // Changeset").
 import { closeSync, constants, openSync, readlinkSync, readSync } from 'node:fs';
 import { padding, type TarEntry, tarEnd, tarHeader } from '../archive/tar-writer.ts';
-import { type Difference, statusOf } from './compare.ts';
+import type { Difference } from './compare.ts';
+import type { Lower } from './lower.ts';
 import { bytesOf, join, nameOf, parentOf, rawOf } from './raw.ts';
 
 const CHUNK = 1 << 18;
@@ -12,7 +13,7 @@ export type ExportFormat = 'tar' | 'oci-layer';
 
 export interface ExportedView {
   readonly upper: string;
-  readonly source: string;
+  readonly lower: Lower;
   /** Of the names in the archive, which are relative. */
   readonly prefix: string;
   readonly differences: readonly Difference[];
@@ -29,7 +30,7 @@ function* exportView(format: ExportFormat, view: ExportedView): Generator<Uint8A
   for (const difference of view.differences) {
     if (difference.problem !== undefined || (format === 'tar' && difference.after === undefined)) continue;
     // Whoever unpacks a layer alone would make up the directories on the way.
-    if (format === 'oci-layer') yield* parentsOf(difference.path, view.source, prefix, told);
+    if (format === 'oci-layer') yield* parentsOf(difference.path, view.lower, prefix, told);
     const name = join(prefix, difference.path);
     if (difference.after === undefined) {
       const path = join(parentOf(name), `${WHITEOUT}${nameOf(name)}`);
@@ -40,13 +41,13 @@ function* exportView(format: ExportFormat, view: ExportedView): Generator<Uint8A
 }
 
 /** The top of a view is one of them, unless it is the root. */
-function* parentsOf(path: string, source: string, prefix: string, told: Set<string>): Generator<Uint8Array> {
+function* parentsOf(path: string, lower: Lower, prefix: string, told: Set<string>): Generator<Uint8Array> {
   const parent = parentOf(path);
   if (told.has(parent)) return;
   told.add(parent);
-  if (parent !== '') yield* parentsOf(parent, source, prefix, told);
+  if (parent !== '') yield* parentsOf(parent, lower, prefix, told);
   const name = parent === '' ? prefix : join(prefix, parent);
-  const status = statusOf(join(rawOf(source), parent));
+  const status = lower.status(parent);
   if (name === '' || status?.isDirectory() !== true) return;
   const [mode, uid, gid] = [Number(status.mode) & 0o7777, Number(status.uid), Number(status.gid)];
   yield tarHeader({ type: 'directory', path: name, mode, uid, gid, mtime: Number(status.mtimeMs) / 1000 });

@@ -161,7 +161,7 @@ function write(capture: Capture): Capture {
 
 /** overlayfs.rst: a layer above must not lie in one below. */
 function refuseOverlap(parent: string, views: readonly CapturedView[]): void {
-  const around = views.find(({ source }) => isWithin(parent, source));
+  const around = views.find(({ source, layers }) => layers === undefined && isWithin(parent, source));
   if (around === undefined) return;
   throw unusable(
     `changes of ${around.source} cannot be captured in ${parent}, which lies in it`,

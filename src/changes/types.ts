@@ -9,8 +9,8 @@ export interface Change {
   readonly type: ChangedType;
   /** Where the command saw it. A name that is no UTF-8 has U+FFFD for what is none. */
   readonly path: string;
-  /** Where `apply` puts it, on this host. */
-  readonly source: string;
+  /** Where `apply` puts it, on this host; absent for those of an image. */
+  readonly source?: string;
   /** Of a file, in bytes: now, and as it was. */
   readonly sizeBytes?: number;
   readonly previousSizeBytes?: number;

@@ -105,11 +105,17 @@ async function launch(
 
 /** Where there are none, nothing is kept. */
 async function tellChanges(changes: Changes, { quiet }: Settings): Promise<void> {
-  const { id, entries } = changes;
+  const { id, entries, views } = changes;
   if (entries.length === 0) await changes.discard();
   if (quiet) return;
   if (entries.length === 0) say('nothing was changed');
-  else say(`${count(entries.length)} kept: run-sandbox changes show|diff|apply|discard ${id}`);
+  else {
+    // An image stays as it is.
+    const verbs = views.some(({ layers }) => layers !== undefined)
+      ? 'show|diff|export|discard'
+      : 'show|diff|apply|discard';
+    say(`${count(entries.length)} kept: run-sandbox changes ${verbs} ${id}`);
+  }
 }
 
 function count(changes: number): string {

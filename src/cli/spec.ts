@@ -77,7 +77,8 @@ function mergeRoot({ root, changes }: Draft, profile: SandboxSpec['root']): Sand
     Array.isArray(writablePaths) && Array.isArray(writableBefore)
       ? [...writableBefore, ...writablePaths]
       : (writablePaths ?? writableBefore);
-  const open = where.path !== undefined && readonly === undefined && writable === undefined;
+  const open =
+    (where.path !== undefined || where.image !== undefined) && readonly === undefined && writable === undefined;
   return {
     ...kept,
     ...where,

@@ -18,8 +18,9 @@ export interface LayeredRoot {
 /** What such a root is called where its paths are looked up. No path of a host has a NUL in it, so that nothing else can be meant. */
 export const LAYERED_ROOT = '/\0layers';
 
-type Place =
-  | { readonly kind: 'directory'; readonly path: string }
+/** Where something is: a directory in each of the layers that show something of it, the uppermost first. */
+export type LayerPlace =
+  | { readonly kind: 'directory'; readonly paths: readonly string[] }
   | { readonly kind: 'other'; readonly path: string }
   | { readonly kind: 'nothing'; readonly errno: string };
 
@@ -28,16 +29,70 @@ interface Opened {
   readonly opaque: ReadonlySet<string>;
 }
 
+/** Looks paths up in layers as overlayfs does (overlayfs.rst): the uppermost counts; directories merge with those below, until one hides them. */
+export class LayerLookup {
+  readonly #lstat: SpecHost['lstat'];
+  readonly #layers: readonly Opened[];
+  /** Which layers show something of a directory. */
+  readonly #directories = new Map<string, readonly Opened[]>();
+
+  /** `lstat`: of paths that begin as the directories of the layers do. */
+  constructor(layers: readonly RootLayer[], lstat: SpecHost['lstat']) {
+    this.#lstat = lstat;
+    this.#layers = layers.map(({ directory, opaque }) => ({ directory, opaque: new Set(opaque) }));
+  }
+
+  /** Preconditions: `inside` is absolute, and every component but the last is a directory, and no symlink. */
+  find(inside: string): LayerPlace {
+    let shown = this.#layers;
+    let at = '/';
+    let place: LayerPlace = { kind: 'directory', paths: shown.map(({ directory }) => directory) };
+    for (const name of components(inside)) {
+      if (place.kind !== 'directory') return { kind: 'nothing', errno: 'ENOTDIR' };
+      at = below(at, name);
+      const known = this.#directories.get(at);
+      const found = known === undefined ? this.#look(shown, at) : { shown: known };
+      if ('kind' in found) {
+        if (found.kind === 'nothing') return found;
+        place = found;
+        continue;
+      }
+      ({ shown } = found);
+      this.#directories.set(at, shown);
+      place = { kind: 'directory', paths: shown.map(({ directory }) => `${directory}${at}`) };
+    }
+    return place;
+  }
+
+  #look(layers: readonly Opened[], path: string): LayerPlace | { readonly shown: readonly Opened[] } {
+    const shown: Opened[] = [];
+    for (const layer of layers) {
+      const real = `${layer.directory}${path}`;
+      const found = this.#lstat(real);
+      if (found.kind === 'nothing') {
+        if (found.errno === 'ENOENT') continue;
+        return found;
+      }
+      if (found.kind === 'character device') break;
+      if (found.kind !== 'directory') {
+        if (shown.length === 0) return { kind: 'other', path: real };
+        break;
+      }
+      shown.push(layer);
+      if (layer.opaque.has(path)) break;
+    }
+    return shown.length === 0 ? { kind: 'nothing', errno: 'ENOENT' } : { shown };
+  }
+}
+
 /** Sees a layered root at `LAYERED_ROOT`, and this host everywhere else. */
 export class LayeredHost implements SpecHost {
   readonly #host: SpecHost;
-  readonly #layers: readonly Opened[];
-  /** Which layers show something of a directory of the root. */
-  readonly #directories = new Map<string, readonly Opened[]>();
+  readonly #lookup: LayerLookup;
 
   constructor(host: SpecHost, { layers }: LayeredRoot) {
     this.#host = host;
-    this.#layers = layers.map(({ directory, opaque }) => ({ directory, opaque: new Set(opaque) }));
+    this.#lookup = new LayerLookup(layers, (path) => host.lstat(path));
   }
 
   get cwd(): string {
@@ -108,64 +163,18 @@ export class LayeredHost implements SpecHost {
   realPath(path: string): string | undefined {
     const inside = insideOf(path);
     if (inside === undefined) return path;
-    const place = this.#find(inside);
-    return place.kind === 'nothing' ? undefined : place.path;
+    const place = this.#lookup.find(inside);
+    if (place.kind === 'nothing') return undefined;
+    return place.kind === 'directory' ? place.paths[0] : place.path;
   }
 
   /** What `ask` says of the real place; `undefined` for a directory. */
   #at<Answer>(path: string, ask: (real: string) => Answer): Answer | Extract<Found, { kind: 'nothing' }> | undefined {
     const inside = insideOf(path);
     if (inside === undefined) return ask(path);
-    const place = this.#find(inside);
+    const place = this.#lookup.find(inside);
     if (place.kind === 'nothing') return place;
     return place.kind === 'directory' ? undefined : ask(place.path);
-  }
-
-  /** Preconditions: every component but the last is a directory of the root, and no symlink. */
-  #find(inside: string): Place {
-    let shown = this.#layers;
-    let at = '/';
-    let place: Place = { kind: 'directory', path: this.#layers[0]?.directory ?? '' };
-    for (const name of components(inside)) {
-      if (place.kind !== 'directory') return { kind: 'nothing', errno: 'ENOTDIR' };
-      at = below(at, name);
-      const known = this.#directories.get(at);
-      if (known !== undefined) {
-        shown = known;
-        place = { kind: 'directory', path: `${known[0]?.directory}${at}` };
-        continue;
-      }
-      const found = this.#look(shown, at);
-      if ('kind' in found) place = found;
-      else {
-        shown = found.shown;
-        this.#directories.set(at, shown);
-        place = { kind: 'directory', path: `${shown[0]?.directory}${at}` };
-      }
-      if (place.kind === 'nothing') return place;
-    }
-    return place;
-  }
-
-  /** overlayfs.rst: the uppermost counts; directories merge with those below, until one hides them. */
-  #look(layers: readonly Opened[], path: string): Place | { readonly shown: readonly Opened[] } {
-    const shown: Opened[] = [];
-    for (const layer of layers) {
-      const real = `${layer.directory}${path}`;
-      const found = this.#host.lstat(real);
-      if (found.kind === 'nothing') {
-        if (found.errno === 'ENOENT') continue;
-        return found;
-      }
-      if (found.kind === 'character device') break;
-      if (found.kind !== 'directory') {
-        if (shown.length === 0) return { kind: 'other', path: real };
-        break;
-      }
-      shown.push(layer);
-      if (layer.opaque.has(path)) break;
-    }
-    return shown.length === 0 ? { kind: 'nothing', errno: 'ENOENT' } : { shown };
   }
 }
 

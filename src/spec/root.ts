@@ -14,7 +14,7 @@ import { describeLookup } from './words.ts';
 export interface ResolvedRoot {
   readonly kind: NormalizedRoot['kind'];
   readonly path: string | undefined;
-  readonly layers: readonly string[];
+  readonly layers: NormalizedRoot['layers'];
   readonly readonly: boolean;
   readonly changes: 'discard' | 'keep' | 'capture';
   /** Where paths of the root are looked up on this host; `undefined` when the root is wrong, so that nothing more is said about it. */
@@ -32,7 +32,7 @@ export function resolveRoot(
   if (root.image !== undefined) return resolveImage(root, image, report);
   if (root.entrypoint !== undefined) report(['root', 'entrypoint'], "is for a root with an 'image'");
   const readonly = resolveReadonly(root, report);
-  const layers: readonly string[] = [];
+  const layers: NormalizedRoot['layers'] = [];
   const { changes = 'keep' } = root;
   if (root.path === undefined) {
     if (changes === 'capture') report(['root', 'changes'], CAPTURES_NOTHING);
@@ -54,26 +54,26 @@ function resolveImage(
   if (path !== undefined) report(['root', 'image'], "excludes 'path': a root is a directory or an image");
   else if (image === undefined)
     report(['root', 'image'], 'cannot be shown by what there is here, and without it there is no root');
-  if (changes === 'keep' || changes === 'capture') {
-    const why = changes === 'keep' ? 'an image stays as it is' : 'changes of an image are not captured yet';
+  if (changes === 'keep')
     report(
       ['root', 'changes'],
-      `'${changes}' is not for an image: ${why}; every run starts from a clean view, and 'discard' is what there is`,
+      "'keep' is not for an image, which stays as it is; 'capture' keeps what the command changes beside it",
     );
-  }
   if (Array.isArray(writablePaths) && writablePaths.length > 0)
     report(
       ['root', 'writablePaths'],
       'is not for an image; all of it is writable, or mount a tmpfs where it is read-only',
     );
   const isReadonly = readonly === true || writablePaths === 'none';
-  const [top, ...layers] = image?.layers ?? [];
+  if (isReadonly && changes !== undefined && changes !== 'keep')
+    report(['root', 'changes'], "excludes 'readonly: true', with which there are none");
+  const layers = image?.layers ?? [];
   return {
     kind: 'image',
-    path: top?.directory,
-    layers: layers.map(({ directory }) => directory),
+    path: layers[0]?.directory,
+    layers,
     readonly: isReadonly,
-    changes: isReadonly ? 'keep' : 'discard',
+    changes: isReadonly ? 'keep' : changes === 'capture' ? changes : 'discard',
     lookupPath: image === undefined ? undefined : LAYERED_ROOT,
   };
 }

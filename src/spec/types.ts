@@ -1,6 +1,7 @@
 // The words of a spec. Everything here is plain data: it can be written as JSON, kept in a file, sent over a wire.
 // Names come from the OCI runtime spec and the kernel's manual pages first; units are part of the name.
 import type { Architecture } from './architectures.ts';
+import type { RootLayer } from './layered-root.ts';
 
 /** A number of bytes; as a string with a unit where a person writes it: `'512MiB'`, `'10kB'`. */
 export type Bytes = number | string;
@@ -36,7 +37,7 @@ export interface RootSpec {
    * What is thrown away is in memory, at most 512 MiB of it, or `limits.diskBytes`. What is captured is below `$XDG_STATE_HOME/sandboxlib`, by
    * default `~/.local/state`, until somebody discards it.
    *
-   * @defaultValue `'keep'`, of an image `'discard'`, and nothing else so far
+   * @defaultValue `'keep'`; of an image, which stays as it is, `'discard'`
    */
   readonly changes?: 'discard' | 'keep' | 'capture';
 }
@@ -492,8 +493,8 @@ export interface NormalizedRoot {
   readonly kind: 'host' | 'directory' | 'image';
   /** Absolute, symlinks resolved; `undefined` for the host view; of an image its uppermost layer. */
   readonly path: string | undefined;
-  /** Of an image: the layers below `path`, the uppermost first. */
-  readonly layers: readonly string[];
+  /** Of an image: all of them, the uppermost first. */
+  readonly layers: readonly RootLayer[];
   /** What it was named by. */
   readonly image: string | undefined;
   readonly readonly: boolean;

@@ -103,7 +103,7 @@ function directorySteps(spec: NormalizedSpec): Step[] {
   // Of a root that is itself written to they are made there, and stay.
   const missing = root.readonly || root.changes !== 'keep' ? root.missingMountPoints : [];
   return [
-    ...root.layers.map((path): Step => ({ step: 'layer', path })),
+    ...root.layers.slice(1).map(({ directory: path }): Step => ({ step: 'layer', path })),
     {
       step: 'root',
       kind: rootKind(spec, missing.length > 0 || root.kind === 'image'),

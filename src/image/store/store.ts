@@ -1,5 +1,6 @@
 // The images that were opened before, and the layers that they share.
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
+import { readCaptures } from '../../changes/store.ts';
 import { LayerStore, type StoredLayer } from './layers.ts';
 import { layersInUse } from './leases.ts';
 import { withLock } from './lock.ts';
@@ -71,7 +72,8 @@ export class ImageStore {
         ({ reference, file }) => file !== undefined && this.records.find(reference) === undefined,
       );
       for (const record of gone) this.records.remove(record);
-      const keep = new Set(this.records.list().flatMap(({ layers }) => layers));
+      const named = this.records.list().flatMap(({ layers }) => layers);
+      const keep = new Set([...named, ...layersOfCaptures()]);
       const removed = await this.layers.collect(keep, () => layersInUse(this.directory), graceMs);
       return {
         layers: removed.length,
@@ -81,6 +83,12 @@ export class ImageStore {
       };
     });
   }
+}
+
+/** What a command changed in an image is shown against that image. */
+function layersOfCaptures(): string[] {
+  const views = readCaptures().flatMap((capture) => capture.views);
+  return views.flatMap(({ layers = [] }) => layers.map(({ directory }) => basename(dirname(directory))));
 }
 
 function withLayers(record: ImageRecord, find: (name: string) => StoredLayer | undefined): StoredImage | undefined {
