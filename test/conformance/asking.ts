@@ -12,7 +12,7 @@ export interface Asking {
 export const asking: Readonly<Record<Feature, ((emptyRoot: string) => Asking) | undefined>> = {
   'root.host': () => ({ spec: {} }),
   'root.path': (path) => ({ spec: { root: { path } } }),
-  'root.image': () => ({ spec: { root: { image: './image.aci' } } }),
+  'root.image': () => ({ spec: { root: { image: './image.aci', readonly: true } } }),
   'root.readonly': () => ({ spec: {} }),
   'root.writablePaths': () => ({ spec: { root: { writablePaths: ['/opt'] } } }),
   'root.changes': (path) => ({ spec: { root: { path, changes: 'discard' } } }),

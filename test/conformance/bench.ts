@@ -37,6 +37,7 @@ export class Bench {
   open(): void {
     this.#directory = mkdtempSync(join(tmpdir(), 'bench-'));
     chmodSync(this.#directory, 0o755);
+    process.env['XDG_CACHE_HOME'] = this.cacheDirectory;
     copyFileSync(guestPath(), this.guestOutside);
     chmodSync(this.guestOutside, 0o755);
     copyFileSync(barePath(), this.bareOutside);
@@ -56,6 +57,11 @@ export class Bench {
   get directory(): string {
     if (this.#directory === undefined) throw new Error('the bench is not open');
     return this.#directory;
+  }
+
+  /** Where the store of images is. */
+  get cacheDirectory(): string {
+    return join(this.directory, 'cache');
   }
 
   get guestOutside(): string {

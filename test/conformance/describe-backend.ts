@@ -11,6 +11,7 @@ import { Bench } from './bench.ts';
 import { commandCases } from './cases-command.ts';
 import { filesystemCases } from './cases-filesystem.ts';
 import { groupCases } from './cases-groups.ts';
+import { imageCases } from './cases-images.ts';
 import { isolationCases } from './cases-isolation.ts';
 import { lifecycleCases } from './cases-lifecycle.ts';
 import { limitCases } from './cases-limits.ts';
@@ -66,6 +67,7 @@ export function describeBackend(name: BackendName, { skip = [] }: { skip?: reado
     lifecycleCases(suite);
     filesystemCases(suite);
     overlayCases(suite);
+    imageCases(suite);
     isolationCases(suite);
     limitCases(suite);
     groupCases(suite);

@@ -15,6 +15,7 @@ beforeAll(() => {
   chmodSync(temporary, 0o755);
   process.env['TMPDIR'] = temporary;
   process.env['XDG_STATE_HOME'] = join(temporary, 'state');
+  process.env['XDG_CACHE_HOME'] = join(temporary, 'cache');
   markProcess();
   inventory = takeInventory();
 });
@@ -23,6 +24,8 @@ beforeAll(() => {
 afterAll(async () => {
   if (originalTmpdir === undefined) delete process.env['TMPDIR'];
   else process.env['TMPDIR'] = originalTmpdir;
+  // A cache stays on purpose.
+  rmSync(join(temporary, 'cache'), { recursive: true, force: true });
   removeEmpty(temporary, ['state', 'sandboxlib', 'changes']);
   const files = readdirSync(temporary).map((name) => `temporary file ${name}`);
   rmSync(temporary, { recursive: true, force: true });

@@ -255,7 +255,7 @@ describe('a runtime bundle', () => {
       const document = readFileSync(join(directory, 'config.json'));
       const { spec, command, notes } = parseBundle(document, { directory });
       const words = notes.map(({ message }) => message).join('\n');
-      expect(words).toMatch(/no \/sys \(sysfs\)[^]*no \/sys\/fs\/cgroup \(cgroup\)/);
+      expect(words).toMatch(/no \/sys \(sysfs\)(?:.|\n)*no \/sys\/fs\/cgroup \(cgroup\)/);
       expect(command).toEqual(['sh']);
       expect(validateSpec(spec)).toEqual(spec);
     } finally {
