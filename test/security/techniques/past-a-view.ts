@@ -1,4 +1,5 @@
 // A view of a directory that the command may change: the directory lies below, what is changed lies above, and neither is to be reached but by the view.
+import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { lstatSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -67,6 +68,14 @@ function view(source: string, more: SandboxSpec = {}): SandboxSpec {
   return { ...more, mounts: [{ type: 'overlay', source, destination: '/view' }] };
 }
 
+/** The tree of the one layer that there is. */
+function layersOf({ cacheDirectory }: Bench): string {
+  const stores = join(cacheDirectory, 'sandboxlib/images');
+  const [store = ''] = readdirSync(stores);
+  const [layer = ''] = readdirSync(join(stores, store, 'layers'));
+  return join(stores, store, 'layers', layer, 'tree');
+}
+
 /** Of all that is there: what it holds, and when anything about it was changed last. */
 function fingerprint(directory: string): string {
   const hash = createHash('sha256');
@@ -93,6 +102,22 @@ export const technique: Technique = {
         expect(fingerprint(directory)).toBe(before);
       }
     },
+    'nothing that is done to an image reaches its layers, which others have too': needing(
+      ['mount.image'],
+      async (bench) => {
+        const directory = project(bench, 'image');
+        const source = join(bench.directory, 'image.tar');
+        execFileSync('tar', ['-C', directory, '-cf', source, '.']);
+        const spec: SandboxSpec = { mounts: [{ type: 'image', source, destination: '/view', readonly: false }] };
+        await python(bench, "say('there', attempt(lambda: os.stat('/view/a')))", spec);
+        const before = fingerprint(layersOf(bench));
+        for (const more of [{}, { user: { uid: 0, gid: 0 }, seccomp: 'unconfined' }] satisfies SandboxSpec[]) {
+          const answers = await python(bench, change, { ...spec, ...more });
+          expect(Object.entries(answers).filter(([, answer]) => answer !== 'ok')).toEqual([]);
+          expect(fingerprint(layersOf(bench))).toBe(before);
+        }
+      },
+    ),
     'neither layer is to be found anywhere': async (bench) => {
       const directory = project(bench, 'found');
       const script = `
