@@ -27,6 +27,7 @@ export type { ImageOptions } from './image/open/open.ts';
 export type { ImageSummary } from './image/prepare.ts';
 export type { Collected } from './image/store/store.ts';
 export { run, spawn } from './run/api.ts';
+export type { HandlerResults } from './run/around.ts';
 export { type ToolName, toolNames } from './run/as/tools.ts';
 export { explain } from './run/explain.ts';
 export { probe } from './run/probe.ts';

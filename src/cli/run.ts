@@ -54,6 +54,7 @@ export async function runCommand(parsed: Parsed): Promise<number> {
     if (result.outcome.kind === 'exited' && exit !== 0 && prepared !== undefined && !settings.quiet) {
       await hint({ kind: 'exited' }, prepared, command);
     }
+    tellHandlers(result.handlers);
     if (result.changes !== undefined) await tellChanges(result.changes, settings);
     status.result(result, exit);
     return exit;
@@ -101,6 +102,14 @@ async function launch(
   } finally {
     for (const { signal, listener } of listeners) process.off(signal, listener);
   }
+}
+
+/** The command has ended as it did; that what comes after it failed is said all the same. */
+function tellHandlers(handlers: RunResult['handlers']): void {
+  const postStop = handlers?.postStop;
+  if (postStop === undefined) return;
+  if ('error' in postStop) say(`post-stop could not be run: ${postStop.error.message}`, 'red');
+  else if (postStop.exitCode !== 0) say(`post-stop ${describeOutcome(postStop.outcome)}`, 'red');
 }
 
 /** Where there are none, nothing is kept. */

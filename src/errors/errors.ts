@@ -172,6 +172,8 @@ export type ImageErrorCode =
   | 'SBX_IMAGE_DIGEST'
   /** A registry does not answer, or not as it should. */
   | 'SBX_IMAGE_REGISTRY'
+  /** A program of an image that runs before its command did not end well. */
+  | 'SBX_IMAGE_HANDLER'
   /** Images cannot be kept where they should be. */
   | 'SBX_IMAGE_STORE';
 

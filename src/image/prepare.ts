@@ -1,7 +1,7 @@
 // A spec whose root is an image, as one that says everything: what the image says about its command, and what the caller says, which counts where both do.
 import { readFileSync, realpathSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { ImageError, type SpecIssue } from '../errors/errors.ts';
+import { ImageError } from '../errors/errors.ts';
 import { isEnvSpec } from '../spec/environment.ts';
 import { nodeSpecHost } from '../spec/host.ts';
 import { resolveInRoot } from '../spec/in-root.ts';
@@ -11,7 +11,7 @@ import type { ImageRoot, SpecImages } from '../spec/normalize.ts';
 import { cleanPath, isWithin } from '../spec/paths.ts';
 import type { EnvSpec, MountSpec, RootSpec, SandboxSpec, UserSpec } from '../spec/types.ts';
 import type { IsolatorAccount } from './aci/isolation.ts';
-import { type AciManifest, parseAciManifest } from './aci/manifest.ts';
+import { type AciApp, type AciManifest, parseAciManifest } from './aci/manifest.ts';
 import { aciToSpec } from './aci/spec.ts';
 import { hashBytes } from './digest.ts';
 import { parseBundle } from './oci/bundle.ts';
@@ -42,6 +42,8 @@ export interface PreparedImages {
   readonly summary: ImageSummary | undefined;
   /** The whole command, where `words` were given for it, if the root is an image. @throws {ImageError} where there is none. */
   readonly command: ((words: readonly string[]) => readonly [string, ...string[]]) | undefined;
+  /** Programs to run before and after it. */
+  readonly handlers?: AciApp['eventHandlers'] | undefined;
 }
 
 /** @throws {ImageError} where an image cannot be had, or cannot be run as it wants to be. */
@@ -55,8 +57,8 @@ export async function prepareImages(given: SandboxSpec, options: ImageOptions = 
     return { ...prepareBundle(given), images: { root: undefined, mounts } };
   if (!hasImageRoot(given))
     return { spec: given, images: { root: undefined, mounts }, summary: undefined, command: undefined };
-  const { spec, root, summary, command } = await prepareRoot(given, options);
-  return { spec, images: { root, mounts }, summary, command };
+  const { root, ...prepared } = await prepareRoot(given, options);
+  return { ...prepared, images: { root, mounts } };
 }
 
 function hasImageRoot(spec: SandboxSpec): spec is ImageSpec {
@@ -108,11 +110,8 @@ function noCommand(reference: string): ImageError {
   );
 }
 
-interface PreparedRoot {
-  readonly spec: SandboxSpec;
+interface PreparedRoot extends Pick<PreparedImages, 'spec' | 'summary' | 'command' | 'handlers'> {
   readonly root: ImageRoot;
-  readonly summary: ImageSummary;
-  readonly command: NonNullable<PreparedImages['command']>;
 }
 
 /** What an image says, in our words; `spec` without a root. */
@@ -121,6 +120,7 @@ interface Said {
   readonly entry: readonly string[];
   /** In place of what the caller does not say. */
   readonly words: readonly string[];
+  readonly handlers?: AciApp['eventHandlers'] | undefined;
   /** Where the image lets nobody write to what is mounted. */
   readonly readonlyAt: readonly string[];
   readonly isolators: readonly IsolatorAccount[];
@@ -153,6 +153,7 @@ async function prepareRoot(given: ImageSpec, options: ImageOptions): Promise<Pre
       layers: image.layers.length,
       isolators: said.isolators,
     },
+    handlers: said.handlers,
     command: (more) => {
       const [first, ...rest] = [...entrypoint, ...(more.length > 0 ? more : words)];
       if (first !== undefined && first !== '') return [first, ...rest];
@@ -204,7 +205,6 @@ function sayOci(document: string, given: ImageSpec, host: LayeredHost): Said {
 }
 
 function sayAci(manifest: AciManifest, given: ImageSpec, host: LayeredHost, owners: Owners): Said {
-  refuseHandlers(manifest);
   // What the caller mounts on a mount point is its volume.
   const destinations = new Set(mountsOf(given).map(({ destination }) => cleanPath(destination)));
   const { app } = manifest;
@@ -225,17 +225,7 @@ function sayAci(manifest: AciManifest, given: ImageSpec, host: LayeredHost, owne
   );
   const { root: _root, network: _network, ...rest } = spec;
   const readonlyAt = app?.mountPoints.filter(({ readOnly }) => readOnly).map(({ path }) => cleanPath(path)) ?? [];
-  return { spec: rest, entry: app?.exec ?? [], words: [], readonlyAt, isolators, notes };
-}
-
-function refuseHandlers({ name, app }: AciManifest): void {
-  const { preStart, postStop } = app?.eventHandlers ?? { preStart: undefined, postStop: undefined };
-  const issues: SpecIssue[] = [
-    ...(preStart === undefined ? [] : [{ path: ['app', 'eventHandlers'], message: 'pre-start is not run yet' }]),
-    ...(postStop === undefined ? [] : [{ path: ['app', 'eventHandlers'], message: 'post-stop is not run yet' }]),
-  ];
-  if (issues.length > 0)
-    throw new ImageError('SBX_IMAGE_UNSUPPORTED', `${name} has programs around its command`, { issues });
+  return { spec: rest, entry: app?.exec ?? [], words: [], handlers: app?.eventHandlers, readonlyAt, isolators, notes };
 }
 
 function isReadonly({ readonly, writablePaths }: RootSpec): boolean {

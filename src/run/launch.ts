@@ -5,6 +5,7 @@ import { loadBackend, registry } from '../backends/registry.ts';
 import {
   BackendError,
   FeatureError,
+  ImageError,
   isSandboxError,
   LaunchError,
   type MissingFeature,
@@ -22,7 +23,8 @@ import type { PreparedImages } from '../image/prepare.ts';
 import { checkCommand, checkWords } from '../spec/command.ts';
 import { nodeSpecHost } from '../spec/host.ts';
 import { normalize, type ReadFilters, type SpecImages } from '../spec/normalize.ts';
-import type { NormalizedSpec, SandboxSpec } from '../spec/types.ts';
+import type { NormalizedSpec, RootSpec, SandboxSpec } from '../spec/types.ts';
+import type { AroundRun, PlanStage, RunProgram } from './around.ts';
 import { type CallOptions, checkOptions, type OptionName, sandboxOptionNames } from './options.ts';
 import type { Enforcement } from './types.ts';
 
@@ -45,6 +47,10 @@ export interface Prepared {
   readonly keeper: Keeper | undefined;
   /** Where the root is an image: the whole command for what the caller said of it. */
   readonly commandOf: PreparedImages['command'];
+  /** Where programs run around the command: what each run begins with. */
+  readonly begin?: ((call: CheckedCall, runProgram: RunProgram) => AroundRun) | undefined;
+  /** Directories for what is captured, where that is not the keeper's business. */
+  readonly captures?: readonly string[] | undefined;
 }
 
 export type Keeper = typeof import('../changes/keeper.ts');
@@ -151,8 +157,60 @@ async function withImages(spec: SandboxSpec, options: CallOptions): Promise<Prep
   // Before anything is fetched: whether there is a backend that could show it.
   await agree(requestOf(spec, options));
   const { prepareImages } = await import('../image/prepare.ts');
-  const prepared = await prepareImages(spec, options.image);
-  return await planFor(prepared.spec, options, prepared);
+  const images = await prepareImages(spec, options.image);
+  const prepared = await planFor(images.spec, options, images);
+  const { preStart, postStop } = images.handlers ?? {};
+  if (preStart === undefined && postStop === undefined) return prepared;
+  return { ...prepared, begin: await withHandlers(images, prepared) };
+}
+
+/** Each run has a pair of them, so that a sandbox that was prepared once starts them with each of its commands. */
+async function withHandlers(images: PreparedImages, { spec }: Prepared): Promise<NonNullable<Prepared['begin']>> {
+  const { AroundRun } = await import('./around.ts');
+  const { root } = images.images;
+  refuseAround(images, spec);
+  return ({ options }, runProgram) => {
+    const plan: PlanStage = async (above, keeps) => {
+      const [top, ...below] = [...above, ...(root?.layers ?? [])];
+      const changed = typeof images.spec.root === 'object' ? images.spec.root : {};
+      const ofRoot = spec.root.readonly
+        ? changed
+        : { ...changed, changes: keeps === undefined ? 'discard' : 'capture' };
+      const stacked =
+        root === undefined || top === undefined ? undefined : { ...root, layers: [top, ...below] as const };
+      const staged = { ...images, images: { ...images.images, root: stacked, passesOn: true } };
+      const prepared = await planFor({ ...images.spec, root: ofRoot as RootSpec }, options, staged);
+      return {
+        ...prepared,
+        keeper: undefined,
+        commandOf: undefined,
+        captures: keeps === undefined ? undefined : [keeps],
+      };
+    };
+    const handlers = { preStart: asCommand(images.handlers?.preStart), postStop: asCommand(images.handlers?.postStop) };
+    const name = images.summary?.reference ?? '';
+    return new AroundRun(name, handlers, { options, writes: !spec.root.readonly }, plan, runProgram);
+  };
+}
+
+function asCommand(words: readonly string[] | undefined): readonly [string, ...string[]] | undefined {
+  const [first, ...rest] = words ?? [];
+  return first === undefined ? undefined : [first, ...rest];
+}
+
+/** What each of them writes is kept on a disk for the next. */
+function refuseAround({ summary }: PreparedImages, { root, limits }: NormalizedSpec): void {
+  const why =
+    root.changes === 'capture'
+      ? 'its changes cannot be captured'
+      : limits.diskBytes !== undefined
+        ? 'limits.diskBytes cannot be held'
+        : undefined;
+  if (why === undefined) return;
+  throw new ImageError(
+    'SBX_IMAGE_UNSUPPORTED',
+    `${summary?.reference} has programs around its command, so that ${why}`,
+  );
 }
 
 function hasImages(spec: SandboxSpec): boolean {

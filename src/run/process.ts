@@ -8,6 +8,7 @@ import { SandboxError, SpecError } from '../errors/errors.ts';
 import type { DeniedCall } from '../seccomp/denied.ts';
 import { capturedViews } from '../spec/captures.ts';
 import { followAbort } from './abort.ts';
+import type { AroundRun, HandlerResults } from './around.ts';
 import { Budget, decodeOutput } from './collect.ts';
 import { feed, tolerateClosedReader } from './input.ts';
 import {
@@ -35,6 +36,7 @@ interface Seen {
   readonly changes?: Changes | undefined;
   readonly syscall?: DeniedCall | undefined;
   readonly syscalls?: SyscallReport | undefined;
+  readonly handlers?: HandlerResults | undefined;
 }
 
 const unlaunched: LaunchEnd = {
@@ -63,6 +65,7 @@ export class Process implements SandboxProcess {
   #stopFeeding: () => void = () => {};
   #launched: LaunchedProcess | undefined;
   #syscalls: Syscalls | undefined;
+  #around: AroundRun | undefined;
   /** What this run leaves on the disk, until its result has it. */
   #kept: { readonly keeper: Keeper; readonly capture: Capture } | undefined;
   #whenLaunched: ((launched: LaunchedProcess) => void)[] = [];
@@ -92,7 +95,10 @@ export class Process implements SandboxProcess {
       const prepared = prepare();
       if (prepared instanceof Promise) {
         this.#makeLateExtra();
-        prepared.then((ready) => this.#launch(ready)).catch((error: unknown) => this.#fail(error));
+        prepared.then((ready) => this.#start(ready)).catch((error: unknown) => this.#fail(error));
+      } else if (prepared.begin !== undefined) {
+        this.#makeLateExtra();
+        this.#start(prepared).catch((error: unknown) => this.#fail(error));
       } else this.#launch(prepared);
     } catch (error) {
       this.#fail(error);
@@ -177,6 +183,22 @@ export class Process implements SandboxProcess {
     this.#stderr.drop();
   }
 
+  /** With what runs before the command, where something does. */
+  async #start(prepared: Prepared): Promise<void> {
+    this.#around = prepared.begin?.(this.#call, (call, stage) => new Process(call, 'run', () => stage).result);
+    const ready =
+      this.#around === undefined ? prepared : { ...(await this.#around.start()), commandOf: prepared.commandOf };
+    // Ended meanwhile: then there is nothing to come after it either.
+    if (this.#termination.order !== undefined) await this.#releaseAround();
+    this.#launch(ready);
+  }
+
+  async #releaseAround(): Promise<void> {
+    const around = this.#around;
+    this.#around = undefined;
+    await around?.release();
+  }
+
   #launch(prepared: Prepared): void {
     checkHandler(prepared.spec, this.#call.options.onSyscall);
     const command = commandFor(prepared, this.#call);
@@ -253,12 +275,15 @@ export class Process implements SandboxProcess {
     const syscall = end.denied && (await import('../seccomp/denied.ts')).deniedCall(end.denied);
     await this.#deliver();
     const syscalls = await this.#syscalls?.report();
+    const handlers = await this.#around?.finish();
+    await this.#releaseAround();
     const changes = await this.#listChanges();
     if (changes !== undefined && this.#termination.order?.kind === 'failed') await changes.discard();
-    this.#conclude(prepared, end, prepared.enforcement, { syscall, syscalls, changes });
+    this.#conclude(prepared, end, prepared.enforcement, { syscall, syscalls, changes, handlers });
   }
 
-  #capturing({ spec, keeper }: Prepared): Pick<LaunchRequest, 'captures'> {
+  #capturing({ spec, keeper, captures }: Prepared): Pick<LaunchRequest, 'captures'> {
+    if (captures !== undefined) return { captures };
     if (keeper === undefined) return {};
     const views = capturedViews(spec);
     if (views.length === 0) return {};
@@ -324,6 +349,7 @@ export class Process implements SandboxProcess {
       enforcement,
       ...(seen.syscalls === undefined ? {} : { syscalls: seen.syscalls }),
       ...(seen.changes === undefined ? {} : { changes: seen.changes }),
+      ...(seen.handlers === undefined ? {} : { handlers: seen.handlers }),
     });
     this.#call.options.onEvent?.({ kind: 'ended', outcome });
     this.#settleStarted.reject(new SandboxError('SBX_CANCELLED', 'the run was cancelled before its command started'));
@@ -335,7 +361,7 @@ export class Process implements SandboxProcess {
     this.#release();
     this.#kept?.keeper.removeCapture(this.#kept.capture);
     this.#kept = undefined;
-    this.#sinks.finish().then(
+    Promise.all([this.#sinks.finish(), this.#releaseAround()]).then(
       () => {
         this.#settleStarted.reject(error);
         this.#settle.reject(error);

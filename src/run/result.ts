@@ -5,6 +5,7 @@ import type { Changes } from '../changes/types.ts';
 import { CommandError, InternalError } from '../errors/errors.ts';
 import type { DeniedCall } from '../seccomp/denied.ts';
 import type { NormalizedSpec } from '../spec/types.ts';
+import type { HandlerResults } from './around.ts';
 import type { EndOrder } from './terminate.ts';
 import type { Enforcement, Outcome, Output, RunResult, SyscallCall, SyscallReport } from './types.ts';
 
@@ -67,6 +68,7 @@ export interface ResultParts {
   readonly enforcement: Enforcement;
   readonly syscalls?: SyscallReport;
   readonly changes?: Changes;
+  readonly handlers?: HandlerResults;
 }
 
 export function makeResult(parts: ResultParts): RunResult {

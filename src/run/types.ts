@@ -8,6 +8,7 @@ import type { ImageOptions } from '../image/open/open.ts';
 import type { ImageSummary } from '../image/prepare.ts';
 import type { DeniedCall } from '../seccomp/denied.ts';
 import type { Limits, Milliseconds, SyscallAction } from '../spec/types.ts';
+import type { HandlerResults } from './around.ts';
 import type { ToolName } from './as/tools.ts';
 
 /** Where an output goes: Node's vocabulary. `'pipe'`: collected, and a stream on the handle. An array tees. */
@@ -146,6 +147,8 @@ export interface RunResult {
   readonly syscalls?: SyscallReport;
   /** What the command changed, where the spec captures it; also where the command failed. On a disk until somebody discards or applies it. */
   readonly changes?: Changes;
+  /** What ran before and after the command, where the image has programs for that (App Container). */
+  readonly handlers?: HandlerResults;
   /** This result, or CommandError with it when the outcome is anything but exit status 0. */
   assertSuccess(): RunResult;
 }

@@ -25,6 +25,10 @@ export async function wrap(
     const message = 'is answered by this library while the command runs, so that nothing can be wrapped';
     throw new SpecError([{ path: ['onSyscall'], message }]);
   }
+  if (prepared.begin !== undefined) {
+    const message = 'has programs around its command, which this library runs, so that nothing can be wrapped';
+    throw new SpecError([{ path: ['root', 'image'], message }]);
+  }
   if (plan.applied.some(({ feature }) => feature === 'changes.capture')) {
     const message =
       "'capture' keeps changes where this library finds them after the run, so that nothing can be wrapped; discard them";

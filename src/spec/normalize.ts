@@ -57,6 +57,8 @@ export interface SpecImages {
   readonly root: ImageRoot | undefined;
   /** Of mounts, by their source. */
   readonly mounts: ReadonlyMap<string, LayeredRoot>;
+  /** What is captured is for the next run over it, and gone then, whoever it belongs to. */
+  readonly passesOn?: boolean;
 }
 
 const noImages: SpecImages = { root: undefined, mounts: new Map() };
@@ -94,7 +96,7 @@ export function normalize(
   const placed = placeWorkspace(resolved, mount);
   const mounts = spec.limits?.diskBytes === undefined ? placed : placed.map(sharing(spec));
   if (spec.limits?.diskBytes !== undefined) refuseUnbounded(root, mounts, report);
-  if (idMappings.needsHelper) refuseForeignFiles(root, mounts, report);
+  if (idMappings.needsHelper && images.passesOn !== true) refuseForeignFiles(root, mounts, report);
   const missingMountPoints = checkMountPoints(mounts, { ...context, root, home, cache });
   const terminal = resolveTerminal(spec.terminal, report);
 

@@ -18,6 +18,9 @@ const spec = 'unit/image/aci-spec.test.ts';
 const pod = 'unit/image/aci-pod.test.ts';
 const json = 'unit/image/json.test.ts';
 const apps = 'os/image-apps.test.ts';
+const handlers = 'os/image-handlers-cases.ts';
+const unpacking = 'os/unpack-cases.ts';
+const debian = 'os/image-debian.test.ts';
 
 const unread = 'Reading archives is not part of the documents; what they must have in them is.';
 
@@ -50,7 +53,13 @@ export const aciItems: readonly AciItem[] = [
     how: 'A rootfs without an entry of its own counts by what is in it.',
     test: [archive, 'has a manifest and a rootfs'],
   },
-  { item: 'A08-A11', what: 'owners, modes, links, devices, bounds', state: 'not served', how: unread },
+  {
+    item: 'A08-A11',
+    what: 'owners, modes, links, devices, bounds',
+    state: 'done',
+    how: 'As far as ids are mapped; devices are left out with a note; nothing is written outside, and nothing is left where it fails.',
+    test: [unpacking, 'is refused'],
+  },
   { item: 'A12-A13', what: 'encrypted and signed archives', state: 'not served', how: unread },
   {
     item: 'A14',
@@ -229,9 +238,9 @@ export const aciItems: readonly AciItem[] = [
   {
     item: 'A55-A57',
     what: 'when handlers run',
-    state: 'in part',
-    how: 'They are in the result of reading; running them is the caller’s.',
-    test: [spec, '(A55, A57)'],
+    state: 'done',
+    how: 'Each is a run of its own over what those before it wrote; the last one comes whatever ended the command, a limit too.',
+    test: [handlers, 'run before and after it'],
   },
   {
     item: 'A58',
@@ -459,7 +468,13 @@ export const aciItems: readonly AciItem[] = [
     how: 'Complete; parents stay; the lists of all that depend on an image hold together.',
     test: [pod, 'is complete: parents stay'],
   },
-  { item: 'A107', what: 'rendering in an empty directory', state: 'not served', how: unread },
+  {
+    item: 'A107',
+    what: 'rendering in an empty directory',
+    state: 'done',
+    how: 'Each image is a directory of its own, and the root an overlay of them; modes are those of the archive, whatever the umask.',
+    test: [debian, 'on %s as %s'],
+  },
   {
     item: 'A110-A113',
     what: 'what an app finds around it',
@@ -477,8 +492,9 @@ export const aciItems: readonly AciItem[] = [
   {
     item: 'A116',
     what: 'the validator of the specification',
-    state: 'not served',
-    how: 'Needs the unpacked image; its names and variables are in the tests here.',
+    state: 'in part',
+    how: 'Its marks (`/prestart`, `/main`) are those of a test here; the validator itself, and a second app beside, are not run.',
+    test: [handlers, 'run before and after it'],
   },
   { item: 'A117', what: 'discovery over https', state: 'not served', how: 'Images are named by file.' },
 ];

@@ -1,0 +1,129 @@
+// Programs around the command of an App Container image, as the validator of the specification has them: each leaves a mark that the others see.
+import { execFileSync } from 'node:child_process';
+import {
+  chmodSync,
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { createSandbox, type RunResult, run, type SandboxSpec, wrap } from '../../src/index.ts';
+import { requires } from '../helpers/requires.ts';
+
+const BUSYBOX = '/bin/busybox';
+
+interface Programs {
+  readonly main: string;
+  readonly preStart?: string;
+  readonly postStop?: string;
+}
+
+export function handlerCases(): void {
+  requires('linux', 'userns', `file:${BUSYBOX}`);
+  let work: string;
+  let count = 0;
+
+  beforeAll(() => {
+    work = mkdtempSync(join(tmpdir(), 'handlers-'));
+    process.env['XDG_CACHE_HOME'] = join(work, 'cache');
+    mkdirSync(join(work, 'rootfs/bin'), { recursive: true });
+    mkdirSync(join(work, 'rootfs/data'));
+    writeFileSync(join(work, 'rootfs/data/old'), 'old\n');
+    copyFileSync(BUSYBOX, join(work, 'rootfs/bin/busybox'));
+    chmodSync(join(work, 'rootfs/bin/busybox'), 0o755);
+    for (const name of ['sh', 'ls', 'cat', 'rm', 'sleep', 'mkdir'])
+      symlinkSync('busybox', join(work, 'rootfs/bin', name));
+  });
+
+  afterAll(() => {
+    if (work !== undefined) rmSync(work, { recursive: true });
+  });
+
+  function image({ main, preStart, postStop }: Programs): string {
+    const exec = (script: string): string[] => ['/bin/sh', '-c', script];
+    const eventHandlers = [
+      ...(preStart === undefined ? [] : [{ name: 'pre-start', exec: exec(preStart) }]),
+      ...(postStop === undefined ? [] : [{ name: 'post-stop', exec: exec(postStop) }]),
+    ];
+    const app = { exec: exec(main), user: '0', group: '0', eventHandlers };
+    const manifest = { acKind: 'ImageManifest', acVersion: '0.8.11', name: 'example.com/around', app };
+    writeFileSync(join(work, 'manifest'), JSON.stringify(manifest));
+    const file = join(work, `image${count++}.aci`);
+    execFileSync('tar', ['-C', work, '-cf', file, 'manifest', 'rootfs']);
+    return file;
+  }
+
+  function runImage(programs: Programs, spec: SandboxSpec = {}): Promise<RunResult> {
+    return run([], { ...spec, root: { image: image(programs) } });
+  }
+
+  /** That no run left anything of its own in the store. */
+  function expectNothingLeft(): void {
+    const stores = join(work, 'cache/sandboxlib/images');
+    for (const store of readdirSync(stores)) expect(readdirSync(join(stores, store, 'work'))).toEqual([]);
+  }
+
+  describe('programs around a command', () => {
+    test('run before and after it, and see what was written before them', async () => {
+      const { stdout, exitCode, handlers } = await runImage({
+        preStart: 'echo pre; echo x > /prestart; rm -r /data; mkdir /data',
+        main: 'ls / | cat; ls /data; echo x > /main; exit 3',
+        postStop: 'ls /prestart /main; ls /data; exit 4',
+      });
+      expect(stdout).toBe('bin\ndata\ndev\nprestart\nproc\ntmp\n');
+      expect(exitCode).toBe(3);
+      expect(handlers?.preStart).toMatchObject({ stdout: 'pre\n', exitCode: 0 });
+      expect(handlers?.postStop).toMatchObject({ stdout: '/main\n/prestart\n', exitCode: 4 });
+      expectNothingLeft();
+    });
+
+    test('find the image clean in the next run', async () => {
+      const programs = { preStart: 'test ! -e /mark || exit 9; echo x > /mark', main: 'cat /mark /data/old' };
+      for (let round = 0; round < 2; round++) expect((await runImage(programs)).stdout).toBe('x\nold\n');
+      await using sandbox = await createSandbox({ root: { image: image(programs) } });
+      for (let round = 0; round < 2; round++) expect((await sandbox.run([])).stdout).toBe('x\nold\n');
+      expectNothingLeft();
+    });
+
+    test('that come before it and fail are an error, and nothing else runs', async () => {
+      const attempt = runImage({ preStart: 'echo no luck >&2; exit 3', main: 'true', postStop: 'true' });
+      await expect(attempt).rejects.toMatchObject({
+        code: 'SBX_IMAGE_HANDLER',
+        message: expect.stringMatching(/pre-start of .* exited with status 3, .* not started: no luck$/),
+      });
+      expectNothingLeft();
+    });
+
+    test('that come after it run also where a limit ended it', async () => {
+      const { outcome, handlers } = await runImage(
+        { main: 'echo x > /main; sleep 100', postStop: 'cat /main' },
+        { limits: { wallMs: 500 } },
+      );
+      expect(outcome).toEqual({ kind: 'limit', limit: 'wallMs' });
+      expect(handlers?.postStop).toMatchObject({ stdout: 'x\n', exitCode: 0 });
+      expectNothingLeft();
+    });
+
+    test('write nothing where the root is read-only, and run all the same', async () => {
+      const file = image({ preStart: 'echo x > /tmp/x', main: 'ls /tmp', postStop: 'cat /data/old' });
+      const { stdout, handlers } = await run([], { root: { image: file, readonly: true } });
+      expect([stdout, handlers?.postStop]).toMatchObject(['', { stdout: 'old\n' }]);
+    });
+
+    test('exclude what cannot be kept together with them', async () => {
+      const file = image({ preStart: 'true', main: 'true' });
+      const captured = run([], { root: { image: file, changes: 'capture' } });
+      await expect(captured).rejects.toThrow('its changes cannot be captured');
+      const bounded = run([], { root: { image: file }, limits: { diskBytes: '64MiB' } });
+      await expect(bounded).rejects.toThrow('limits.diskBytes cannot be held');
+      await expect(wrap([], { root: { image: file } })).rejects.toThrow('nothing can be wrapped');
+      expectNothingLeft();
+    });
+  });
+}

@@ -1,0 +1,4 @@
+// As root, where the tests run as root.
+import { handlerCases } from './image-handlers-cases.ts';
+
+handlerCases();
