@@ -263,8 +263,11 @@ function merge(
   const mounts = [...own, ...more];
   const limits = { ...image.limits, ...given.limits };
   const user = given.user ?? image.user ?? { uid: 0, gid: 0 };
+  // Who names a workspace wants to start in it.
+  const { cwd, ...rest } = image;
   return {
-    ...image,
+    ...rest,
+    ...(given.workspace === undefined && cwd !== undefined ? { cwd } : {}),
     ...given,
     ...(mounts.length === 0 ? {} : { mounts }),
     ...(Object.keys(limits).length === 0 ? {} : { limits }),

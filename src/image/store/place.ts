@@ -45,6 +45,10 @@ export function prepareStore(ownersKey: string): string {
 }
 
 function refuseOthers(paths: readonly string[]): void {
+  const around = lstatSync(join(paths[0] ?? '/', '..'));
+  // In one like /tmp nobody can rename what is another's.
+  if ((around.mode & 0o022) !== 0 && (around.mode & 0o1000) === 0)
+    throw unusable(`others may put something else in the place of ${paths[0]}: images cannot be kept there`);
   for (const path of paths) {
     const status = lstatSync(path);
     if (status.isDirectory() && status.uid === process.geteuid?.() && (status.mode & 0o022) === 0) continue;
