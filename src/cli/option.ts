@@ -2,6 +2,7 @@
 
 import type { BackendName } from '../backends/backend.ts';
 import type { Feature } from '../features/feature.ts';
+import type { BuildCompression } from '../archive/compressions.ts';
 import type { ArchiveLimits } from '../image/archive/limits.ts';
 import type { ToolName } from '../run/as/tools.ts';
 import type {
@@ -106,6 +107,11 @@ export interface DraftImage {
   whiteouts?: 'keep' | 'apply' | 'overlay';
   setid?: 'keep' | 'drop';
   duplicates?: 'refuse' | 'last';
+  out?: string;
+  compress?: BuildCompression;
+  owner?: { uid: number; gid: number };
+  force?: true;
+  keyring?: string;
 }
 
 /** About this call, not about the sandbox. */

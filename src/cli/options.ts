@@ -3,6 +3,7 @@
 import { constants } from 'node:os';
 import { backendNames } from '../backends/backend.ts';
 import { features } from '../features/feature.ts';
+import { buildCompressions } from '../archive/compressions.ts';
 import { toolNames } from '../run/as/tools.ts';
 import { architectures } from '../spec/architectures.ts';
 import { capabilityNames, checkCapability } from '../spec/capabilities.ts';
@@ -451,6 +452,51 @@ export const options: readonly Option[] = [
         () => read.readInteger(value, 1),
         (fd) => (draft.settings.statusFd = fd),
       ),
+  },
+  {
+    name: 'out',
+    short: 'o',
+    value: 'FILE.aci',
+    group: 'Images',
+    modes: ['image'],
+    help: 'build: the image to make, whose name ends in .aci',
+    details: 'It gets its name when it is whole; where that fails, or a signal ends it, nothing of it is left.',
+    completes: 'file',
+    apply: (draft, value) => use(() => (draft.image.out = value)),
+  },
+  {
+    name: 'compress',
+    value: buildCompressions.join('|'),
+    group: 'Images',
+    modes: ['image'],
+    help: 'build: how the image is compressed; gzip by default',
+    details:
+      'bzip2 and xz by the programs of those names. The image ID is of what is not compressed, and the same for all of them; the compressed bytes are the same for one version of the compressor.',
+    completes: buildCompressions,
+    apply: (draft, value) =>
+      read.attempt(
+        () => read.readWord(value, buildCompressions, 'compression'),
+        (word) => (draft.image.compress = word),
+      ),
+  },
+  {
+    name: 'owner',
+    value: 'UID:GID',
+    group: 'Images',
+    modes: ['image'],
+    help: 'build: the owner of every file in the image; by default each has its own',
+    apply: (draft, value) =>
+      read.attempt(
+        () => read.readOwner(value),
+        (owner) => (draft.image.owner = owner),
+      ),
+  },
+  {
+    name: 'force',
+    group: 'Images',
+    modes: ['image'],
+    help: 'build: replace the image where it exists, which is an error by default',
+    apply: (draft) => use(() => (draft.image.force = true)),
   },
   {
     name: 'archive-limit',

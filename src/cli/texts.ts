@@ -14,7 +14,8 @@ export const summaries: Readonly<Record<Mode, string>> = {
     'Tries what this host offers, and says what is missing, why, and how to get it. Exit status 0 when the native backend can run the default sandbox, else 1.',
   backends: 'Prints which backend offers which feature on this host.',
   image:
-    'Works on images. unpack: writes an archive (tar, also compressed by gzip, bzip2, xz or zstd), or several as the layers of one tree, into a directory that is absent or empty; ' +
+    'Works on images. build: makes an App Container image of a directory, which becomes its rootfs, and an image manifest; the same content gives the same image ID, which it prints. ' +
+    'Files changed later than SOURCE_DATE_EPOCH, where that is set, are given that time. Extended attributes and sockets are left out. unpack: writes an archive (tar, also compressed by gzip, bzip2, xz or zstd), or several as the layers of one tree, into a directory that is absent or empty; ' +
     'as an ordinary user with the owners that /etc/subuid and /etc/subgid allow. Where it fails nothing is left.',
   completion: 'Prints a completion script. For bash: source <(run-sandbox completion bash)',
   help: 'Prints help on a command.',
@@ -39,7 +40,10 @@ export function usages(mode: Mode): readonly string[] {
     case 'backends':
       return [`run-sandbox ${mode} [options]`];
     case 'image':
-      return ['run-sandbox image unpack [options] ARCHIVE [ARCHIVE...] DIRECTORY'];
+      return [
+        'run-sandbox image build [options] DIRECTORY MANIFEST -o FILE.aci',
+        'run-sandbox image unpack [options] ARCHIVE [ARCHIVE...] DIRECTORY',
+      ];
     case 'completion':
       return ['run-sandbox completion bash'];
     case 'help':

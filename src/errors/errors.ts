@@ -164,6 +164,8 @@ export type ImageErrorCode =
   | 'SBX_IMAGE_LIMIT'
   /** What it holds could not be written. */
   | 'SBX_IMAGE_UNPACK'
+  /** A directory could not be made an image. */
+  | 'SBX_IMAGE_BUILD'
   /** A reference names no image. */
   | 'SBX_IMAGE_REFERENCE'
   /** There is no image for this platform. */
@@ -180,7 +182,7 @@ export interface ImageFailure {
   readonly entry?: { readonly number: number; readonly name: string } | undefined;
   /** Only for `SBX_IMAGE_LIMIT`: the bound, by its name in the options. */
   readonly limit?: string | undefined;
-  /** Only for `SBX_IMAGE_UNPACK`: what the kernel refused. */
+  /** Only for `SBX_IMAGE_UNPACK` and `SBX_IMAGE_BUILD`: what the kernel refused. */
   readonly syscall?: string | undefined;
   readonly errno?: string | undefined;
   /** Everything that is wrong with a document, each with its path in it. */
