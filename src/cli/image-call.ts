@@ -20,6 +20,7 @@ type Options = Pick<Call, 'before' | 'parsed'>;
 const served: Readonly<Record<string, readonly (keyof DraftImage)[]>> = {
   build: ['out', 'compress', 'owner', 'force'],
   unpack: ['limits', 'whiteouts', 'setid', 'duplicates'],
+  validate: ['limits'],
 };
 const spellings: Partial<Record<keyof DraftImage, string>> = { limits: 'archive-limit' };
 

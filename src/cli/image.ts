@@ -8,6 +8,7 @@ import { say, writeAll } from './say.ts';
 const verbs: Readonly<Record<string, (call: Call) => Promise<number>>> = {
   build: async (call) => (await import('./image-build.ts')).buildCommand(call),
   unpack: unpackCommand,
+  validate: async (call) => (await import('./image-validate.ts')).validateCommand(call),
 };
 
 export async function imageCommand({ draft, operands, problems }: Parsed): Promise<number> {

@@ -1,8 +1,8 @@
 // The shape of the option table, and what its entries write into. The table itself is in options.ts.
 
+import type { BuildCompression } from '../archive/compressions.ts';
 import type { BackendName } from '../backends/backend.ts';
 import type { Feature } from '../features/feature.ts';
-import type { BuildCompression } from '../archive/compressions.ts';
 import type { ArchiveLimits } from '../image/archive/limits.ts';
 import type { ToolName } from '../run/as/tools.ts';
 import type {

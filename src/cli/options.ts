@@ -1,9 +1,9 @@
 // The one table of options. Parsing, `--help`, docs/cli.md, the manual page and the shell's completion all come from it.
 // Words are those of the spec. Texts are sentences for users: what, then what happens at the edge.
 import { constants } from 'node:os';
+import { buildCompressions } from '../archive/compressions.ts';
 import { backendNames } from '../backends/backend.ts';
 import { features } from '../features/feature.ts';
-import { buildCompressions } from '../archive/compressions.ts';
 import { toolNames } from '../run/as/tools.ts';
 import { architectures } from '../spec/architectures.ts';
 import { capabilityNames, checkCapability } from '../spec/capabilities.ts';

@@ -15,12 +15,12 @@ import {
 } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { Readable, Writable } from 'node:stream';
+import type { BuildCompression } from '../../archive/compressions.ts';
 import { padding, tarEnd, tarHeader } from '../../archive/tar-writer.ts';
 import { ImageError, type SpecIssue } from '../../errors/errors.ts';
 import { readDocumentFile } from '../document-file.ts';
 import { gathered } from '../gathered.ts';
 import { compressTo, requireCompressor } from './compress.ts';
-import type { BuildCompression } from '../../archive/compressions.ts';
 import { type AciManifest, parseAciManifest } from './manifest.ts';
 import { Tree } from './tree.ts';
 

@@ -4,10 +4,10 @@ import { once } from 'node:events';
 import type { Readable, Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createGzip } from 'node:zlib';
+import type { BuildCompression } from '../../archive/compressions.ts';
 import { ImageError } from '../../errors/errors.ts';
 import { hostFiles } from '../../host/files.ts';
 import { findOnPath } from '../../host/programs.ts';
-import type { BuildCompression } from '../../archive/compressions.ts';
 
 interface Program {
   /** Written out: what a variable such as XZ_OPT says would change the bytes. */

@@ -1,0 +1,51 @@
+// `run-sandbox image validate`: one line on stdout for what is valid, and every issue of what is not on stderr.
+import { printable } from '../errors/errors.ts';
+import { examineImage } from '../image/examine.ts';
+import type { Examined } from '../image/examined.ts';
+import { sayUsage } from './failure.ts';
+import { type Call, draftOf, wantsJson } from './image-call.ts';
+import { findingLine, headline } from './image-words.ts';
+import { say, writeAll } from './say.ts';
+
+/** Exit status where an operand is not valid, as diff(1) and grep(1) have it for an answer that is no. */
+const INVALID = 1;
+
+export async function validateCommand(call: Call): Promise<number> {
+  const { operands } = call.parsed;
+  const all = [...call.problems];
+  if (operands.length === 0) all.push('image validate needs a file or a directory');
+  if (all.length > 0) return sayUsage(all);
+  const json = wantsJson(call);
+  const { limits } = draftOf(call);
+  const reports: object[] = [];
+  let valid = true;
+  for (const path of operands) {
+    const examined = await examineImage(path, { limits });
+    valid &&= examined.issues.length === 0;
+    if (json) reports.push(reportOf(examined));
+    else sayExamined(examined);
+  }
+  if (json) writeAll(1, `${JSON.stringify(reports, undefined, 2)}\n`);
+  return valid ? 0 : INVALID;
+}
+
+function sayExamined(examined: Examined): void {
+  const { path, issues, notes } = examined;
+  for (const note of notes) say(`${printable(path)}: note: ${findingLine(note)}`, 'yellow');
+  for (const issue of issues) say(`${printable(path)}: ${findingLine(issue)}`, 'red');
+  if (issues.length === 0) writeAll(1, `${printable(path)}: ${headline(examined)}\n`);
+}
+
+function reportOf({ path, kind, issues, notes, archive, images, manifest }: Examined): object {
+  return {
+    path,
+    kind,
+    valid: issues.length === 0,
+    imageId: kind === 'aci' ? archive?.imageId : undefined,
+    name: manifest?.name,
+    archive,
+    images: images?.map(({ names, digest }) => ({ names, digest })),
+    issues,
+    notes,
+  };
+}
