@@ -3,6 +3,7 @@ import { formatPath } from '../errors/errors.ts';
 import type { BuildReport } from '../image/aci/build.ts';
 import { sayUsage } from './failure.ts';
 import { type Call, carryOut, draftOf, wantsJson } from './image-call.ts';
+import { jsonText } from './json-text.ts';
 import { say, writeAll } from './say.ts';
 import { attempt, readInteger } from './values.ts';
 
@@ -25,7 +26,7 @@ export async function buildCommand(call: Call): Promise<number> {
       overwrite: force === true,
       signal,
     });
-    if (json) writeAll(1, `${JSON.stringify(report, undefined, 2)}\n`);
+    if (json) writeAll(1, `${jsonText(report)}\n`);
     else sayReport(report);
     return 0;
   });

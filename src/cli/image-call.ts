@@ -19,6 +19,7 @@ type Options = Pick<Call, 'before' | 'parsed'>;
 /** What counts for which verb; a verb that is not here says so itself. */
 const served: Readonly<Record<string, readonly (keyof DraftImage)[]>> = {
   build: ['out', 'compress', 'owner', 'force'],
+  inspect: ['limits'],
   unpack: ['limits', 'whiteouts', 'setid', 'duplicates'],
   validate: ['limits'],
 };

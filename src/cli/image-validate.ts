@@ -5,6 +5,7 @@ import type { Examined } from '../image/examined.ts';
 import { sayUsage } from './failure.ts';
 import { type Call, draftOf, wantsJson } from './image-call.ts';
 import { findingLine, headline } from './image-words.ts';
+import { jsonText } from './json-text.ts';
 import { say, writeAll } from './say.ts';
 
 /** Exit status where an operand is not valid, as diff(1) and grep(1) have it for an answer that is no. */
@@ -25,7 +26,7 @@ export async function validateCommand(call: Call): Promise<number> {
     if (json) reports.push(reportOf(examined));
     else sayExamined(examined);
   }
-  if (json) writeAll(1, `${JSON.stringify(reports, undefined, 2)}\n`);
+  if (json) writeAll(1, `${jsonText(reports)}\n`);
   return valid ? 0 : INVALID;
 }
 

@@ -7,6 +7,7 @@ import { say, writeAll } from './say.ts';
 
 const verbs: Readonly<Record<string, (call: Call) => Promise<number>>> = {
   build: async (call) => (await import('./image-build.ts')).buildCommand(call),
+  inspect: async (call) => (await import('./image-inspect.ts')).inspectCommand(call),
   unpack: unpackCommand,
   validate: async (call) => (await import('./image-validate.ts')).validateCommand(call),
 };

@@ -17,7 +17,7 @@ export const summaries: Readonly<Record<Mode, string>> = {
     'Works on images. build: makes an App Container image of a directory, which becomes its rootfs, and an image manifest; the same content gives the same image ID, which it prints. ' +
     'Files changed later than SOURCE_DATE_EPOCH, where that is set, are given that time. Extended attributes and sockets are left out. unpack: writes an archive (tar, also compressed by gzip, bzip2, xz or zstd), or several as the layers of one tree, into a directory that is absent or empty; ' +
     'as an ordinary user with the owners that /etc/subuid and /etc/subgid allow. Where it fails nothing is left. ' +
-    'validate: reads images of any kind to their end without unpacking them, and says what each is, or everything that is wrong with it; exit status 0 when all are valid, else 1.',
+    'inspect: says what one is and has, without a look at what is in its layers; with --json its documents. validate: reads images of any kind to their end without unpacking them, and says what each is, or everything that is wrong with it; exit status 0 when all are valid, else 1.',
   completion: 'Prints a completion script. For bash: source <(run-sandbox completion bash)',
   help: 'Prints help on a command.',
 };
@@ -43,6 +43,7 @@ export function usages(mode: Mode): readonly string[] {
     case 'image':
       return [
         'run-sandbox image build [options] DIRECTORY MANIFEST -o FILE.aci',
+        'run-sandbox image inspect [options] FILE|DIRECTORY',
         'run-sandbox image validate [options] FILE|DIRECTORY...',
         'run-sandbox image unpack [options] ARCHIVE [ARCHIVE...] DIRECTORY',
       ];
