@@ -21,7 +21,7 @@ const served: Readonly<Record<string, readonly (keyof DraftImage)[]>> = {
   build: ['out', 'compress', 'owner', 'force'],
   inspect: ['limits'],
   unpack: ['limits', 'whiteouts', 'setid', 'duplicates'],
-  validate: ['limits'],
+  validate: ['limits', 'keyring'],
 };
 const spellings: Partial<Record<keyof DraftImage, string>> = { limits: 'archive-limit' };
 

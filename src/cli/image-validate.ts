@@ -17,11 +17,11 @@ export async function validateCommand(call: Call): Promise<number> {
   if (operands.length === 0) all.push('image validate needs a file or a directory');
   if (all.length > 0) return sayUsage(all);
   const json = wantsJson(call);
-  const { limits } = draftOf(call);
+  const { limits, keyring } = draftOf(call);
   const reports: object[] = [];
   let valid = true;
   for (const path of operands) {
-    const examined = await examineImage(path, { limits });
+    const examined = await examineImage(path, { limits, ...(keyring === undefined ? {} : { keyring }) });
     valid &&= examined.issues.length === 0;
     if (json) reports.push(reportOf(examined));
     else sayExamined(examined);
@@ -34,10 +34,15 @@ function sayExamined(examined: Examined): void {
   const { path, issues, notes } = examined;
   for (const note of notes) say(`${printable(path)}: note: ${findingLine(note)}`, 'yellow');
   for (const issue of issues) say(`${printable(path)}: ${findingLine(issue)}`, 'red');
-  if (issues.length === 0) writeAll(1, `${printable(path)}: ${headline(examined)}\n`);
+  if (issues.length === 0) writeAll(1, `${printable(path)}: ${headline(examined)}${signedBy(examined)}\n`);
 }
 
-function reportOf({ path, kind, issues, notes, archive, images, manifest }: Examined): object {
+function signedBy({ signers = [] }: Examined): string {
+  const words = signers.map(({ userId, fingerprint }) => `${userId} (${fingerprint})`);
+  return words.length === 0 ? '' : printable(`, signed by ${words.join(' and ')}`);
+}
+
+function reportOf({ path, kind, issues, notes, archive, images, manifest, signers }: Examined): object {
   return {
     path,
     kind,
@@ -45,6 +50,7 @@ function reportOf({ path, kind, issues, notes, archive, images, manifest }: Exam
     imageId: kind === 'aci' ? archive?.imageId : undefined,
     name: manifest?.name,
     archive,
+    signers,
     images: images?.map(({ names, digest }) => ({ names, digest })),
     issues,
     notes,

@@ -499,6 +499,17 @@ export const options: readonly Option[] = [
     apply: (draft) => use(() => (draft.image.force = true)),
   },
   {
+    name: 'keyring',
+    value: 'FILE',
+    group: 'Images',
+    modes: ['image'],
+    help: 'validate: an App Container image must be signed by a key in this file',
+    details:
+      'FILE is as gpg --export writes it. The signature is FILE.aci.asc beside FILE.aci, and is checked by gpgv (Debian: gpgv) in a sandbox. One that is missing or bad, or by a key that is unknown, expired or revoked, makes the image invalid; so is an image of any other kind.',
+    completes: 'file',
+    apply: (draft, value) => use(() => (draft.image.keyring = value)),
+  },
+  {
     name: 'archive-limit',
     value: 'NAME=NUMBER',
     repeatable: true,

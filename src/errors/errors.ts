@@ -172,6 +172,8 @@ export type ImageErrorCode =
   | 'SBX_IMAGE_PLATFORM'
   /** What came is not what its digest names. */
   | 'SBX_IMAGE_DIGEST'
+  /** There is no signature, or none that can be relied on. */
+  | 'SBX_IMAGE_SIGNATURE'
   /** A registry does not answer, or not as it should. */
   | 'SBX_IMAGE_REGISTRY';
 

@@ -23,6 +23,8 @@ export interface ExamineOptions {
   readonly limits?: Partial<ArchiveLimits>;
   /** Whether layers are read, beside their digests: it takes as long as to unpack them. @defaultValue true */
   readonly layers?: boolean;
+  /** As `gpg --export` writes it: who must have signed an App Container image, in `PATH.asc`. Anything else is then refused. */
+  readonly keyring?: string;
 }
 
 type Parts = Omit<Examined, 'path' | 'kind' | 'issues' | 'notes'>;
@@ -43,6 +45,8 @@ export async function examineImage(path: string, options: ExamineOptions = {}): 
   } catch (error) {
     findings.failure('', error);
   }
+  const { keyring } = options;
+  if (keyring !== undefined) parts = { ...parts, ...(await examineSignature(path, kind, keyring, parts, findings)) };
   return { path, kind, ...parts, ...findings.finish() };
 }
 
@@ -71,6 +75,30 @@ async function examineKind(
         'it is a directory and no image: neither oci-layout and index.json are in it nor config.json and rootfs',
       );
       return {};
+  }
+}
+
+/** What was not read to its end is not signed either: its issues say why. */
+async function examineSignature(
+  path: string,
+  kind: Examined['kind'],
+  keyring: string,
+  { archive }: Parts,
+  findings: Findings,
+): Promise<Pick<Examined, 'signers'>> {
+  if (kind !== 'aci') {
+    findings.issue('signature', 'only App Container images have a detached signature here, and this is none');
+    return {};
+  }
+  try {
+    const { verifyDetached } = await import('./aci/signature.ts');
+    const { signers, digest } = await verifyDetached(path, `${path}.asc`, keyring);
+    if (archive !== undefined && archive.digest !== digest)
+      findings.issue('signature', 'the image changed between two looks at it');
+    return { signers };
+  } catch (error) {
+    findings.failure('signature', error);
+    return {};
   }
 }
 

@@ -3,6 +3,7 @@
 import { ImageError, isSandboxError, printable, printableIssue, type SpecIssue } from '../errors/errors.ts';
 import type { AciManifest } from './aci/manifest.ts';
 import type { AciPod } from './aci/pod.ts';
+import type { Signer } from './aci/signature-status.ts';
 import type { ArchiveFacts } from './archive/open.ts';
 import type { BundleRun } from './oci/bundle.ts';
 import type { OciImageConfig } from './oci/config.ts';
@@ -58,6 +59,8 @@ export interface Examined {
   readonly images?: readonly ExaminedImage[];
   readonly bundle?: BundleRun;
   readonly config?: OciImageConfig;
+  /** Where a keyring was given: at least one, or there are issues. */
+  readonly signers?: readonly Signer[];
   /** As they are, by their paths. */
   readonly documents?: Readonly<Record<string, unknown>>;
 }
