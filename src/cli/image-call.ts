@@ -46,6 +46,16 @@ export function wantsJson({ before, parsed }: Options): boolean {
   return before.settings.json || parsed.draft.settings.json;
 }
 
+/** Does `work`, which leaves nothing behind when a signal ends this process. What it throws is a failure, and no word on an image. */
+export async function orFailure(work: () => Promise<number>): Promise<number> {
+  try {
+    return await work();
+  } catch (error) {
+    sayError(error, newDraft());
+    return exitStatusOfError(error);
+  }
+}
+
 /** Does `work`, which a signal ends; returns the exit status. */
 export async function carryOut(json: boolean, work: (signal: AbortSignal) => Promise<number>): Promise<number> {
   const controller = new AbortController();

@@ -11,7 +11,7 @@ import { shorten } from '../image/place.ts';
 import { formatCommand } from '../run/result.ts';
 import { formatBytes } from '../spec/units.ts';
 import { sayUsage } from './failure.ts';
-import { type Call, draftOf, wantsJson } from './image-call.ts';
+import { type Call, draftOf, orFailure, wantsJson } from './image-call.ts';
 import { count, findingLine, headline } from './image-words.ts';
 import { jsonText } from './json-text.ts';
 import { say, writeAll } from './say.ts';
@@ -24,6 +24,10 @@ export async function inspectCommand(call: Call): Promise<number> {
   const all = [...call.problems];
   if (path === undefined || more.length > 0) all.push('image inspect needs one file or directory');
   if (all.length > 0 || path === undefined) return sayUsage(all);
+  return orFailure(() => inspect(call, path));
+}
+
+async function inspect(call: Call, path: string): Promise<number> {
   const examined = await examineImage(path, { limits: draftOf(call).limits, layers: false });
   const { issues } = examined;
   if (wantsJson(call)) writeAll(1, `${jsonText(reportOf(examined))}\n`);

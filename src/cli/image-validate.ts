@@ -3,7 +3,7 @@ import { printable } from '../errors/errors.ts';
 import { examineImage } from '../image/examine.ts';
 import type { Examined } from '../image/examined.ts';
 import { sayUsage } from './failure.ts';
-import { type Call, draftOf, wantsJson } from './image-call.ts';
+import { type Call, draftOf, orFailure, wantsJson } from './image-call.ts';
 import { findingLine, headline } from './image-words.ts';
 import { jsonText } from './json-text.ts';
 import { say, writeAll } from './say.ts';
@@ -12,15 +12,18 @@ import { say, writeAll } from './say.ts';
 const INVALID = 1;
 
 export async function validateCommand(call: Call): Promise<number> {
-  const { operands } = call.parsed;
   const all = [...call.problems];
-  if (operands.length === 0) all.push('image validate needs a file or a directory');
+  if (call.parsed.operands.length === 0) all.push('image validate needs a file or a directory');
   if (all.length > 0) return sayUsage(all);
+  return orFailure(() => validate(call));
+}
+
+async function validate(call: Call): Promise<number> {
   const json = wantsJson(call);
   const { limits, keyring } = draftOf(call);
   const reports: object[] = [];
   let valid = true;
-  for (const path of operands) {
+  for (const path of call.parsed.operands) {
     const examined = await examineImage(path, { limits, ...(keyring === undefined ? {} : { keyring }) });
     valid &&= examined.issues.length === 0;
     if (json) reports.push(reportOf(examined));

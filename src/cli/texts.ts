@@ -101,5 +101,5 @@ export const examples: readonly (readonly [command: string, meaning: string])[] 
 
 /** The commands beside a run, with what they are. */
 export function subcommandsOf(): readonly (readonly [usage: string, summary: string])[] {
-  return subcommands.map((name) => [usages(name)[0] ?? name, summaries[name]] as const);
+  return subcommands.map((name) => [usages(name).join(' or '), summaries[name]] as const);
 }
