@@ -42,6 +42,9 @@ const none: ReadonlyMap<string, Uint8Array> = new Map();
 const OVERLAY = 'user.overlay.';
 export const OPAQUE_XATTR: string = `${OVERLAY}opaque`;
 const opaque: readonly [string, Uint8Array] = [OPAQUE_XATTR, Buffer.from('y')];
+/** Of a directory with marks in it: the kernel lists their names where nothing is below to be hidden, unless it takes the directory for one that was copied up. */
+const hides: readonly [string, Uint8Array] = [`${OVERLAY}origin`, Buffer.alloc(0)];
+const marks = [opaque, hides];
 
 const nothing = { target: '', size: 0, major: 0, minor: 0, replacesDirectory: false } as const;
 
@@ -59,9 +62,12 @@ export class Layers {
   /** Of the present archive, where anything depends on it. */
   #seen = new NameTree<Seen>();
   #count = 0;
+  #hides = false;
 
   constructor(options: LayerOptions) {
     this.#options = options;
+    // Many archives do not name their top, which is not to stay as closed as it is while it is made.
+    if (options.asLayer) this.#directories.at('').value = implied;
   }
 
   /** Records of one archive, over those that came before. */
@@ -79,6 +85,11 @@ export class Layers {
   *end(): Generator<Uint8Array, void, undefined> {
     for (const [name, attributes] of this.#directories.deepestFirst()) yield attributesRecord(name, attributes);
     yield endRecord();
+  }
+
+  /** Whether there are marks in the tree that hide names of lower layers. */
+  get hides(): boolean {
+    return this.#hides;
   }
 
   /** Directories that hide what lower layers have in them, as far as archives said. */
@@ -138,17 +149,23 @@ export class Layers {
 
   #markOpaque(name: string): Uint8Array[] {
     const isMade = name === '' || this.#seen.find(name) !== undefined;
-    const directory = this.#directories.at(name);
-    const attributes = directory.value ?? implied;
-    directory.value = { ...attributes, xattrs: new Map([...attributes.xattrs, opaque]) };
+    this.#mark(name, opaque);
     this.#seen.at(name);
     return isMade ? [] : [entryRecord({ ...implied, ...nothing, kind: 'directory', name })];
+  }
+
+  #mark(name: string, mark: (typeof marks)[number]): void {
+    const directory = this.#directories.at(name);
+    const attributes = directory.value ?? implied;
+    directory.value = { ...attributes, xattrs: new Map([...attributes.xattrs, mark]) };
   }
 
   /** A character device 0:0, which nobody needs a privilege to make since Linux 5.8. */
   #hide(name: string): Uint8Array[] {
     if (this.#seen.find(name) !== undefined) return this.#isDirectory(name) ? this.#markOpaque(name) : [];
     this.#seen.at(name).value = 'hidden';
+    this.#hides = true;
+    this.#mark(name.slice(0, Math.max(name.lastIndexOf('/'), 0)), hides);
     return [entryRecord({ ...implied, ...nothing, kind: 'character', name, mode: 0 })];
   }
 
@@ -199,7 +216,10 @@ export class Layers {
   /** A directory that was hidden, and then made anew, shows nothing of the layers below: overlayfs marks it so. */
   #keep(name: string, attributes: FileAttributes, isHidden: boolean): void {
     const directory = this.#directories.at(name);
-    const isOpaque = isHidden || (this.#options.whiteouts === 'overlay' && directory.value?.xattrs.has(opaque[0]));
-    directory.value = isOpaque ? { ...attributes, xattrs: new Map([...attributes.xattrs, opaque]) } : attributes;
+    const { asLayer, whiteouts } = this.#options;
+    const known = asLayer || whiteouts === 'overlay' ? directory.value?.xattrs : undefined;
+    const kept = marks.filter((mark) => known?.has(mark[0]) === true || (isHidden && mark === opaque));
+    directory.value =
+      kept.length > 0 ? { ...attributes, xattrs: new Map([...attributes.xattrs, ...kept]) } : attributes;
   }
 }

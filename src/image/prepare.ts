@@ -162,8 +162,10 @@ async function prepareRoot(given: ImageSpec, options: ImageOptions): Promise<Pre
   };
 }
 
-function layeredRoot({ layers, record }: OpenedImage): LayeredRoot {
-  const [top, ...rest] = layers;
+function layeredRoot({ layers, record, empty }: OpenedImage): LayeredRoot {
+  const [top, ...below] = layers;
+  // A layer that is alone is mounted as it is, and the marks in it would be seen.
+  const rest = top?.hides === true && below.length === 0 ? [{ directory: empty, opaque: [] }] : below;
   if (top === undefined) throw new ImageError('SBX_IMAGE_INVALID', `${record.reference} has no layers`);
   return { layers: [top, ...rest] };
 }

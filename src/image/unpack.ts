@@ -67,7 +67,7 @@ export async function unpack(
 ): Promise<UnpackReport> {
   const archives = typeof archive === 'string' ? [archive] : archive;
   const sources = archives.map((name): ArchiveSource => ({ name, content: readArchiveFile(name) }));
-  const { opaque: _opaque, ...report } = await unpackSources(sources, directory, options, false);
+  const { opaque: _opaque, hides: _hides, ...report } = await unpackSources(sources, directory, options, false);
   return report;
 }
 
@@ -79,13 +79,18 @@ export interface ArchiveSource {
   readonly select?: (entries: AsyncIterable<TarEntry>) => AsyncIterable<TarEntry>;
 }
 
-/** `opaque`: directories, named from the top, that hide what layers below have in them. */
+export interface LayerReport extends UnpackReport {
+  /** Directories, named from the top, that hide what layers below have in them. */
+  readonly opaque: readonly string[];
+  readonly hides: boolean;
+}
+
 export async function unpackSources(
   sources: readonly ArchiveSource[],
   directory: string,
   options: UnpackOptions,
   asLayer: boolean,
-): Promise<UnpackReport & { readonly opaque: readonly string[] }> {
+): Promise<LayerReport> {
   const target = await prepareTarget(directory);
   let sandbox: UnpackSandbox | undefined;
   try {
@@ -103,7 +108,7 @@ async function unpackInto(
   directory: string,
   options: UnpackOptions,
   asLayer: boolean,
-): Promise<UnpackReport & { readonly opaque: readonly string[] }> {
+): Promise<LayerReport> {
   const lost: LeftOut[] = [];
   let others = 0;
   const layers = new Layers({
@@ -130,6 +135,7 @@ async function unpackInto(
     leftOut: { owners, devices, xattrs, modes, others, first: [...told.leftOut, ...lost].slice(0, TOLD_MAX) },
     owners: sandbox.owners,
     opaque,
+    hides: layers.hides,
   };
 }
 

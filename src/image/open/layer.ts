@@ -64,6 +64,7 @@ export async function unpackLayer(
   const facts: LayerFacts = {
     diffId: archive.diffId,
     opaque: report.opaque.map((name) => `/${Buffer.from(name, 'latin1').toString('utf8')}`),
+    hides: report.hides,
     entries: report.entries,
     bytes: report.bytes,
     leftOut,

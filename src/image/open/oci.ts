@@ -40,8 +40,20 @@ function recordOf(
   layers: readonly StoredLayer[],
   document: Uint8Array,
 ): ImageRecord {
-  // From the lowest on in a manifest. overlayfs takes no directory twice, and of two that are the same the lower one shows nothing.
-  const names = [...new Set(layers.map(({ name }) => name).reverse())];
+  // From the lowest on in a manifest. overlayfs takes no directory twice, and of two that are the same the lower one shows nothing. Nor does it look whether a
+  // layer as a whole hides those below.
+  const lowest = Math.max(
+    layers.findLastIndex(({ opaque }) => opaque.includes('/')),
+    0,
+  );
+  const names = [
+    ...new Set(
+      layers
+        .slice(lowest)
+        .map(({ name }) => name)
+        .reverse(),
+    ),
+  ];
   const text = Buffer.from(document).toString('utf8');
   return { version: 1, reference, kind: 'oci', id, layers: names, document: text, file, createdMs: Date.now() };
 }

@@ -1,6 +1,6 @@
 // From a reference to layers that can be mounted and a document that says how: from the store, where it is there already.
 import { existsSync, realpathSync } from 'node:fs';
-import { resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import { ImageError } from '../../errors/errors.ts';
 import { callerFacts } from '../../host/facts.ts';
 import { nodeSpecHost } from '../../spec/host.ts';
@@ -53,6 +53,8 @@ export interface OpenOptions extends ImageOptions {
 
 export interface OpenedImage extends StoredImage {
   readonly owners: Owners;
+  /** A directory of the store with nothing in it. */
+  readonly empty: string;
 }
 
 /** The store of this caller, and whose the files in it are. @throws {ImageError} `SBX_IMAGE_STORE` */
@@ -67,7 +69,7 @@ export async function openReference(text: string, options: OpenOptions = {}): Pr
   const image = parseImageReference(text);
   const opened =
     image.kind === 'registry' ? await openRemote(store, image, options) : await openFile(store, image, options);
-  return { ...opened, owners };
+  return { ...opened, owners, empty: join(store.directory, 'empty') };
 }
 
 interface Wanted {

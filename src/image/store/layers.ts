@@ -24,6 +24,8 @@ export interface LayerFacts {
   readonly diffId: string;
   /** Absolute inside: directories that hide what is below. */
   readonly opaque: readonly string[];
+  /** Whether there are marks in it, which overlayfs alone does not show. */
+  readonly hides: boolean;
   readonly entries: number;
   /** Of content, without holes. */
   readonly bytes: number;

@@ -6,6 +6,7 @@
 //   work/PID-START-N     what is being made, or removed, by that process
 //   leases/PID-START     which layers that process may have sandboxes with
 //   locks/NAME           who makes what
+//   empty                a layer with nothing in it, to be below one that is alone
 import { createHash, randomBytes } from 'node:crypto';
 import { lstatSync, mkdirSync, realpathSync } from 'node:fs';
 import { homedir } from 'node:os';
@@ -20,7 +21,7 @@ export function storeDirectory(): string {
   return join(cache, 'sandboxlib', 'images');
 }
 
-export const parts = ['layers', 'images', 'work', 'leases', 'locks'] as const;
+export const parts = ['layers', 'images', 'work', 'leases', 'locks', 'empty'] as const;
 export type Part = (typeof parts)[number];
 
 /**
