@@ -75,27 +75,35 @@ export function ociArchive(image: MadeImage, name?: string): Buffer {
   return tar(...[...layoutFiles(image, name)].map(([path, content]) => ({ name: path, content })));
 }
 
-/** As `docker save` writes one. `more`: in front of the rest; a layer that is in there is left out of the rest. */
+export interface DockerArchiveOptions {
+  /** In front of the rest; a layer that is in there is left out of the rest. */
+  readonly more?: readonly Member[];
+  /** Whose names the files have: those of `docker save`, or of `crane pull`. */
+  readonly by?: 'docker' | 'crane';
+}
+
+/** As `docker save` writes one, or others in its place: layers first. */
 export function dockerArchive(
   layers: readonly Uint8Array[],
   config: RunConfig = {},
-  more: readonly Member[] = [],
+  { more = [], by = 'docker' }: DockerArchiveOptions = {},
 ): Buffer {
   const { os, architecture } = platformOf(process.arch);
   const rootfs = { type: 'layers', diff_ids: layers.map(sha256) };
   const document = JSON.stringify({ os, architecture, config, rootfs });
-  const hex = sha256(document).slice('sha256:'.length);
-  const names = layers.map((_, index) => `${index}/layer.tar`);
+  const hexOf = (content: string | Uint8Array): string => sha256(content).slice('sha256:'.length);
+  const configName = by === 'docker' ? `${hexOf(document)}.json` : sha256(document);
+  const names = layers.map((_, index) => `${hexOf(String(index))}${by === 'docker' ? '/layer.tar' : '.tar.gz'}`);
   const files: Member[] = layers
     .map((content, index) => ({ name: names[index] ?? '', content }))
     .filter(({ name }) => !more.some((member) => member.name === name));
   return tar(
     ...more,
     ...files,
-    { name: `${hex}.json`, content: document },
+    { name: configName, content: document },
     {
       name: 'manifest.json',
-      content: JSON.stringify([{ Config: `${hex}.json`, RepoTags: ['example.com/app:1'], Layers: names }]),
+      content: JSON.stringify([{ Config: configName, RepoTags: ['example.com/app:1'], Layers: names }]),
     },
   );
 }

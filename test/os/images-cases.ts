@@ -1,0 +1,565 @@
+// Images of every kind, made here byte by byte, and run for real: as root, and as an ordinary user (images.test.ts, images-user.test.ts).
+import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import {
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
+import fc from 'fast-check';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { ImageError } from '../../src/errors/errors.ts';
+import { blobPath } from '../../src/image/oci/layout.ts';
+import { unpack } from '../../src/image/unpack.ts';
+import { type MountSpec, type RunResult, run, type SandboxSpec } from '../../src/index.ts';
+import { guestPath } from '../helpers/guest.ts';
+import {
+  aci,
+  BUSYBOX,
+  busyboxRoot,
+  dockerArchive,
+  ociArchive,
+  ociImage,
+  type RunConfig,
+  writeLayout,
+} from '../helpers/images.ts';
+import { serve, serving, sha256, type TestServer } from '../helpers/registry-server.ts';
+import { requires, whyMissing } from '../helpers/requires.ts';
+import { type Member, tar } from '../helpers/tar.ts';
+
+const members = whyMissing(`file:${BUSYBOX}`) === undefined ? busyboxRoot() : [];
+const root = tar(...members);
+
+let work: string;
+let count = 0;
+let registry: TestServer | undefined;
+
+function file(content: Uint8Array, suffix: string): string {
+  const path = join(work, `image${count++}${suffix}`);
+  writeFileSync(path, content);
+  return path;
+}
+
+function layout(layers: readonly Uint8Array[], config: RunConfig = {}, diffIds?: readonly string[]): string {
+  return writeLayout(join(work, `layout${count++}`), ociImage(layers, config, diffIds));
+}
+
+/** What a script says in an image, of whatever kind, that has a shell. */
+async function runScript(image: string, script: string, { root: more, ...spec }: SandboxSpec = {}): Promise<RunResult> {
+  const others = typeof more === 'object' ? more : {};
+  return await run(['/bin/sh', '-c', script], { ...spec, root: { ...others, image, entrypoint: [] } });
+}
+
+async function output(image: string, script: string, spec: SandboxSpec = {}): Promise<string> {
+  const { stdout, stderr } = await runScript(image, script, spec);
+  expect(stderr).toBe('');
+  return String(stdout);
+}
+
+/** That it is refused, and nothing of it stays in the store. */
+async function refused(image: string, spec: SandboxSpec = {}): Promise<ImageError> {
+  const before = names('layers', 'images');
+  const error = await runScript(image, 'true', spec).then(
+    () => undefined,
+    (error: ImageError) => error,
+  );
+  expect(error?.code).toMatch(/^SBX_IMAGE_/);
+  expect(names('work')).toEqual([]);
+  expect(names('layers', 'images')).toEqual(before);
+  return error as ImageError;
+}
+
+function stores(): string[] {
+  const base = join(work, 'cache/sandboxlib/images');
+  return readdirSync(base).map((name) => join(base, name));
+}
+
+function names(...parts: readonly string[]): string[] {
+  return stores().flatMap((store) => parts.flatMap((part) => readdirSync(join(store, part))));
+}
+
+/** All of the layers: a change of owner, mode, link or attribute changes the time of the inode. When a layer was used is told beside it. */
+function layersInStore(): string[] {
+  const walk = (directory: string): string[] =>
+    readdirSync(directory).flatMap((name) => {
+      const path = join(directory, name);
+      const status = lstatSync(path);
+      if (name === 'facts.json') return [];
+      const content = status.isFile() ? createHash('sha256').update(readFileSync(path)).digest('hex') : '';
+      const { mode, uid, gid, size, nlink, mtimeMs, ctimeMs } = status;
+      const line = [path, mode, uid, gid, size, nlink, mtimeMs, ctimeMs, content].join(' ');
+      return status.isDirectory() ? [line, ...walk(path)] : [line];
+    });
+  return stores().flatMap((store) => walk(join(store, 'layers')));
+}
+
+export function describeImages({ isRoot }: { readonly isRoot: boolean }): void {
+  requires('linux', 'userns', `file:${BUSYBOX}`);
+
+  beforeAll(async () => {
+    work = mkdtempSync(join(tmpdir(), 'images-'));
+    process.env['XDG_CACHE_HOME'] = join(work, 'cache');
+    registry = await serve(serving(ociImage([root], { Entrypoint: ['/bin/busybox'] })));
+  });
+
+  afterAll(async () => {
+    await registry?.close();
+    // Directories that were closed on purpose.
+    execFileSync('chmod', ['-R', 'u+rwX', work]);
+    rmSync(work, { recursive: true, force: true });
+  });
+
+  describe('an image runs', () => {
+    const config: RunConfig = { Entrypoint: ['/bin/busybox'] };
+    const archive = aci(members, { exec: ['/bin/busybox'] });
+    test.each<readonly [string, 'aci' | 'oci', () => string]>([
+      ['an App Container image', 'aci', () => file(archive, '.aci')],
+      ['one that is compressed', 'aci', () => file(gzipSync(archive, { level: 1 }), '.aci')],
+      ['a layout of OCI', 'oci', () => layout([root], config)],
+      [
+        'a layout, by the name of its image',
+        'oci',
+        () => `oci:${writeLayout(join(work, 'named'), ociImage([root], config), 'one')}:one`,
+      ],
+      ['an archive of a layout', 'oci', () => file(ociArchive(ociImage([root], config)), '.tar')],
+      ['an archive of docker save', 'oci', () => file(dockerArchive([root], config), '.tar')],
+      ['one with the names of others', 'oci', () => file(dockerArchive([root], config, { by: 'crane' }), '.tar')],
+      [
+        'one by its tag',
+        'oci',
+        () => `docker-archive:${file(dockerArchive([root], config), '.tar')}:example.com/app:1`,
+      ],
+      ['an image of a registry', 'oci', () => `${registry?.host}/app`],
+    ])('%s', async (_title, kind, make) => {
+      const result = await run(['echo', 'hello', 'there'], { root: { image: make() } });
+      expect(result).toMatchObject({ stdout: 'hello there\n', stderr: '', exitCode: 0 });
+      expect(result.enforcement.image).toMatchObject({ kind, layers: 1 });
+    });
+
+    test('a tar archive, whose command is all that is said', async () => {
+      const result = await run(['/bin/busybox', 'echo', 'hello'], { root: { image: file(root, '.tar') } });
+      expect(result).toMatchObject({ stdout: 'hello\n', enforcement: { image: { kind: 'tar', layers: 1 } } });
+    });
+  });
+
+  describe('what an image says of its command', () => {
+    const config: RunConfig = {
+      Entrypoint: ['/bin/sh', '-c', 'echo "$0 $*"; id -u; id -g; pwd; echo "$HOME $A $B"'],
+      Cmd: ['one', 'two'],
+      Env: ['A=image', 'B=image'],
+      User: 'app',
+      WorkingDir: '/bin',
+    };
+    let image: string;
+    beforeAll(() => {
+      image = layout([root], config);
+    });
+    const said = async (words: readonly string[], spec: SandboxSpec = {}): Promise<string> => {
+      const { root: more } = spec;
+      const others = typeof more === 'object' ? more : {};
+      const { stdout, stderr } = await run(words as [string], { ...spec, root: { ...others, image } });
+      expect(stderr).toBe('');
+      return String(stdout);
+    };
+
+    test('holds where the spec says nothing', async () => {
+      expect(await said([])).toBe('one two\n123\n456\n/bin\n/srv image image\n');
+    });
+
+    test('gives way to what the spec says, part by part', async () => {
+      expect(await said(['three'])).toBe('three \n123\n456\n/bin\n/srv image image\n');
+      const spec: SandboxSpec = { env: { A: 'spec' }, cwd: '/etc', user: { uid: 0, gid: 0 } };
+      expect(await said([], spec)).toBe('one two\n0\n0\n/etc\n/root spec image\n');
+    });
+
+    test('is followed by a command, or with an entry point of the caller is not there', async () => {
+      expect(await said(['-c', 'echo own'], { root: { entrypoint: ['/bin/sh'] } })).toBe('own\n');
+      expect(await said(['/bin/echo', 'all'], { root: { entrypoint: [] } })).toBe('all\n');
+      await expect(said([], { root: { entrypoint: [] } })).rejects.toMatchObject({
+        code: 'SBX_IMAGE_UNSUPPORTED',
+        message: expect.stringContaining('names no command'),
+      });
+    });
+
+    test('of a manifest of App Container too', async () => {
+      const app = {
+        exec: ['/bin/sh', '-c', 'echo "$0"; id -u; id -g; pwd; echo "$HOME $A"', 'first'],
+        user: 'app',
+        group: 'app',
+        workingDirectory: '/bin',
+        environment: [{ name: 'A', value: 'image' }],
+      };
+      const { stdout } = await run([], { root: { image: file(aci(members, app), '.aci') } });
+      expect(stdout).toBe('first\n123\n456\n/bin\n/srv image\n');
+    });
+
+    test('is refused where its user is not in it', async () => {
+      await expect(runScript(layout([root], { User: 'nobody-here' }), 'true')).rejects.toMatchObject({
+        code: expect.stringMatching(/^SBX_IMAGE_/),
+        message: expect.stringContaining('nobody-here'),
+      });
+    });
+  });
+
+  describe('layers', () => {
+    const folder = (name: string): Member => ({ name: `${name}/`, type: '5' });
+
+    test('whose archive does not name their top can be entered by every user', async () => {
+      expect(await output(layout([root], { User: 'app' }), 'stat -c %a /; ls /srv')).toBe('755\n');
+      const aciWithoutTop = tar(
+        ...[{ name: 'manifest', content: '{"acKind":"ImageManifest","acVersion":"0.8.11","name":"example.com/app"}' }],
+        ...members.map((member) => ({ ...member, name: `rootfs/${member.name}` })),
+      );
+      const spec: SandboxSpec = { user: { uid: 123, gid: 456 } };
+      expect(await output(file(aciWithoutTop, '.aci'), 'stat -c %a /', spec)).toBe('755\n');
+    });
+
+    test('that are the same count once', async () => {
+      const more = tar(folder('d'), { name: 'd/one' });
+      const hide = tar(folder('d'), { name: 'd/.wh.one' });
+      expect(await output(layout([root, more, hide, more, more]), 'ls /d')).toBe('one\n');
+    });
+
+    test('of one, read-only too, do not show what hides nothing', async () => {
+      const image = layout([tar(...members, { name: 'srv/.wh.gone' }, folder('d'), { name: 'd/.wh..wh..opq' })]);
+      expect(await output(image, 'ls -a /srv /d')).toBe('/d:\n.\n..\n\n/srv:\n.\n..\n');
+      expect(await output(image, 'ls -a /srv /d', { root: { readonly: true } })).toBe('/d:\n.\n..\n\n/srv:\n.\n..\n');
+      const mounts: MountSpec[] = [{ type: 'image', source: image, destination: '/mnt' }];
+      expect(await output(image, 'ls -a /mnt/srv', { mounts })).toBe('.\n..\n');
+    });
+
+    test('may be 120', async () => {
+      const more = Array.from({ length: 119 }, (_, index) =>
+        tar(folder('d'), { name: `d/${index}` }, { name: 'd/last', content: String(index) }),
+      );
+      expect(await output(layout([root, ...more]), 'ls /d | wc -l; cat /d/last')).toBe('120\n118');
+    });
+
+    interface Item {
+      readonly kind: 'file' | 'symlink' | 'whiteout' | 'directory';
+      /** Whether a whiteout of its name comes before it. */
+      readonly hides: boolean;
+      readonly content: string;
+      readonly mode: number;
+      /** Where in the directory the mark is that hides what lower layers have there. */
+      readonly opaque: 'no' | 'first' | 'last';
+      readonly entries: Readonly<Record<string, Item>>;
+    }
+    const { tree } = fc.letrec<{ tree: Readonly<Record<string, Item>>; item: Item }>((tie) => ({
+      tree: fc.dictionary(fc.constantFrom('a', 'b', 'c'), tie('item'), {
+        noNullPrototype: true,
+        depthIdentifier: 'layer',
+      }),
+      item: fc.record<Item>({
+        kind: fc.constantFrom('file', 'symlink', 'whiteout', 'directory', 'directory', 'directory'),
+        hides: fc.boolean(),
+        content: fc.constantFrom('x', 'yy'),
+        mode: fc.constantFrom(0o755, 0o700, 0o1777),
+        opaque: fc.constantFrom('no', 'no', 'first', 'last'),
+        entries: fc.oneof({ maxDepth: 2, depthIdentifier: 'layer' }, fc.constant({}), {
+          weight: 3,
+          arbitrary: tie('tree'),
+        }),
+      }),
+    }));
+    const layer = fc.record({ entries: tree, opaque: fc.boolean(), mode: fc.constantFrom(0o755, 0o711) });
+
+    function membersOf(entries: Readonly<Record<string, Item>>, above = ''): Member[] {
+      return Object.entries(entries).flatMap(([name, { kind, hides, content, mode, opaque, entries }]): Member[] => {
+        const path = `${above}${name}`;
+        const whiteout: Member = { name: `${above}.wh.${name}` };
+        const mark: Member = { name: `${path}/.wh..wh..opq` };
+        if (kind === 'whiteout') return [whiteout];
+        const before = hides ? [whiteout] : [];
+        if (kind === 'symlink') return [...before, { name: path, type: '2', linkname: 'a' }];
+        if (kind === 'file') return [...before, { name: path, content }];
+        return [
+          ...before,
+          { name: `${path}/`, type: '5', mode },
+          ...(opaque === 'first' ? [mark] : []),
+          ...membersOf(entries, `${path}/`),
+          ...(opaque === 'last' ? [mark] : []),
+        ];
+      });
+    }
+
+    test('show inside what they are when they are unpacked one over the other', async () => {
+      const images = fc.array(fc.array(layer, { minLength: 2, maxLength: 4 }), { minLength: 6, maxLength: 6 });
+      await fc.assert(
+        fc.asyncProperty(images, async (all) => {
+          const mounts: MountSpec[] = [];
+          const expected: string[] = [];
+          for (const [index, given] of all.entries()) {
+            const layers = given.map(({ entries, opaque, mode }) =>
+              tar(
+                { name: './', type: '5', mode },
+                ...(opaque ? [{ name: '.wh..wh..opq' }] : []),
+                ...membersOf(entries),
+              ),
+            );
+            const directory = join(work, `unpacked${count++}`);
+            const archives = layers.map((content) => file(content, '.tar'));
+            await unpack(archives, directory, { whiteouts: 'apply' });
+            expected.push(...listing(directory, `/mnt/${index}`));
+            mounts.push({ type: 'image', source: layout(layers), destination: `/mnt/${index}` });
+          }
+          const script =
+            'for d in /mnt/*; do find $d | while read f; do case $(stat -c %F "$f") in symbolic*) echo "$f -> $(readlink $f)";; dir*) echo "$f $(stat -c %a $f)";; *) echo "$f $(stat -c %a $f) $(cat $f)"; esac; done; done';
+          const shown = await output(layout([root]), script, { mounts });
+          expect(shown.trim().split('\n').sort()).toEqual(expected.sort());
+        }),
+        { numRuns: 3, endOnFailure: true },
+      );
+    });
+
+    function listing(directory: string, shown: string): string[] {
+      const status = lstatSync(directory);
+      if (status.isSymbolicLink()) return [`${shown} -> ${readlinkSync(directory)}`];
+      const mode = (status.mode & 0o7777).toString(8);
+      if (status.isFile()) return [`${shown} ${mode} ${readFileSync(directory, 'utf8')}`];
+      const below = readdirSync(directory).flatMap((name) => listing(join(directory, name), `${shown}/${name}`));
+      return [`${shown} ${mode}`, ...below];
+    }
+  });
+
+  describe('a view of an image', () => {
+    const everything = [
+      'echo changed > /etc/passwd',
+      'chmod 777 /bin/busybox',
+      'ln /etc/group /etc/hard; echo more >> /etc/hard; chmod 600 /etc/hard',
+      'mv /srv /moved; mv /etc/hard /root/; mv /bin/cat /bin/dog',
+      'rm -r /root; mkdir /root; touch -d @5 /bin/wc; touch /bin',
+      'ln -sf /nowhere /bin/head',
+    ];
+    const asRoot: SandboxSpec = {
+      user: { uid: 0, gid: 0 },
+      ...(isRoot ? { capabilities: ['CAP_CHOWN', 'CAP_DAC_OVERRIDE', 'CAP_FOWNER', 'CAP_FSETID'] } : {}),
+    };
+    const owners = isRoot ? 'chown 5:5 /bin/busybox /etc /root\n' : '';
+
+    test('can be changed in all ways, and the store stays byte for byte what it was', async () => {
+      const image = layout([
+        root,
+        tar({ name: 'etc/', type: '5' }, { name: 'etc/.wh.passwd' }, { name: 'etc/passwd' }),
+      ]);
+      const spec = asRoot;
+      await output(image, 'true', spec);
+      const before = layersInStore();
+      await output(image, owners + everything.join('\n'), spec);
+      expect(layersInStore()).toEqual(before);
+      expect(await output(image, 'cat /etc/passwd; ls -d /srv /root; stat -c "%a %u" /bin/busybox', spec)).toBe(
+        '/root\n/srv\n755 0\n',
+      );
+    });
+
+    test('can be given attributes, which the store does not get', async () => {
+      requires('command:python3');
+      const image = layout([root]);
+      await output(image, 'true');
+      const before = layersInStore();
+      // The interpreter and its libraries are those of this machine.
+      const mounts: MountSpec[] = ['/usr', '/lib', '/lib64'].map((path) => ({
+        type: 'bind',
+        source: path,
+        destination: path,
+      }));
+      const script =
+        'import os\nfor n in ("user.a", "user.overlay.opaque"):\n  try: os.setxattr("/etc", n, b"y"); print("set")\n  except OSError as e: print(e.errno)\nprint(os.listdir("/etc") != [])';
+      const { stdout } = await run(['/usr/bin/python3', '-I', '-c', script], {
+        root: { image, entrypoint: [] },
+        mounts,
+        user: { uid: 0, gid: 0 },
+      });
+      expect(String(stdout)).toMatch(/^set\n.*\nTrue\n$/);
+      expect(layersInStore()).toEqual(before);
+    });
+
+    test('is not that of another run, before it or beside it', async () => {
+      const image = layout([root]);
+      const script = 'echo $0 >> /etc/group; mkdir /mine || exit; tail -n1 /etc/group 2>&1; ls / | grep -c mine';
+      const one = () => output(image, script.replace('tail -n1', 'wc -l <'));
+      expect(await Promise.all([one(), one(), one()])).toEqual(Array(3).fill('3\n1\n'));
+    });
+
+    test('can be read-only', async () => {
+      const spec: SandboxSpec = { root: { readonly: true }, user: { uid: 0, gid: 0 } };
+      const { stdout, stderr } = await runScript(layout([root]), 'touch /new; touch /tmp/new && echo tmp', spec);
+      expect(stdout).toBe('tmp\n');
+      expect(stderr).toMatch(/^touch: \/new: Read-only file system\n$/);
+    });
+
+    test('has a /tmp where the image has none, and its own where it has one', async () => {
+      const spec: SandboxSpec = { user: { uid: 7, gid: 7 } };
+      expect(await output(layout([root]), 'stat -c %a /tmp; touch /tmp/x; ls /tmp', spec)).toBe('1777\nx\n');
+      const own = tar({ name: 'tmp/', type: '5', mode: 0o1777 }, { name: 'tmp/own' });
+      expect(await output(layout([root, own]), 'ls /tmp', spec)).toBe('own\n');
+    });
+
+    test('can be mounted: read-only, or changed as long as the run lasts', async () => {
+      const source = layout([tar({ name: 'data/', type: '5' }, { name: 'data/file', content: 'text' })]);
+      const spec = (readonly?: boolean): SandboxSpec => ({
+        mounts: [{ type: 'image', source, destination: '/mnt', ...(readonly === undefined ? {} : { readonly }) }],
+        user: { uid: 0, gid: 0 },
+      });
+      const image = layout([root]);
+      const { stdout, stderr } = await runScript(image, 'cat /mnt/data/file; touch /mnt/data/new', spec());
+      expect([stdout, stderr]).toEqual(['text', 'touch: /mnt/data/new: Read-only file system\n']);
+      const before = layersInStore();
+      for (let round = 0; round < 2; round += 1)
+        expect(await output(image, 'ls /mnt/data; echo x > /mnt/data/new; rm /mnt/data/file', spec(false))).toBe(
+          'file\n',
+        );
+      expect(layersInStore()).toEqual(before);
+      const { stdout: onHost } = await run(['cat', '/tmp/mnt/data/file'], {
+        mounts: [{ type: 'image', source, destination: '/tmp/mnt' }],
+      });
+      expect(onHost).toBe('text');
+    });
+
+    test('has volumes at the mount points of an App Container image', async () => {
+      mkdirSync(join(work, 'volume'));
+      writeFileSync(join(work, 'volume/file'), 'of the host');
+      const mountPoints = [
+        { name: 'data', path: '/srv', readOnly: true },
+        { name: 'own', path: '/var/own' },
+      ];
+      const own: MountSpec = { type: 'tmpfs', destination: '/var/own' };
+      const image = file(aci(members, { mountPoints }), '.aci');
+      const spec: SandboxSpec = {
+        mounts: [{ type: 'bind', source: join(work, 'volume'), destination: '/srv', readonly: false }, own],
+        user: { uid: 0, gid: 0 },
+      };
+      const { stdout, stderr } = await runScript(
+        image,
+        'cat /srv/file; touch /srv/new; touch /var/own/new && echo own',
+        spec,
+      );
+      expect([stdout, stderr]).toEqual(['of the hostown\n', 'touch: /srv/new: Read-only file system\n']);
+      await expect(runScript(image, 'true', { mounts: [own] })).rejects.toMatchObject({
+        code: 'SBX_IMAGE_UNSUPPORTED',
+        message: expect.stringContaining("'data' (/srv)"),
+      });
+    });
+  });
+
+  describe('an image that means harm', () => {
+    const without = (...names: readonly string[]): Member[] => members.filter(({ name }) => !names.includes(name));
+    const passwd = (member: Omit<Member, 'name'>): Uint8Array =>
+      tar(...without('etc/passwd'), { name: 'etc/passwd', ...member });
+
+    test.each<readonly [string, Omit<Member, 'name'>]>([
+      ['a symlink out of it', { type: '2', linkname: '../../../../../../../etc/passwd' }],
+      ['a symlink to a device', { type: '2', linkname: '/dev/zero' }],
+      ['a FIFO', { type: '6' }],
+      ['a device', { type: '3', major: 1, minor: 5 }],
+      ['a directory', { type: '5' }],
+      ['a file without an end', { content: Buffer.alloc(20_000_000, 'x') }],
+    ])('finds no users in a passwd that is %s', async (_title, member) => {
+      const image = layout([passwd(member)], { User: 'root' });
+      await expect(runScript(image, 'true')).rejects.toMatchObject({
+        code: expect.stringMatching(/^SBX_(IMAGE|SPEC)_/),
+      });
+      expect(await output(layout([passwd(member)]), 'echo $HOME')).toBe('/\n');
+    });
+
+    test('has a home in its root', async () => {
+      for (const home of ['../../etc', '/srv/../../etc', 'etc', '', '/\u0001']) {
+        const image = layout([passwd({ content: `root:x:0:0::${home}:/bin/sh\n` })]);
+        const { stdout } = await runScript(image, 'echo "$HOME"');
+        expect(stdout).toBe(home.startsWith('/\u0001') ? `${home}\n` : '/\n');
+      }
+    });
+
+    test('has no devices, and no marks of its own for overlayfs', async () => {
+      const pax = (key: string, value: string): NonNullable<Member['pax']> => [
+        [`SCHILY.xattr.user.overlay.${key}`, value],
+      ];
+      const lower = tar(...members, { name: 'd/', type: '5' }, { name: 'd/below', content: 'below' });
+      const upper = tar(
+        { name: 'd/', type: '5', pax: pax('opaque', 'y') },
+        { name: 'bin/', type: '5', pax: pax('redirect', '/etc') },
+        { name: 'd/file', content: 'x', pax: pax('metacopy', '') },
+        { name: 'd/null', type: '3', mode: 0o666, major: 1, minor: 3 },
+        { name: 'd/disk', type: '4', mode: 0o666, major: 8, minor: 0 },
+      );
+      const image = layout([lower, upper]);
+      expect(await output(image, 'ls /d; cat /d/below /d/file; ls /bin/sh')).toBe('below\nfile\nbelowx/bin/sh\n');
+      const { stdout } = await run(['/bin/ls', '/d'], {
+        root: { image: file(upper, '.tar'), entrypoint: [] },
+        mounts: ['/bin:/bin', '/lib:/lib', '/lib64:/lib64'],
+      });
+      expect(stdout).toBe('file\n');
+    });
+
+    test('gains nothing by set-user-ID bits', async () => {
+      const guest = { content: readFileSync(guestPath()), mode: 0o6755 } as const;
+      const image = layout([tar(...members, { name: 'guest', ...guest }, { name: 'other', uid: 9, gid: 9, ...guest })]);
+      const spec: SandboxSpec = { root: { image }, user: { uid: 123, gid: 456 } };
+      for (const program of ['/guest', '/other'])
+        expect((await run([program, 'ids'], spec)).stdout).toContain('uid 123 123 123');
+    });
+
+    test.each([
+      ['proc', '/srv'],
+      ['dev', '../../srv'],
+      ['proc', '/'],
+      ['tmp', '/../../../../../../tmp'],
+      ['sys', '/proc'],
+    ])('has nothing mounted outside where its /%s is a symlink to %s', async (name, linkname) => {
+      const image = layout([tar(...without(`${name}/`), { name, type: '2', linkname })]);
+      const before = existsOnHost();
+      const answer = await runScript(image, 'touch /tmp/mark /srv/mark; echo ran').then(
+        ({ stdout }) => stdout,
+        ({ code }: ImageError) => code,
+      );
+      expect(answer).toBe(linkname === '/' ? 'SBX_LAUNCH_FAILED' : 'ran\n');
+      expect(existsOnHost()).toEqual(before);
+    });
+
+    const existsOnHost = (): string[] =>
+      ['/tmp/mark', '/srv/mark'].filter((path) => lstatSync(path, { throwIfNoEntry: false }) !== undefined);
+
+    test('is refused where a layer is not what its configuration says', async () => {
+      const image = layout([root], {}, [sha256('another')]);
+      expect(await refused(image)).toMatchObject({ code: 'SBX_IMAGE_DIGEST' });
+    });
+
+    test('is refused where one bit of any blob has changed, or one is missing', async () => {
+      const layer = tar(...members, { name: `unique${count}` });
+      const made = ociImage([layer]);
+      const blobs = [...made.blobs.keys(), sha256(made.manifest)];
+      for (const digest of blobs) {
+        const directory = writeLayout(join(work, `damaged${count++}`), made);
+        const path = join(directory, blobPath(digest));
+        const bytes = readFileSync(path);
+        const at = Math.floor(bytes.length / 2);
+        bytes[at] = (bytes[at] ?? 0) ^ 1;
+        writeFileSync(path, bytes);
+        expect(await refused(directory)).toMatchObject({ code: 'SBX_IMAGE_DIGEST' });
+        rmSync(path);
+        expect((await refused(directory)).message).toMatch(/is missing \(ENOENT\)/);
+      }
+    });
+
+    test('is refused where an archive of docker save leads out of itself', async () => {
+      const layer = tar(...members, { name: `unique${count}` });
+      const outside = file(layer, '.outside');
+      const whole = file(dockerArchive([layer]), '.tar');
+      const listed = execFileSync('tar', ['-xOf', whole, 'manifest.json'], { encoding: 'utf8' });
+      const [{ Layers }] = JSON.parse(listed) as [{ Layers: string[] }];
+      const name = Layers[0] ?? '';
+      for (const linkname of [outside, `../../../../../../../..${outside}`]) {
+        const image = file(dockerArchive([layer], {}, { more: [{ name, type: '2', linkname }] }), '.tar');
+        expect(await refused(image)).toMatchObject({ code: expect.stringMatching(/^SBX_IMAGE_/) });
+      }
+    });
+  });
+}

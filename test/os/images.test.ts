@@ -1,0 +1,3 @@
+import { describeImages } from './images-cases.ts';
+
+describeImages({ isRoot: process.getuid?.() === 0 });
