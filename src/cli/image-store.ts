@@ -59,7 +59,7 @@ export async function removeCommand(call: Call): Promise<number> {
     } of found)
       if (image !== undefined) store.records.remove(image.record);
     // What was asked to go is not kept for somebody who may be about to use it: a lease protects who does.
-    const { layers, bytes } = await store.collect(REMOVED_GRACE_MS);
+    const { layers, bytes } = await store.collect(0);
     if (!quiet) say(`${count(layers, 'layer')} with ${rounded(bytes)} removed`);
   });
 }
@@ -77,8 +77,6 @@ export async function collectCommand(call: Call): Promise<number> {
   });
 }
 
-/** Between the look at a layer and the lease on it are microseconds. */
-const REMOVED_GRACE_MS = 1000;
 const ID_CHARACTERS = 12;
 
 class UsageProblems extends Error {

@@ -141,8 +141,18 @@ class Source implements AsyncIterable<Uint8Array> {
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array, void, undefined> {
+    const records = gathered(this.#records);
     try {
-      yield* gathered(this.#records);
+      for (let next = await this.#next(records); next.done !== true; next = await this.#next(records)) yield next.value;
+    } finally {
+      await records.return();
+    }
+  }
+
+  /** What a stream throws at its source when nobody reads any more (EPIPE) does not come by here. */
+  async #next(records: AsyncGenerator<Uint8Array, void, undefined>): Promise<IteratorResult<Uint8Array, void>> {
+    try {
+      return await records.next();
     } catch (error) {
       this.failure = { error };
       throw error;
@@ -153,6 +163,8 @@ class Source implements AsyncIterable<Uint8Array> {
 async function feed(running: LaunchedProcess, source: Source): Promise<void> {
   const stream = running.extra.get(RECORDS_FD);
   if (stream === undefined) throw new InternalError('the launcher has no stream of records');
+  // It is a socket: where the launcher ends with something unread, reading fails too (ECONNRESET), after the pipeline has stopped to listen.
+  stream.on('error', () => undefined);
   try {
     await pipeline(Readable.from(source, { objectMode: true, highWaterMark: 2 }), stream);
   } catch {

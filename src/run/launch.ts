@@ -214,6 +214,8 @@ function refuseAround({ summary }: PreparedImages, { root, limits }: NormalizedS
 }
 
 function hasImages(spec: SandboxSpec): boolean {
+  // What excludes itself is refused in a moment, and nothing need be fetched for it.
+  if (typeof spec.root === 'object' && spec.root.image !== undefined && spec.root.path !== undefined) return false;
   return namesImage(spec) || spec.mounts?.some((mount) => typeof mount === 'object' && mount.type === 'image') === true;
 }
 

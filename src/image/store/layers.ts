@@ -16,7 +16,7 @@ import type { RootLayer } from '../../spec/layered-root.ts';
 import { removeUnpacked } from '../unpack.ts';
 import { lease } from './leases.ts';
 import { withLock } from './lock.ts';
-import { hashOf, isOfLivingProcess, workName } from './place.ts';
+import { hashOf, isOfLivingProcess, parseOwn, workName } from './place.ts';
 
 /** What `layers/NAME.json` holds. */
 export interface LayerFacts {
@@ -38,6 +38,8 @@ export interface StoredLayer extends LayerFacts, RootLayer {
 }
 
 const FACTS = 'facts.json';
+/** What they are called while somebody decides whether the layer goes. */
+const GOING = 'facts.going';
 
 /** How long after its last use a layer may be needed by somebody who has not written a lease yet. */
 const GRACE_MS = 10 * 60_000;
@@ -55,7 +57,8 @@ export class LayerStore {
     const layer = this.#read(name);
     if (layer === undefined) return undefined;
     const now = new Date();
-    utimesSync(join(this.#at(name), FACTS), now, now);
+    // Where somebody is about to remove it, the lease will keep it.
+    unlessGone(() => utimesSync(join(this.#at(name), FACTS), now, now));
     return layer;
   }
 
@@ -84,7 +87,7 @@ export class LayerStore {
       writeFileSync(join(work, FACTS), `${JSON.stringify({ version: 1, ...facts })}\n`, { mode: 0o600 });
       lease(this.directory, [name]);
       moveUnlessThere(work, this.#at(name));
-      const layer = this.#read(name);
+      const layer = this.#read(name) ?? (await withLock(this.#collecting, async () => this.#restored(name)));
       if (layer !== undefined) return layer;
       throw new ImageError('SBX_IMAGE_STORE', `the layer ${name} was removed from ${this.directory} while it was made`);
     } finally {
@@ -114,8 +117,31 @@ export class LayerStore {
   #read(name: string): StoredLayer | undefined {
     const text = readIfThere(join(this.#at(name), FACTS));
     if (text === undefined) return undefined;
-    const { version, ...facts } = JSON.parse(text) as LayerFacts & { readonly version: number };
+    const { version, ...facts } = parseOwn<LayerFacts & { readonly version: number }>(
+      text,
+      join(this.#at(name), FACTS),
+    );
     return version === 1 ? { ...facts, name, directory: join(this.#at(name), 'tree') } : undefined;
+  }
+
+  get #collecting(): string {
+    return join(this.directory, 'locks', hashOf('collect'));
+  }
+
+  /** As it was before somebody began to remove it. Preconditions: nobody else collects. */
+  #restored(name: string): StoredLayer | undefined {
+    unlessGone(() => renameSync(join(this.#at(name), GOING), join(this.#at(name), FACTS)));
+    return this.#read(name);
+  }
+
+  /** Nobody else collects meanwhile. */
+  async collecting<T>(work: () => Promise<T>): Promise<T> {
+    return await withLock(this.#collecting, async () => {
+      // Those that a killed process had begun with.
+      for (const name of readdirSync(join(this.directory, 'layers')))
+        if (this.#read(name) === undefined) this.#restored(name);
+      return await work();
+    });
   }
 
   /** Those that are whole, by name, with when they were used last. */
@@ -127,7 +153,7 @@ export class LayerStore {
     });
   }
 
-  /** Removes what `keep` does not name, nobody uses, and nobody has just looked for. Preconditions: nobody else collects. */
+  /** Removes what `keep` does not name, nobody uses, and nobody has just looked for. Preconditions: within `collecting`. */
   async collect(
     keep: ReadonlySet<string>,
     inUse: () => ReadonlySet<string>,
@@ -136,8 +162,15 @@ export class LayerStore {
     const removed: StoredLayer[] = [];
     for (const layer of this.list()) {
       if (keep.has(layer.name) || inUse().has(layer.name) || Date.now() - layer.usedMs < graceMs) continue;
+      const at = this.#at(layer.name);
+      renameSync(join(at, FACTS), join(at, GOING));
+      // Who found it until now has a lease, and who looks for it from now on does not find it.
+      if (inUse().has(layer.name)) {
+        this.#restored(layer.name);
+        continue;
+      }
       const work = join(this.directory, 'work', workName());
-      renameSync(this.#at(layer.name), work);
+      renameSync(at, work);
       await this.removeWork(work);
       removed.push(layer);
     }
@@ -164,6 +197,14 @@ function moveUnlessThere(from: string, to: string): void {
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     if (code !== 'ENOTEMPTY' && code !== 'EEXIST') throw error;
+  }
+}
+
+function unlessGone(work: () => void): void {
+  try {
+    work();
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
   }
 }
 

@@ -10,7 +10,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { lstatSync, mkdirSync, realpathSync } from 'node:fs';
 import { homedir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { ImageError } from '../../errors/errors.ts';
 import { startTimeOf } from '../../host/processes.ts';
 
@@ -80,6 +80,16 @@ export function isOfLivingProcess(name: string): boolean {
 /** For a directory below `work/`. */
 export function workName(): string {
   return `${nameOfProcess()}-${randomBytes(4).toString('hex')}`;
+}
+
+/** A document that was written here: whole, unless the machine went down. @throws {ImageError} `SBX_IMAGE_STORE` */
+export function parseOwn<T>(text: string, file: string): T {
+  try {
+    return JSON.parse(text) as T;
+  } catch (cause) {
+    const remedy = `remove ${dirname(dirname(file))}, which is made again when it is needed`;
+    throw new ImageError('SBX_IMAGE_STORE', `${file} of the store of images is damaged`, {}, { remedy, cause });
+  }
 }
 
 /** A file name for any text. */

@@ -1,7 +1,7 @@
 // What references stand for: which layers, and which document says how they are run. A reference to a file counts as long as that is the very file.
 import { readdirSync, readFileSync, renameSync, rmSync, type Stats, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { hashOf, workName } from './place.ts';
+import { hashOf, parseOwn, workName } from './place.ts';
 
 export type RecordedKind = 'aci' | 'oci' | 'tar';
 
@@ -80,7 +80,7 @@ export class RecordStore {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
       throw error;
     }
-    const record = JSON.parse(text) as ImageRecord;
+    const record = parseOwn<ImageRecord>(text, file);
     return record.version === 1 ? record : undefined;
   }
 }

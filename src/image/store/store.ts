@@ -66,7 +66,7 @@ export class ImageStore {
 
   /** `graceMs`: how long a layer stays after somebody looked for it. @defaultValue ten minutes */
   async collect(graceMs?: number): Promise<Collected> {
-    return await withLock(join(this.directory, 'locks', hashOf('collect')), async () => {
+    return await this.layers.collecting(async () => {
       const records = this.records.list();
       const gone = records.filter(
         ({ reference, file }) => file !== undefined && this.records.find(reference) === undefined,
