@@ -182,12 +182,12 @@ describe('the first operand', () => {
     expect(runCli(['--', './rootfs'], { cwd: work }).status).not.toBe(0);
   });
 
-  test('is refused when it is an image: they are not served yet', () => {
+  test('is an image when it is a file of that name, and refused where there is none in it', () => {
     writeFileSync(join(work, 'image.aci'), '');
     for (const image of ['image.aci', './image.aci']) {
       expect(runCli([image, 'true'], { cwd: work })).toMatchObject({
         status: 125,
-        stderr: expect.stringContaining('root.image'),
+        stderr: expect.stringContaining('image.aci: it is empty'),
       });
     }
   });

@@ -1,6 +1,6 @@
 // A whole Debian as an App Container image, by name at the command line: as root and as an ordinary user, on every backend that has images without an engine.
 import { execFileSync, spawnSync } from 'node:child_process';
-import { chmodSync, cpSync, mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, cpSync, mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -51,8 +51,8 @@ beforeAll(() => {
   const without = ['usr/share/doc', 'usr/share/locale', 'usr/lib/gcc', 'var/cache', 'var/lib/apt'];
   const names = ['-C', work, 'manifest', '-C', root.trim(), '--transform', 's,^\\.,rootfs,S', '.'];
   execFileSync('tar', ['-cf', join(work, 'debian.aci'), ...without.map((path) => `--exclude=./${path}`), ...names]);
-  for (const name of ['cache', 'cache-user']) mkdirSync(join(work, name), { mode: 0o777 });
-  chmodSync(join(work, 'cache-user'), 0o777);
+  for (const name of ['cache', 'cache-user']) mkdirSync(join(work, name));
+  chownSync(join(work, 'cache-user'), ordinaryUser.uid ?? 0, ordinaryUser.gid ?? 0);
 }, 600_000);
 
 afterAll(() => {

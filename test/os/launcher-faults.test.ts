@@ -177,19 +177,23 @@ function fewSteps(uid: number, sandbox: SandboxName): Step[] {
     if (step.step === 'mount') return !spared.test(step.destination);
     return (step.step !== 'symlink' && step.step !== 'mask') || !spared.test(step.path);
   });
-  return sandbox === 'with a view' ? few.flatMap((step) => (step.step === 'pivot' ? [view, step] : [step])) : few;
+  return sandbox === 'with a view' ? few.flatMap((step) => (step.step === 'pivot' ? [...view, step] : [step])) : few;
 }
 
-const view: Step = {
-  step: 'mount',
-  kind: 'overlay',
-  // For the witness, which finds every place that it may write to.
-  flags: ['readonly', 'nosuid', 'nodev', 'create', 'sourceWithoutLinks'],
-  sourceKind: 'directory',
-  source: '/etc',
-  destination: '/tmp/view',
-  options: 'size=1m,mode=0755',
-};
+/** Of two layers, and read-only in the end for the witness, which finds every place that it may write to. */
+const view: readonly Step[] = [
+  { step: 'layer', path: '/usr' },
+  {
+    step: 'mount',
+    kind: 'overlay',
+    flags: ['nosuid', 'nodev', 'create', 'sourceWithoutLinks'],
+    sourceKind: 'directory',
+    source: '/etc',
+    destination: '/tmp/view',
+    options: 'size=1m,mode=0755',
+  },
+  { step: 'readonly', path: '/tmp/view' },
+];
 
 /** Several at once, for they wait more than they work. */
 const SHARES = 2 * availableParallelism();
