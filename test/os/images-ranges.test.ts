@@ -53,13 +53,22 @@ afterAll(() => {
   if (work !== undefined) rmSync(work, { recursive: true, force: true });
 });
 
+interface Said {
+  readonly answers: string[];
+  readonly collected: { readonly unfinished: number };
+}
+
 function said(...calls: readonly (readonly [script: string, spec?: SandboxSpec])[]): string[] {
+  return saidAndCollected(...calls).answers;
+}
+
+function saidAndCollected(...calls: readonly (readonly [script: string, spec?: SandboxSpec])[]): Said {
   const all = calls.map(([script, { root, ...spec } = {}]) => [
     ['/bin/sh', '-c', script],
     { ...spec, root: { image, entrypoint: [], ...(typeof root === 'object' ? root : {}) } },
   ]);
   const text = scriptWithPrivateEtc({ subuid: ranges }, program, join(work, 'cache'), JSON.stringify(all));
-  return (JSON.parse(text) as { answers: string[] }).answers;
+  return JSON.parse(text) as Said;
 }
 
 test('a user of the image is itself, beside the owners of its files', () => {
@@ -91,4 +100,26 @@ test('layers in the store belong to ids of the ranges, in directories of the cal
     return found === undefined ? [] : [[found.uid, found.gid]];
   });
   expect(owners).toEqual([[700_076, 700_077]]);
+});
+
+test('what a killed process left is removed, whichever of the ids it belongs to', () => {
+  said(['true']);
+  const [store = ''] = readdirSync(join(work, 'cache/sandboxlib/images'));
+  const unfinished = join(work, 'cache/sandboxlib/images', store, 'work');
+  // Of a process that is not there: pids end at 2^22.
+  const left = join(unfinished, '4194305-1-00000000');
+  const owners = {
+    [left]: account,
+    [join(left, 'tree')]: account,
+    [join(left, 'tree/closed')]: { uid: 700_050, gid: 700_050 },
+  };
+  for (const [path, { uid, gid }] of Object.entries(owners)) {
+    mkdirSync(path, { mode: 0o700 });
+    chownSync(path, uid, gid);
+  }
+  writeFileSync(join(left, 'tree/closed/file'), 'x');
+  chownSync(join(left, 'tree/closed/file'), 700_051, 700_051);
+  chmodSync(join(left, 'tree/closed'), 0);
+  expect(saidAndCollected(['true']).collected).toMatchObject({ unfinished: 1 });
+  expect(readdirSync(unfinished)).toEqual([]);
 });
