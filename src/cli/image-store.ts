@@ -3,14 +3,14 @@ import { openReference, openStore } from '../image/open/open.ts';
 import type { StoredImage } from '../image/store/store.ts';
 import { exitStatusOfError } from './exit.ts';
 import { sayError, sayUsage } from './failure.ts';
-import type { ImageCall } from './image.ts';
+import type { Call } from './image-call.ts';
 import { newDraft, type Settings } from './option.ts';
 import { pullProgress, rounded } from './progress.ts';
 import { say, writeAll } from './say.ts';
 import { StatusWriter } from './status.ts';
 import { readImage } from './values.ts';
 
-export async function pullCommand(call: ImageCall): Promise<number> {
+export async function pullCommand(call: Call): Promise<number> {
   return await attempt(call, 'at least one image', async (settings, references) => {
     for (const reference of references) {
       const { image } = settings;
@@ -26,7 +26,7 @@ export async function pullCommand(call: ImageCall): Promise<number> {
   });
 }
 
-export async function listCommand(call: ImageCall): Promise<number> {
+export async function listCommand(call: Call): Promise<number> {
   return await attempt(call, 'nothing', async ({ json }) => {
     const images = openStore().store.list().map(describe);
     if (json) {
@@ -45,7 +45,7 @@ export async function listCommand(call: ImageCall): Promise<number> {
 }
 
 /** Layers go when nothing names them any more and nobody uses them: `image gc`. */
-export async function removeCommand(call: ImageCall): Promise<number> {
+export async function removeCommand(call: Call): Promise<number> {
   return await attempt(call, 'at least one image', async ({ quiet }, names) => {
     const { store } = openStore();
     const images = store.list();
@@ -64,7 +64,7 @@ export async function removeCommand(call: ImageCall): Promise<number> {
   });
 }
 
-export async function collectCommand(call: ImageCall): Promise<number> {
+export async function collectCommand(call: Call): Promise<number> {
   return await attempt(call, 'nothing', async ({ json, quiet }) => {
     const collected = await openStore().store.collect();
     if (json) writeAll(1, `${JSON.stringify(collected)}\n`);
@@ -89,7 +89,7 @@ class UsageProblems extends Error {
 }
 
 async function attempt(
-  { before, parsed, problems }: ImageCall,
+  { before, parsed, problems }: Call,
   takes: 'nothing' | 'at least one image',
   work: (settings: Settings, operands: readonly string[]) => Promise<void>,
 ): Promise<number> {

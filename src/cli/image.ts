@@ -1,69 +1,50 @@
 // `run-sandbox image`: what is done with images beside running them. The first operand says what; options may stand before and after it.
 import { type UnpackReport, unpack } from '../image/unpack.ts';
-import { exitStatusOfError, statusOfSignal } from './exit.ts';
-import { sayError, sayUsage } from './failure.ts';
-import { type Draft, newDraft } from './option.ts';
+import { sayUsage } from './failure.ts';
+import { type Call, carryOut, draftOf, unserved, wantsJson } from './image-call.ts';
 import { type Parsed, parse } from './parse.ts';
 import { say, writeAll } from './say.ts';
-import { StatusWriter } from './status.ts';
 
-const verbs: Readonly<Record<string, (call: ImageCall) => Promise<number>>> = {
+const verbs: Readonly<Record<string, (call: Call) => Promise<number>>> = {
+  build: async (call) => (await import('./image-build.ts')).buildCommand(call),
+  inspect: async (call) => (await import('./image-inspect.ts')).inspectCommand(call),
   unpack: unpackCommand,
   pull: async (call) => (await import('./image-store.ts')).pullCommand(call),
   ls: async (call) => (await import('./image-store.ts')).listCommand(call),
   rm: async (call) => (await import('./image-store.ts')).removeCommand(call),
   gc: async (call) => (await import('./image-store.ts')).collectCommand(call),
+  validate: async (call) => (await import('./image-validate.ts')).validateCommand(call),
 };
-
-export interface ImageCall {
-  readonly before: Draft;
-  readonly parsed: Parsed;
-  readonly problems: readonly string[];
-}
 
 export async function imageCommand({ draft, operands, problems }: Parsed): Promise<number> {
   const [verb, ...rest] = operands;
-  const parsed = parse(rest, 'image');
+  const parsed = parse(rest, 'image', 'mixed');
   const run = verb === undefined || !Object.hasOwn(verbs, verb) ? undefined : verbs[verb];
   const known = `known is ${Object.keys(verbs).join(', ')}`;
   if (parsed.draft.settings.help) return (await import('./help.ts')).printHelp('image');
-  if (run !== undefined) return run({ before: draft, parsed, problems: [...problems, ...parsed.problems] });
+  if (verb !== undefined && run !== undefined) {
+    const misplaced = unserved(verb, { before: draft, parsed });
+    return run({ before: draft, parsed, problems: [...problems, ...parsed.problems, ...misplaced] });
+  }
   return sayUsage([
     ...problems,
     verb === undefined ? `image: do what? ${known}` : `image does not know '${verb}': ${known}`,
   ]);
 }
 
-async function unpackCommand({ before, parsed, problems }: ImageCall): Promise<number> {
+async function unpackCommand({ before, parsed, problems }: Call): Promise<number> {
   const archives = parsed.operands.slice(0, -1);
   const directory = parsed.operands.at(-1);
   const all = [...problems];
   if (archives.length === 0 || directory === undefined) all.push('image unpack needs an archive and a directory');
   if (all.length > 0 || directory === undefined) return sayUsage(all);
-  const { image } = parsed.draft;
-  const json = parsed.draft.settings.json || before.settings.json;
-  const controller = new AbortController();
-  const stop = (signal: NodeJS.Signals): void => controller.abort(signal);
-  // A second one ends this process at once, as if nobody listened.
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const) process.once(signal, stop);
-  try {
-    const { limits, ...rest } = image;
-    const { signal } = controller;
-    const merged = { ...before.image, ...rest, limits: { ...before.image.limits, ...limits }, signal };
-    const report = await unpack(archives, directory, merged);
+  const json = wantsJson({ before, parsed });
+  return carryOut(json, async (signal) => {
+    const report = await unpack(archives, directory, { ...draftOf({ before, parsed }), signal });
     if (json) writeAll(1, `${JSON.stringify(report, undefined, 2)}\n`);
     else sayReport(report);
     return 0;
-  } catch (error) {
-    if (controller.signal.aborted) {
-      say(`ended by ${controller.signal.reason}`, 'red');
-      return statusOfSignal(controller.signal.reason);
-    }
-    sayError(error, newDraft());
-    const exit = exitStatusOfError(error);
-    new StatusWriter(undefined, json).error(error instanceof Error ? error : new Error(String(error)), exit);
-    return exit;
-  }
+  });
 }
 
 function sayReport({ directory, entries, bytes, leftOut, owners }: UnpackReport): void {

@@ -1,5 +1,6 @@
 // The shape of the option table, and what its entries write into. The table itself is in options.ts.
 
+import type { BuildCompression } from '../archive/compressions.ts';
 import type { BackendName } from '../backends/backend.ts';
 import type { Feature } from '../features/feature.ts';
 import type { ArchiveLimits } from '../image/archive/limits.ts';
@@ -107,6 +108,11 @@ export interface DraftImage {
   whiteouts?: 'keep' | 'apply' | 'overlay';
   setid?: 'keep' | 'drop';
   duplicates?: 'refuse' | 'last';
+  out?: string;
+  compress?: BuildCompression;
+  owner?: { uid: number; gid: number };
+  force?: true;
+  keyring?: string;
 }
 
 /** About this call, not about the sandbox. */

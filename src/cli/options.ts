@@ -1,6 +1,7 @@
 // The one table of options. Parsing, `--help`, docs/cli.md, the manual page and the shell's completion all come from it.
 // Words are those of the spec. Texts are sentences for users: what, then what happens at the edge.
 import { constants } from 'node:os';
+import { buildCompressions } from '../archive/compressions.ts';
 import { backendNames } from '../backends/backend.ts';
 import { features } from '../features/feature.ts';
 import { toolNames } from '../run/as/tools.ts';
@@ -519,6 +520,62 @@ export const options: readonly Option[] = [
     help: 'a registry that is spoken to without TLS; those of this machine are',
     apply: (draft, value) =>
       use(() => (draft.settings.image.plainHttp = [...(draft.settings.image.plainHttp ?? []), value])),
+  },
+  {
+    name: 'out',
+    short: 'o',
+    value: 'FILE.aci',
+    group: 'Images',
+    modes: ['image'],
+    help: 'build: the image to make, whose name ends in .aci',
+    details: 'It gets its name when it is whole; where that fails, or a signal ends it, nothing of it is left.',
+    completes: 'file',
+    apply: (draft, value) => use(() => (draft.image.out = value)),
+  },
+  {
+    name: 'compress',
+    value: buildCompressions.join('|'),
+    group: 'Images',
+    modes: ['image'],
+    help: 'build: how the image is compressed; gzip by default',
+    details:
+      'bzip2 and xz by the programs of those names. The image ID is of what is not compressed, and the same for all of them; the compressed bytes are the same for one version of the compressor.',
+    completes: buildCompressions,
+    apply: (draft, value) =>
+      read.attempt(
+        () => read.readWord(value, buildCompressions, 'compression'),
+        (word) => (draft.image.compress = word),
+      ),
+  },
+  {
+    name: 'owner',
+    value: 'UID:GID',
+    group: 'Images',
+    modes: ['image'],
+    help: 'build: the owner of every file in the image; by default each has its own',
+    apply: (draft, value) =>
+      read.attempt(
+        () => read.readOwner(value),
+        (owner) => (draft.image.owner = owner),
+      ),
+  },
+  {
+    name: 'force',
+    group: 'Images',
+    modes: ['image'],
+    help: 'build: replace the image where it exists, which is an error by default',
+    apply: (draft) => use(() => (draft.image.force = true)),
+  },
+  {
+    name: 'keyring',
+    value: 'FILE',
+    group: 'Images',
+    modes: ['image'],
+    help: 'validate: an App Container image must be signed by a key in this file',
+    details:
+      'FILE is as gpg --export writes it. The signature is FILE.aci.asc beside FILE.aci, and is checked by gpgv (Debian: gpgv) in a sandbox. One that is missing or bad, or by a key that is unknown, expired or revoked, makes the image invalid; so is an image of any other kind.',
+    completes: 'file',
+    apply: (draft, value) => use(() => (draft.image.keyring = value)),
   },
   {
     name: 'archive-limit',

@@ -13,8 +13,10 @@ export interface Parsed {
   readonly problems: readonly string[];
 }
 
-export function parse(args: readonly string[], mode: Mode): Parsed {
+/** `mixed`: options may stand after operands, up to `--`: where none of the operands is a command. */
+export function parse(args: readonly string[], mode: Mode, order: 'first' | 'mixed' = 'first'): Parsed {
   const draft = newDraft();
+  const operands: string[] = [];
   const problems: string[] = [];
   const given = new Map<string, string>();
 
@@ -55,9 +57,15 @@ export function parse(args: readonly string[], mode: Mode): Parsed {
 
   while (index < args.length) {
     const argument = args[index] ?? '';
-    if (argument === '--') return { draft, operands: args.slice(index + 1), ended: true, problems };
-    if (argument.length < 2 || !argument.startsWith('-')) break;
+    if (argument === '--')
+      return { draft, operands: [...operands, ...args.slice(index + 1)], ended: operands.length === 0, problems };
+    const isOperand = argument.length < 2 || !argument.startsWith('-');
+    if (isOperand && order === 'first') break;
     index += 1;
+    if (isOperand) {
+      operands.push(argument);
+      continue;
+    }
     const equals = argument.indexOf('=');
     const name = equals === -1 ? argument : argument.slice(0, equals);
     const attached = equals === -1 ? undefined : argument.slice(equals + 1);
@@ -82,7 +90,7 @@ export function parse(args: readonly string[], mode: Mode): Parsed {
       else attachedOrNext(option, `-${letter}`, value);
     });
   }
-  return { draft, operands: args.slice(index), ended: false, problems };
+  return { draft, operands: [...operands, ...args.slice(index)], ended: false, problems };
 }
 
 function unknown(spelled: string, known: Option | undefined, meant: Option | undefined, mode: Mode): string {

@@ -14,9 +14,11 @@ export const summaries: Readonly<Record<Mode, string>> = {
     'Tries what this host offers, and says what is missing, why, and how to get it. Exit status 0 when the native backend can run the default sandbox, else 1.',
   backends: 'Prints which backend offers which feature on this host.',
   image:
-    'Works on images. unpack: writes an archive (tar, also compressed by gzip, bzip2, xz or zstd), or several as the layers of one tree, into a directory that is absent or empty; ' +
-    'as an ordinary user with the owners that /etc/subuid and /etc/subgid allow. Where it fails nothing is left. pull: brings images into the store, from a registry or a file. ' +
-    'ls: lists what is there. rm: forgets images, and removes the layers that no other needs. gc: removes layers that nothing names, and what killed processes left.',
+    'Works on images. build: makes an App Container image of a directory, which becomes its rootfs, and an image manifest; the same content gives the same image ID, which it prints. ' +
+    'Files changed later than SOURCE_DATE_EPOCH, where that is set, are given that time. Extended attributes and sockets are left out. unpack: writes an archive (tar, also compressed by gzip, bzip2, xz or zstd), or several as the layers of one tree, into a directory that is absent or empty; ' +
+    'as an ordinary user with the owners that /etc/subuid and /etc/subgid allow. Where it fails nothing is left. ' +
+    'inspect: says what one is and has, without a look at what is in its layers; with --json its documents. validate: reads images of any kind to their end without unpacking them, and says what each is, or everything that is wrong with it; exit status 0 when all are valid, else 1. ' +
+    'pull: brings images into the store, from a registry or a file. ls: lists what is there. rm: forgets images, and removes the layers that no other needs. gc: removes layers that nothing names, and what killed processes left.',
   completion: 'Prints a completion script. For bash: source <(run-sandbox completion bash)',
   help: 'Prints help on a command.',
 };
@@ -42,6 +44,9 @@ export function usages(mode: Mode): readonly string[] {
       return [`run-sandbox ${mode} [options]`];
     case 'image':
       return [
+        'run-sandbox image build [options] DIRECTORY MANIFEST -o FILE.aci',
+        'run-sandbox image inspect [options] FILE|DIRECTORY',
+        'run-sandbox image validate [options] FILE|DIRECTORY...',
         'run-sandbox image unpack [options] ARCHIVE [ARCHIVE...] DIRECTORY',
         'run-sandbox image pull [options] REFERENCE...',
         'run-sandbox image ls | gc [options]',
@@ -104,5 +109,5 @@ export const examples: readonly (readonly [command: string, meaning: string])[] 
 
 /** The commands beside a run, with what they are. */
 export function subcommandsOf(): readonly (readonly [usage: string, summary: string])[] {
-  return subcommands.map((name) => [usages(name)[0] ?? name, summaries[name]] as const);
+  return subcommands.map((name) => [usages(name).join(' or '), summaries[name]] as const);
 }

@@ -67,6 +67,13 @@ export function readArchiveLimit(text: string): Partial<ArchiveLimits> {
   return { [name]: parseBytes(value) };
 }
 
+/** `UID:GID`. */
+export function readOwner(text: string): { uid: number; gid: number } {
+  const [, uid, gid] = /^(\d+):(\d+)$/.exec(text) ?? [];
+  if (uid === undefined || gid === undefined) throw new ValueError(`must be UID:GID, such as 0:0, not '${text}'`);
+  return { uid: readInteger(uid, 0), gid: readInteger(gid, 0) };
+}
+
 /** Permission bits in octal, as chmod(1) and the shell's umask take them. */
 export function readOctal(text: string): number {
   if (/^0?o?[0-7]{1,4}$/.test(text)) return Number.parseInt(text.replace('o', ''), 8);

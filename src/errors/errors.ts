@@ -164,12 +164,16 @@ export type ImageErrorCode =
   | 'SBX_IMAGE_LIMIT'
   /** What it holds could not be written. */
   | 'SBX_IMAGE_UNPACK'
+  /** A directory could not be made an image. */
+  | 'SBX_IMAGE_BUILD'
   /** A reference names no image. */
   | 'SBX_IMAGE_REFERENCE'
   /** There is no image for this platform. */
   | 'SBX_IMAGE_PLATFORM'
   /** What came is not what its digest names. */
   | 'SBX_IMAGE_DIGEST'
+  /** There is no signature, or none that can be relied on. */
+  | 'SBX_IMAGE_SIGNATURE'
   /** A registry does not answer, or not as it should. */
   | 'SBX_IMAGE_REGISTRY'
   /** A program of an image that runs before its command did not end well. */
@@ -184,7 +188,7 @@ export interface ImageFailure {
   readonly entry?: { readonly number: number; readonly name: string } | undefined;
   /** Only for `SBX_IMAGE_LIMIT`: the bound, by its name in the options. */
   readonly limit?: string | undefined;
-  /** Only for `SBX_IMAGE_UNPACK`: what the kernel refused. */
+  /** Only for `SBX_IMAGE_UNPACK` and `SBX_IMAGE_BUILD`: what the kernel refused. */
   readonly syscall?: string | undefined;
   readonly errno?: string | undefined;
   /** Everything that is wrong with a document, each with its path in it. */

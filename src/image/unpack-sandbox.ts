@@ -12,6 +12,7 @@ import { nodeSpecHost } from '../spec/host.ts';
 import { normalize } from '../spec/normalize.ts';
 import type { NormalizedSpec, SandboxSpec } from '../spec/types.ts';
 import { shown } from './archive/bytes.ts';
+import { gathered } from './gathered.ts';
 import { insideOf, ownersFor } from './owners.ts';
 
 export interface LeftOut {
@@ -157,28 +158,6 @@ class Source implements AsyncIterable<Uint8Array> {
       throw error;
     }
   }
-}
-
-const GATHERED_BYTES = 64 * 1024;
-
-/** Many small records as few writes. */
-async function* gathered(records: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void, undefined> {
-  let buffer = Buffer.allocUnsafe(GATHERED_BYTES);
-  let used = 0;
-  for await (const record of records) {
-    if (used + record.length > buffer.length) {
-      yield buffer.subarray(0, used);
-      buffer = Buffer.allocUnsafe(GATHERED_BYTES);
-      used = 0;
-    }
-    if (record.length >= buffer.length) {
-      yield record;
-      continue;
-    }
-    buffer.set(record, used);
-    used += record.length;
-  }
-  yield buffer.subarray(0, used);
 }
 
 async function feed(running: LaunchedProcess, source: Source): Promise<void> {

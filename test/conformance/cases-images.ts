@@ -3,7 +3,7 @@ import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'vitest';
 import type { SandboxSpec } from '../../src/spec/types.ts';
-import { writeLayout } from '../helpers/oci-layout.ts';
+import { writeLayout } from '../helpers/layered-layout.ts';
 import { tar } from '../helpers/tar.ts';
 import type { Bench } from './bench.ts';
 import type { Suite } from './describe-backend.ts';

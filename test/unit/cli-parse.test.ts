@@ -36,6 +36,16 @@ describe('where options end', () => {
     expect(parse(['--', '--', 'x'], 'run').operands).toEqual(['--', 'x']);
   });
 
+  test('nowhere before --, where they may stand among operands', () => {
+    const { operands, draft, ended, problems } = parse(['unpack', '--json', 'a', '--', '--b', '-c'], 'image', 'mixed');
+    expect({ operands, json: draft.settings.json, ended, problems }).toEqual({
+      operands: ['unpack', 'a', '--b', '-c'],
+      json: true,
+      ended: false,
+      problems: [],
+    });
+  });
+
   test('a single - and an empty string are operands', () => {
     expect(parse(['-', '-q'], 'run').operands).toEqual(['-', '-q']);
     expect(parse(['', '-q'], 'run').operands).toEqual(['', '-q']);

@@ -111,8 +111,9 @@ describe('in src/', () => {
   });
 
   test('a run without an image loads nothing of images', () => {
+    // But the way in, which loads the rest when it is called.
     for (const entry of ['index.ts', 'cli/main.ts', 'cli/run.ts', 'backends/native/index.ts']) {
-      expect([...loadedBy(entry)].filter((name) => name.startsWith('image/'))).toEqual([]);
+      expect([...loadedBy(entry)].filter((name) => name !== 'image/api.ts' && name.startsWith('image/'))).toEqual([]);
     }
   });
 
