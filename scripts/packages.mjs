@@ -21,6 +21,8 @@ export const testPackages = {
   podman: 'a container engine that the library can start; also runs what `explain --as podman` prints',
   'docker-registry': 'a registry, for its client',
   skopeo: 'puts images into registries and files, as others do',
+  umoci: 'makes images, whose layers it compares by itself',
+  buildah: 'makes images as container engines do',
   git: 'applies the differences that the library shows',
   'xz-utils': 'writes archives that the library reads, as bzip2, zstd and bsdtar do',
   bzip2: 'another compressor',

@@ -258,9 +258,11 @@ function merge(
   const own = mountsOf(given).map((mount) =>
     readonlyAt.includes(cleanPath(mount.destination)) ? { ...mount, readonly: true } : mount,
   );
-  // Behind those of the caller, whose numbers stay what they are in messages; and not over any of them.
+  const placeOf = ({ destination }: MountSpec): string => resolveInRoot(host, LAYERED_ROOT, destination).path;
+  const inside = own.map(placeOf);
+  // Behind those of the caller, whose numbers stay what they are in messages; and not over any of them, also where a symlink of the image leads there.
   const more = [...mountsOf(image), ...temporaryFiles(given, host), ...networkFiles(given)].filter(
-    ({ destination }) => !own.some((mount) => isWithin(cleanPath(mount.destination), destination)),
+    (mount) => !inside.some((path) => isWithin(path, placeOf(mount))),
   );
   const mounts = [...own, ...more];
   const limits = { ...image.limits, ...given.limits };

@@ -527,6 +527,29 @@ export function describeImages({ isRoot }: { readonly isRoot: boolean }): void {
     const existsOnHost = (): string[] =>
       ['/tmp/mark', '/srv/mark'].filter((path) => lstatSync(path, { throwIfNoEntry: false }) !== undefined);
 
+    test('has mounts of the caller inside, where the way to them leads out', async () => {
+      const name = `sandboxlib-test-${count}`;
+      const links = [
+        { name: 'up', type: '2', linkname: '../../../../../../../../tmp' },
+        { name: 'top', type: '2', linkname: '/' },
+        { name: 'loop', type: '2', linkname: 'loop' },
+      ];
+      const image = layout([tar(...members, ...links)]);
+      const mounts: MountSpec[] = ['up', 'top'].map((link) => ({
+        type: 'tmpfs',
+        destination: `/${link}/${name}`,
+        mode: 0o711,
+      }));
+      expect(await output(image, `stat -c %a /tmp/${name} /${name}`, { mounts })).toBe('711\n711\n');
+      expect(lstatSync(`/tmp/${name}`, { throwIfNoEntry: false })).toBeUndefined();
+      for (const destination of ['relative', '', '/with\0nul'])
+        await expect(runScript(image, 'true', { mounts: [{ type: 'tmpfs', destination }] })).rejects.toMatchObject({
+          code: 'SBX_SPEC_INVALID',
+        });
+      const looping: MountSpec[] = [{ type: 'tmpfs', destination: '/loop/x' }];
+      await expect(runScript(image, 'true', { mounts: looping })).rejects.toMatchObject({ code: 'SBX_SPEC_INVALID' });
+    });
+
     test('is refused where a layer is not what its configuration says', async () => {
       const image = layout([root], {}, [sha256('another')]);
       expect(await refused(image)).toMatchObject({ code: 'SBX_IMAGE_DIGEST' });
