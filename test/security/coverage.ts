@@ -290,7 +290,7 @@ export const coverage: readonly CoveredAttack[] = [
     triedBy: ['disk-fill'],
     later: {
       because: 'what is mounted from the host, and what is captured there, has no bound',
-      broughtBy: 'mount.image',
+      broughtBy: 'quotas of directories',
     },
   },
   {
