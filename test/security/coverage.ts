@@ -4,7 +4,13 @@
 import type { Feature } from '../../src/features/feature.ts';
 
 /** What has to be built first: a promise, a backend, or a part that is neither. */
-export type Bringer = Feature | `backend ${string}` | 'time namespaces' | 'Landlock ABI 9' | 'warm launchers';
+export type Bringer =
+  | Feature
+  | `backend ${string}`
+  | 'time namespaces'
+  | 'Landlock ABI 9'
+  | 'quotas of directories'
+  | 'warm launchers';
 
 export interface Later {
   readonly because: string;
