@@ -241,12 +241,11 @@ export function readRoot(text: string): Pick<RootSpec, 'path' | 'image'> & { hos
   return isImage ? { image: readImage(text) } : { path: resolve(text) };
 }
 
-const scheme = /^(?:oci|oci-archive|docker-archive):|^docker:\/\//;
+const scheme = /^(?:oci|oci-archive|docker-archive|bundle):|^docker:\/\//;
 
-/** The layout of an image, or the bundle of a runtime. */
+/** The layout of an image. Never the bundle of a runtime: that names directories of this host, and a root that somebody else made may pass for one. */
 function holdsImage(directory: string): boolean {
-  const has = (name: string): boolean => existsSync(join(directory, name));
-  return has('oci-layout') || (has('config.json') && has('rootfs'));
+  return existsSync(join(directory, 'oci-layout'));
 }
 
 /** By how it is written, or because it is an image file. */

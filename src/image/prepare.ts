@@ -1,5 +1,5 @@
 // A spec whose root is an image, as one that says everything: what the image says about its command, and what the caller says, which counts where both do.
-import { readFileSync, realpathSync, statSync } from 'node:fs';
+import { existsSync, readFileSync, realpathSync } from 'node:fs';
 import { join } from 'node:path';
 import { ImageError } from '../errors/errors.ts';
 import { isEnvSpec } from '../spec/environment.ts';
@@ -65,15 +65,21 @@ function hasImageRoot(spec: SandboxSpec): spec is ImageSpec {
   return typeof spec.root === 'object' && spec.root.image !== undefined;
 }
 
+const BUNDLE = 'bundle:';
+
+/** Only where somebody says so: unlike an image, a bundle says which directories of this host are shown, and is as trusted as a spec. */
 function isBundle(reference: string): boolean {
-  return (
-    statSync(reference, { throwIfNoEntry: false })?.isDirectory() === true && kindOfDirectory(reference) === 'bundle'
-  );
+  return reference.startsWith(BUNDLE);
 }
 
 /** The bundle of an OCI runtime: its root is a directory like others, and keeps what is written to it unless it is read-only. */
 function prepareBundle(given: ImageSpec): Pick<PreparedImages, 'spec' | 'summary' | 'command'> {
-  const directory = realpathSync(given.root.image);
+  const path = given.root.image.slice(BUNDLE.length);
+  if (!existsSync(path) || kindOfDirectory(path) !== 'bundle')
+    throw new ImageError('SBX_IMAGE_REFERENCE', `${path} is no bundle: a directory with config.json and rootfs`, {
+      archive: path,
+    });
+  const directory = realpathSync(path);
   const file = join(directory, 'config.json');
   const document = readFileSync(file);
   const said = parseBundle(document, { directory });

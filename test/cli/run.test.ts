@@ -173,6 +173,18 @@ describe('the first operand', () => {
     expect(runCli(['--root', './rootfs', '--', '/bin/guest', 'exit', '9'], { cwd: work }).status).toBe(9);
   });
 
+  test('is the root when it is a directory that looks like the bundle of a runtime, whose configuration counts for nothing', () => {
+    const mounts = [{ destination: '/shown', type: 'bind', source: work, options: ['bind'] }];
+    mkdirSync(join(work, 'rootfs/rootfs'), { recursive: true });
+    writeFileSync(
+      join(work, 'rootfs/config.json'),
+      JSON.stringify({ ociVersion: '1.0.2', process: { args: ['x'], cwd: '/' }, mounts }),
+    );
+    expect(runCli(['./rootfs', '/bin/guest', 'exit', '6'], { cwd: work }).status).toBe(6);
+    rmSync(join(work, 'rootfs/config.json'));
+    rmSync(join(work, 'rootfs/rootfs'), { recursive: true });
+  });
+
   test('is a program when it has no slash, even where a directory has its name', () => {
     mkdirSync(join(work, 'true'));
     expect(runCli(['true'], { cwd: work }).status).toBe(0);

@@ -335,7 +335,7 @@ export function describeImages({ isRoot }: { readonly isRoot: boolean }): void {
       'echo changed > /etc/passwd',
       'chmod 777 /bin/busybox',
       'ln /etc/group /etc/hard; echo more >> /etc/hard; chmod 600 /etc/hard',
-      'mv /srv /moved; mv /etc/hard /root/; mv /bin/cat /bin/dog',
+      'mv /srv /moved; mv /etc/hard /bin/; mv /bin/cat /bin/dog',
       'rm -r /root; mkdir /root; touch -d @5 /bin/wc; touch /bin',
       'ln -sf /nowhere /bin/head',
     ];

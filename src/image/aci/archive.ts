@@ -1,12 +1,24 @@
 // Which entries an App Container archive may have: a file `manifest` and a directory `rootfs` at its top, nothing else, and nothing twice. It is
 // fed what the reader of archives sees; it reads nothing itself.
 import { ImageError, type SpecIssue } from '../../errors/errors.ts';
+import type { EntryKind } from '../archive/tar.ts';
 import { shorten } from '../place.ts';
 
 export interface ArchiveEntry {
   readonly path: string;
   readonly type: 'file' | 'directory' | 'symlink' | 'hardlink' | 'fifo' | 'character-device' | 'block-device' | 'other';
 }
+
+/** Of what readers of archives call them. */
+export const entryTypes: Readonly<Record<EntryKind, ArchiveEntry['type']>> = {
+  file: 'file',
+  directory: 'directory',
+  symlink: 'symlink',
+  link: 'hardlink',
+  fifo: 'fifo',
+  character: 'character-device',
+  block: 'block-device',
+};
 
 /** Issues beyond these are counted only: an archive may have as many as entries. */
 const ISSUES_MAX = 100;

@@ -2,24 +2,14 @@
 import { shown } from '../archive/bytes.ts';
 import type { ArchiveLimits } from '../archive/limits.ts';
 import { openArchive } from '../archive/open.ts';
-import type { EntryKind, TarEntry } from '../archive/tar.ts';
+import type { TarEntry } from '../archive/tar.ts';
 import { readArchiveFile } from '../archive-file.ts';
 import { contiguous, wholeContent } from '../contiguous.ts';
 import type { Examined, Findings } from '../examined.ts';
 import { DOCUMENT_BYTES_MAX, parseJson } from '../json.ts';
 import { TreeCheck } from '../tree-check.ts';
-import { AciArchiveRules, type ArchiveEntry } from './archive.ts';
+import { AciArchiveRules, entryTypes } from './archive.ts';
 import { parseAciManifest } from './manifest.ts';
-
-const types: Readonly<Record<EntryKind, ArchiveEntry['type']>> = {
-  file: 'file',
-  directory: 'directory',
-  symlink: 'symlink',
-  link: 'hardlink',
-  fifo: 'fifo',
-  character: 'character-device',
-  block: 'block-device',
-};
 
 type ExaminedAci = Pick<Examined, 'archive' | 'entries' | 'manifest' | 'documents'>;
 
@@ -32,7 +22,7 @@ export async function examineAci(path: string, limits: ArchiveLimits, findings: 
   let entries = 0;
   for await (const entry of opened.entries) {
     entries += 1;
-    const place = rules.entry({ path: entry.name, type: types[entry.kind] });
+    const place = rules.entry({ path: entry.name, type: entryTypes[entry.kind] });
     if (place === 'manifest') document ??= await documentOf(entry, findings);
     if (place === 'rootfs') checkRootfs(entry, tree, findings);
   }

@@ -1,6 +1,6 @@
 // An App Container image as layers: its own files, those of the images it depends on below them, and of each what the lists of paths let through.
 import { ImageError } from '../../errors/errors.ts';
-import { AciArchiveRules, type ArchiveEntry } from '../aci/archive.ts';
+import { AciArchiveRules, entryTypes } from '../aci/archive.ts';
 import { type AciImage, type RenderStep, renderOrder, whitelistJudge, whyNoMatch } from '../aci/dependencies.ts';
 import { type AciDependency, type AciManifest, parseAciManifest } from '../aci/manifest.ts';
 import { concat } from '../archive/bytes.ts';
@@ -123,15 +123,6 @@ function fromStore(store: ImageStore, wanted: AciDependency): Known | undefined 
   return undefined;
 }
 
-const entryTypes: Readonly<Record<EntryKind, ArchiveEntry['type']>> = {
-  file: 'file',
-  directory: 'directory',
-  symlink: 'symlink',
-  link: 'hardlink',
-  fifo: 'fifo',
-  character: 'character-device',
-  block: 'block-device',
-};
 const ROOTFS = 'rootfs';
 
 /** The entries of an archive as those of its rootfs; the manifest on the way. */

@@ -154,6 +154,7 @@ function dependencySuffix({ dependencies = [] }: ImageOptions): string {
 
 const notImages = {
   directory: "is a directory, and no image: it is a root as it is ('path' of a root, --root DIRECTORY)",
-  bundle: 'is the bundle of a runtime, whose root is a directory that is run as it is',
+  bundle:
+    "is the bundle of a runtime: written 'bundle:DIR' it is run as it says, with the directories of this host that it names",
   manifest: 'is a document, and no image',
 } as const;
