@@ -44,13 +44,19 @@ static bool answer(struct probe_result *result, int listener, int64_t value, uin
   return true;
 }
 
+// With a listener of its own it would wait for itself for ever where the parent is gone: without one the call fails then.
+static _Noreturn void ask(int listener, pid_t parent) {
+  if (close(listener) < 0) _exit(1);
+  _exit(syscall(SYS_getppid) == ANSWER && syscall(SYS_getppid) == parent ? 0 : 1);
+}
+
 bool probe_seccomp_notify(struct probe_result *result) {
   int listener = install(SBX_SECCOMP_RET_USER_NOTIF, SBX_SECCOMP_FILTER_FLAG_NEW_LISTENER);
   if (listener < 0) return probe_fail(result, "seccomp", "no listener: not before Linux 5.0, or another filter has one");
   pid_t parent = getpid();
   pid_t child = fork();
   if (child < 0) return probe_fail(result, "fork", "no process to try it on");
-  if (child == 0) _exit(syscall(SYS_getppid) == ANSWER && syscall(SYS_getppid) == parent ? 0 : 1);
+  if (child == 0) ask(listener, parent);
   if (!answer(result, listener, ANSWER, 0) || !answer(result, listener, 0, SBX_SECCOMP_USER_NOTIF_FLAG_CONTINUE)) return false;
   if (!probe_wait(result, "getppid", child)) return false;
   return close(listener) == 0 ? probe_pass(result, "asked and answered") : probe_fail(result, "close", "listener");
