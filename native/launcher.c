@@ -13,19 +13,24 @@
 #include <unistd.h>
 
 #include "changes.h"
+#include "channel.h"
 #include "lock.h"
 #include "probe.h"
 #include "rendezvous.h"
 #include "run.h"
+#include "serve.h"
 #include "status.h"
 #include "sys.h"
 #include "unpack.h"
 
 #define EXIT_USAGE 125
+#define ORDER_BYTES 12
+#define FIRST_LANE 3
 
 static const char usage[] =
     "usage: launcher run --channel-fd N\n"
     "       launcher run (--plan-fd N | --plan-env NAME) [--status-fd N]\n"
+    "       launcher serve --lanes N\n"
     "       launcher inside --socket-fd N\n"
     "       launcher inside --rendezvous PATH --network own|room\n"
     "       launcher rendezvous --directory PATH --tree PATH COMMAND [ARG...]\n"
@@ -113,10 +118,18 @@ static void *allocate(size_t length) {
   return memory == MAP_FAILED ? NULL : memory;
 }
 
-static const uint8_t *read_plan(int descriptor, size_t *length, const char **reason) {
+// On a lane an order may stand before the plan, for a run that had ended before the order came. None begins as a plan does.
+static bool read_header(int descriptor, uint8_t header[PLAN_HEADER_BYTES], bool after_orders) {
+  do {
+    if (!read_all(descriptor, header, ORDER_BYTES)) return false;
+  } while (after_orders && memcmp(header, "SBXP", 4) != 0);
+  return read_all(descriptor, header + ORDER_BYTES, PLAN_HEADER_BYTES - ORDER_BYTES);
+}
+
+static const uint8_t *read_plan(int descriptor, bool after_orders, size_t *length, const char **reason) {
   uint8_t header[PLAN_HEADER_BYTES];
   *reason = "the plan cannot be read";
-  if (!read_all(descriptor, header, sizeof header)) return NULL;
+  if (!read_header(descriptor, header, after_orders)) return NULL;
   errno = 0;
   uint32_t announced = plan_length(header, reason);
   if (announced == 0) return NULL;
@@ -204,6 +217,7 @@ static bool follow_parent(pid_t parent, bool has_channel) {
 struct arguments {
   int channel_fd, plan_fd, status_fd;
   const char *plan_env;
+  bool on_lane;  // the channel is a lane of a server, which lasts longer than this run
 };
 
 static bool parse_descriptor(const char *text, int *to) {
@@ -250,12 +264,13 @@ static int run_plan(const struct arguments *arguments, pid_t parent) {
   size_t length = 0;
   const uint8_t *bytes = arguments->plan_env != NULL
                              ? plan_from_environment(arguments->plan_env, &length, &reason)
-                             : read_plan(arguments->channel_fd >= 0 ? arguments->channel_fd : arguments->plan_fd, &length, &reason);
+                             : read_plan(arguments->channel_fd >= 0 ? arguments->channel_fd : arguments->plan_fd, arguments->on_lane, &length, &reason);
   if (bytes == NULL) return refuse_plan(NO_INDEX, reason);
   uint32_t index;
   errno = 0;
   if (!plan_parse(bytes, length, &run.plan, &index, &reason)) return refuse_plan(index, reason);
   if (run.plan.asks && run.channel_fd < 0) return refuse_plan(NO_INDEX, "a filter asks, and without a channel nobody answers");
+  if (run.plan.collects && run.channel_fd < 0) return refuse_plan(NO_INDEX, "without a channel nobody collects");
   if (arguments->plan_fd > 2) (void)close(arguments->plan_fd);
   if (!keep_named_descriptors(&run)) return refuse_plan(NO_INDEX, "descriptors cannot be closed");
   if (!vectors_prepare(&run)) return refuse_plan(NO_INDEX, "no memory for the arguments");
@@ -272,6 +287,32 @@ static void outlast_caller(int channel_fd) {
     ssize_t got = recv(channel_fd, dropped, sizeof dropped, 0);
     if (got == 0 || (got < 0 && errno != EINTR)) return;
   }
+}
+
+static int run_on_lane(int lane) {
+  const struct arguments arguments = {.channel_fd = lane, .plan_fd = -1, .status_fd = -1, .on_lane = true};
+  (void)run_plan(&arguments, getppid());
+  if (channel_in_use()) channel_finish();
+  return 0;
+}
+
+static bool parse_count(const char *text, unsigned long most, size_t *to) {
+  char *end;
+  unsigned long number = strtoul(text, &end, 10);
+  if (end == text || *end != '\0' || number == 0 || number > most) return false;
+  *to = number;
+  return true;
+}
+
+static int serve_lanes(size_t count, pid_t parent) {
+  int lanes[SERVE_LANES_MAX];
+  if (has_gained_privileges()) return refuse_privileges();
+  for (size_t i = 0; i < count; i++) {
+    lanes[i] = FIRST_LANE + (int)i;
+    if (fcntl(lanes[i], F_GETFD) < 0) return refuse_usage();
+  }
+  if (!open_standard() || !reset_signals() || !descriptors_close_except(lanes, count)) return EXIT_USAGE;
+  return follow_parent(parent, true) ? serve(FIRST_LANE, count, run_on_lane) : EXIT_USAGE;
 }
 
 // Both ends of a rendezvous; -1 where the arguments name none.
@@ -308,6 +349,10 @@ int main(int count, char **values) {
     if (has_gained_privileges()) return refuse_privileges();
     return parse_descriptor(values[3], &records) && open_standard() && reset_signals() ? unpack_main(records, values[5]) : EXIT_USAGE;
   }
+  size_t lanes;
+  if (count == 4 && strcmp(values[1], "serve") == 0 && strcmp(values[2], "--lanes") == 0) {
+    return parse_count(values[3], SERVE_LANES_MAX, &lanes) ? serve_lanes(lanes, parent) : refuse_usage();
+  }
   int socket_fd;
   if (count == 4 && strcmp(values[1], "inside") == 0 && strcmp(values[2], "--socket-fd") == 0) {
     return parse_descriptor(values[3], &socket_fd) && open_standard() && reset_signals() ? inside_main(socket_fd) : EXIT_USAGE;
@@ -319,6 +364,7 @@ int main(int count, char **values) {
   struct arguments arguments;
   if (count < 2 || strcmp(values[1], "run") != 0 || !parse_arguments(count - 2, values + 2, &arguments)) return refuse_usage();
   int status = run_plan(&arguments, parent);
+  if (channel_in_use()) channel_finish();
   if (arguments.channel_fd >= 0) outlast_caller(arguments.channel_fd);
   return status;
 }

@@ -412,6 +412,18 @@ static const char *check_limit_cpu(struct plan *plan, struct reader *r) {
 }
 
 // All that it counts in must hold it in nanoseconds, bytes, or processes.
+static const char *check_collect(struct plan *plan, struct reader *r) {
+  if (plan->collects) return "more than one collect record";
+  plan->collects = true;
+  uint32_t has_input = read_u32(r);
+  if (has_input > 1) return "input is neither there nor not there";
+  plan->has_input = has_input == 1;
+  plan->input_bytes = read_u32(r);
+  if (plan->input_bytes > PLAN_INPUT_MAX || (!plan->has_input && plan->input_bytes > 0)) return "input out of range";
+  plan->input = read_bytes(r, plan->input_bytes);
+  return NULL;
+}
+
 static const char *check_sampling(struct plan *plan, struct reader *r) {
   if (plan->has_sampling) return "more than one sampling";
   plan->has_sampling = true;
@@ -616,6 +628,7 @@ static const char *check_record(struct plan *plan, struct record *record) {
     case STEP_LIMIT_CPU: return check_limit_cpu(plan, r);
     case STEP_PIPES: return check_pipes(plan, r);
     case STEP_SAMPLING: return check_sampling(plan, r);
+    case STEP_COLLECT: return check_collect(plan, r);
     case STEP_HOSTNAME: return check_hostname(plan, r);
     case STEP_LOOPBACK: return check_nothing(plan, r);
     case STEP_ROOT: return check_root(plan, r);
@@ -727,6 +740,8 @@ static const char *check_whole(const struct plan *plan, size_t offset, enum step
   if (offset != plan->length) return "length and records disagree";
   if (last != STEP_EXEC) return "no exec";
   if (!plan->has_user) return "no user";
+  if (plan->collects && plan->has_terminal) return "a terminal whose output is collected";
+  if (plan->has_input != (plan->collects && (plan->pipes & 1) != 0)) return "input without its pipe, or a pipe that is collected from";
   if (plan->cpu_milliseconds != 0 && !plan->counts_processor_time) return "a bound on processor time that no control group counts";
   bool user_namespace = (plan->namespaces & NEW_USER) != 0;
   if (user_namespace != plan->maps_uid || user_namespace != plan->maps_gid) return "id mappings and user namespace disagree";

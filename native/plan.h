@@ -29,6 +29,7 @@
 #define PLAN_TOOL_SOCKET 3
 #define PLAN_TOOL_LAUNCHER 4
 #define PLAN_SOURCE_FIRST 10u
+#define PLAN_INPUT_MAX 65536u       // what a relay holds
 #define PLAN_CGROUPS_MAX 4u
 #define PLAN_CGROUP_FILES_MAX 16u
 #define PLAN_FORMATS_MAX 16u
@@ -103,6 +104,10 @@ struct plan {
   bool has_terminal;
   bool has_pipes;
   uint32_t pipes;  // bit n: descriptor n, of 0 to 2, reaches the command by a pipe of the supervisor's
+  bool collects;         // output goes by the channel, and the caller hears of nothing but the end
+  bool has_input;
+  const uint8_t *input;  // what the command finds on its descriptor 0
+  uint32_t input_bytes;
   uint32_t columns, rows;
   bool has_root, denies_keyrings, has_pass, has_listener, asks, has_pivot, has_landlock;
   uint32_t root_kind;  // 0, PLAN_ROOT_TMPFS, where there is none

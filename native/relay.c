@@ -3,9 +3,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "channel.h"
 
 static bool may_block(const struct stat *status, int descriptor) { return S_ISFIFO(status->st_mode) || isatty(descriptor); }
 
@@ -41,6 +44,23 @@ bool relay_open(struct relay *relay, int from, bool from_is_ours, int to, bool t
     if (own >= 0) relay->to = own;
     relay->to_is_own = own >= 0;
   }
+  return true;
+}
+
+bool relay_open_to_channel(struct relay *relay, int from, unsigned stream) {
+  if (!make_nonblocking(from)) return false;
+  relay->from = from;
+  relay->to = channel_descriptor();
+  relay->stream = stream;
+  return true;
+}
+
+bool relay_open_from_memory(struct relay *relay, const uint8_t *bytes, size_t length, int to) {
+  if (!make_nonblocking(to)) return false;
+  relay->to = to;
+  relay->to_is_own = true;
+  if (length > 0) memcpy(relay->buffer, bytes, length);
+  relay->end = length;
   return true;
 }
 
@@ -82,6 +102,7 @@ static void note_loss(struct relay *relay, const char *call) {
 static ssize_t write_some(const struct relay *relay) {
   const uint8_t *bytes = relay->buffer + relay->start;
   size_t length = relay->end - relay->start;
+  if (relay->stream != 0) return channel_output(relay->stream, bytes, length);
   if (relay->to_is_socket) return send(relay->to, bytes, length, MSG_NOSIGNAL | MSG_DONTWAIT);
   if (!relay->to_is_own) {
     // Not ours to make non-blocking: only as much as poll(2) promises room for, PIPE_BUF.

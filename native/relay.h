@@ -13,6 +13,7 @@ struct relay {
   int from;  // -1: closed or none
   int to;
   bool from_is_socket, to_is_socket, to_is_terminal;
+  unsigned stream;  // not 0: the destination is the channel, where this is the command's descriptor
   bool to_is_own;  // `to` is a non-blocking descriptor of our own, which a write cannot block on
   bool last;       // no writer is left: what is there now is the rest
   bool reader_gone;
@@ -28,6 +29,10 @@ struct relay {
 // Descriptors that are not `ours` keep their flags, which the caller shares: they are used through a fresh non-blocking open of the same pipe or
 // terminal where that is possible. False with errno.
 bool relay_open(struct relay *relay, int from, bool from_is_ours, int to, bool to_is_ours);
+// To the channel, as output of the command's descriptor `stream`; false with errno.
+bool relay_open_to_channel(struct relay *relay, int from, unsigned stream);
+// From memory, of at most RELAY_BYTES, to a descriptor of our own; false with errno.
+bool relay_open_from_memory(struct relay *relay, const uint8_t *bytes, size_t length, int to);
 // What to poll for now: fills in at most two entries and returns how many.
 size_t relay_poll(const struct relay *relay, struct pollfd *entries);
 // One round after poll. False when the budget is used up and there was more.

@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "channel.h"
 #include "notify.h"
 
 #define LINE_BYTES 32768  // holds a failure with every character of its path escaped
@@ -77,7 +78,8 @@ static void begin(const char *event) {
 
 static void finish(void) {
   add("}\n");
-  write_line(status_descriptor);
+  if (channel_in_use()) channel_say(line, used);
+  else write_line(status_descriptor);
 }
 
 void status_started(pid_t init) {

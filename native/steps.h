@@ -16,6 +16,7 @@
   X(LIMIT_CPU, 9, "limit-cpu")               \
   X(PIPES, 10, "pipes")                      \
   X(SAMPLING, 11, "sampling")                \
+  X(COLLECT, 12, "collect")                  \
   X(HOSTNAME, 20, "hostname")                \
   X(LOOPBACK, 21, "loopback")                \
   X(ROOT, 22, "root")                        \

@@ -69,7 +69,7 @@ static const char *prepare_output(struct run *run) {
   run->output_fd = run->error_fd = -1;
   if (!piped[0] && !piped[1]) return NULL;
   int ends[2];
-  int same = sys_same_file(STDOUT_FILENO, STDERR_FILENO);
+  int same = run->plan.collects ? 0 : sys_same_file(STDOUT_FILENO, STDERR_FILENO);
   if (same < 0) return "fstat";
   bool together = run->plan.error_to_output || same == 1;
   if (piped[0]) {
@@ -94,10 +94,18 @@ const char *streams_prepare(struct run *run) {
   return failed == NULL ? prepare_output(run) : failed;
 }
 
+static bool open_collecting(const struct run *run) {
+  const struct plan *plan = &run->plan;
+  if (run->input_fd >= 0 && !relay_open_from_memory(&streams.input, plan->input, plan->input_bytes, run->input_fd)) return false;
+  if (run->output_fd >= 0 && !relay_open_to_channel(&streams.output, run->output_fd, STDOUT_FILENO)) return false;
+  return run->error_fd < 0 || relay_open_to_channel(&streams.error, run->error_fd, STDERR_FILENO);
+}
+
 bool streams_open(void) {
   const struct run *run = streams.run;
   streams.budget = run->plan.output_bytes;
   if (run->plan.output_bytes != UINT64_MAX) streams.output.budget = streams.error.budget = &streams.budget;
+  if (run->plan.collects) return open_collecting(run);
   if (run->input_fd >= 0 && !relay_open(&streams.input, STDIN_FILENO, false, run->input_fd, true)) return false;
   if (run->output_fd >= 0 && !relay_open(&streams.output, run->output_fd, true, STDOUT_FILENO, false)) return false;
   return run->error_fd < 0 || relay_open(&streams.error, run->error_fd, true, STDERR_FILENO, false);
@@ -179,6 +187,8 @@ bool streams_delivered(void) { return relay_ended(&streams.output) && relay_ende
 
 bool streams_await_caller(void) {
   const uint32_t pipes = streams.run->plan.pipes;
+  // By the channel the last word comes after all output.
+  if (streams.run->plan.collects) return false;
   if (!relay_ended(&streams.output) && (pipes >> STDOUT_FILENO & 1) == 0) return false;
   return relay_ended(&streams.error) || (pipes >> STDERR_FILENO & 1) != 0;
 }

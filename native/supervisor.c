@@ -19,6 +19,7 @@
 
 #include "binfmt.h"
 #include "cgroup.h"
+#include "channel.h"
 #include "complaints.h"
 #include "run.h"
 #include "sampling.h"
@@ -320,7 +321,7 @@ static void on_started(void) {
   if (cgroups_need_asking()) self.bounds_check_ns = self.started_ns + BOUNDS_ASK_NS;
   if (self.run->plan.cpu_milliseconds > 0) self.processor_time_check_ns = self.started_ns;
   if (self.run->plan.has_sampling && !sampling_start(&self.run->plan, self.processes_fd)) give_up(STEP_SAMPLING, errno, "memfd_create");
-  if (!self.failed) status_started(self.init);
+  if (!self.failed && !self.run->plan.collects) status_started(self.init);
 }
 
 struct incoming {
@@ -702,7 +703,7 @@ static void step_streams(void) {
 }
 
 static void watch_round(void) {
-  struct pollfd entries[5 + STREAMS_POLL_MAX + CGROUP_POLL_MAX];
+  struct pollfd entries[6 + STREAMS_POLL_MAX + CGROUP_POLL_MAX];
   size_t count = 0;
   if (self.room_fd >= 0) entries[count++] = (struct pollfd){.fd = self.room_fd, .events = POLLIN};
   if (complaints.from >= 0) entries[count++] = (struct pollfd){.fd = complaints.from, .events = POLLIN};
@@ -710,6 +711,7 @@ static void watch_round(void) {
   if (self.run->channel_fd >= 0) entries[count++] = (struct pollfd){.fd = self.run->channel_fd, .events = POLLIN};
   entries[count++] = (struct pollfd){.fd = self.signals_fd, .events = POLLIN};
   count += streams_poll(entries + count);
+  count += channel_poll(entries + count);
   size_t groups_at = count;
   if (!self.init_gone) count += cgroups_poll(entries + count);
   struct timespec wait;
@@ -719,6 +721,7 @@ static void watch_round(void) {
   read_signals();
   read_messages();
   if (self.run->channel_fd >= 0) read_control();
+  channel_step();
   step_streams();
   if (cgroups_told(entries + groups_at, count - groups_at)) expect_bounds();
   if (!self.init_gone) check_deadlines();
@@ -851,6 +854,7 @@ int supervise(struct run *run) {
   const char *failed = reset_scheduling();
   if (failed == NULL) failed = reset_oom_score();
   if (failed != NULL) return refuse(STEP_SCHEDULING, NO_INDEX, failed, NULL);
+  if (run->plan.collects) channel_use(run->channel_fd);
   failed = streams_prepare(run);
   if (failed != NULL) return refuse(STEP_RELAY, NO_INDEX, failed, NULL);
   if (run->plan.has_terminal) prepare_terminal(run);

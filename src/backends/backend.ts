@@ -144,6 +144,14 @@ export interface LaunchRequest {
   readonly gracePeriodMs: number;
   /** For each view whose changes are captured, in the order of spec/captures.ts: a directory with empty directories `upper` and `work` of the caller's. */
   readonly captures?: readonly string[];
+  /**
+   * Nobody wants streams, or to hear of anything but the end. A backend that serves it has none: it is given `input`, of at most 64 KiB, for a stdin that
+   * is `'pipe'`, and hands out what comes by a stdout and stderr that are. One that does not has streams, as without it.
+   */
+  readonly collect?: {
+    readonly input: string | Uint8Array | undefined;
+    readonly onOutput: (stream: 1 | 2, bytes: Uint8Array) => void;
+  };
   /** Hears of each call that the plan's filter asks about; those that `ask` wait for what it decides. Never rejects. */
   readonly onSyscall?: (call: AskedCall) => Promise<SyscallDecision>;
 }

@@ -66,6 +66,11 @@ export class OutputPort {
     for (const { stream } of sinks) source.pipe(stream, { end: false });
   }
 
+  /** What a backend hands out that has no stream for it. */
+  push(chunk: Uint8Array): void {
+    this.#collector.push(chunk);
+  }
+
   /** No more output: the source is at its end, or there never was one. Idempotent. */
   end(): void {
     if (this.#ended) return;

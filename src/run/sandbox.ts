@@ -1,5 +1,6 @@
 // A spec that is checked, negotiated and planned once, for many runs. Every run still gets a sandbox of its own.
 import type { BackendPlan } from '../backends/backend.ts';
+import { expectRuns } from '../backends/launcher/server.ts';
 import { FeatureError, SandboxError, SpecError } from '../errors/errors.ts';
 import type { SandboxSpec } from '../spec/types.ts';
 import { type CheckedCall, checkCall, checkSandboxOptions, type Prepared, prepare } from './launch.ts';
@@ -21,6 +22,7 @@ export async function createSandbox(
   options?: Pick<RunOptions, 'backend' | 'optional' | 'image'>,
 ): Promise<Sandbox> {
   const { options: checked, issues } = checkSandboxOptions(options);
+  expectRuns();
   return new PreparedSandbox(await prepare(spec, checked, issues));
 }
 

@@ -3,6 +3,7 @@ import { chmodSync, existsSync, mkdtempSync, readdirSync, rmdirSync, rmSync } fr
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll } from 'vitest';
+import { endServers } from '../../src/backends/launcher/server.ts';
 import { type Inventory, markProcess, takeInventory, waitForNothingLeft } from './leftovers.ts';
 
 const originalTmpdir = process.env['TMPDIR'];
@@ -22,6 +23,7 @@ beforeAll(() => {
 
 // Hooks after all run in reverse order, and setup files come first: this is the last thing that happens in the file.
 afterAll(async () => {
+  await endServers();
   if (originalTmpdir === undefined) delete process.env['TMPDIR'];
   else process.env['TMPDIR'] = originalTmpdir;
   // A cache stays on purpose.

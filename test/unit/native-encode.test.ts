@@ -129,6 +129,11 @@ function decodeStep(step: RecordType, r: Reader): Step {
       const mask = r.u32();
       return { step, streams: ([0, 1, 2] as const).filter((stream) => (mask & (1 << stream)) !== 0) };
     }
+    case 'collect': {
+      const has = r.u32() === 1;
+      const input = r.raw(r.u32()).toString('utf8');
+      return { step, input: has ? input : undefined };
+    }
     case 'root': {
       const kind = nameOf(rootKinds, r.u32());
       const readonly = r.u32() === 1;
@@ -376,6 +381,7 @@ const arbitrarySteps: { readonly [Name in RecordType]: fc.Arbitrary<Step> } = {
     pass: fc.array(u32),
   }),
   disk: fc.record({ step: is('disk'), options: text }),
+  collect: fc.record({ step: is('collect'), input: fc.option(text, { nil: undefined }) }),
   pipes: fc.record({ step: is('pipes'), streams: fc.subarray([0, 1, 2] as (0 | 1 | 2)[]) }),
   landlock: fc.record({
     step: is('landlock'),

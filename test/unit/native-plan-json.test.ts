@@ -2,8 +2,8 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import type { BackendPlan } from '../../src/backends/backend.ts';
+import { callSteps } from '../../src/backends/launcher/call.ts';
 import { encodePlan } from '../../src/backends/launcher/encode.ts';
-import { callSteps } from '../../src/backends/launcher/launch.ts';
 import type { LauncherPlan } from '../../src/backends/launcher/steps.ts';
 import { planNative } from '../../src/backends/native/plan.ts';
 import { recognized } from '../../src/backends/native/recognized.ts';

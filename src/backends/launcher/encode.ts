@@ -23,12 +23,22 @@ const VACATE = 16;
 const DENIES_KEYRINGS = 1;
 const TELLS = 2;
 const ASKS = 4;
+const noBytes = new Uint8Array(0);
 const sourceKinds = { any: 0, directory: 1, file: 2 } as const;
 
 /** The whole plan: `exec` must be the last step. */
 export function encodePlan(steps: readonly Step[]): Uint8Array {
+  return joinRecords([encodeRecords(steps)]);
+}
+
+/** Some steps of a plan, to be joined with others. */
+export interface Records {
+  readonly bytes: Buffer;
+  readonly count: number;
+}
+
+export function encodeRecords(steps: readonly Step[]): Records {
   const writer = new Writer();
-  writer.skip(HEADER_BYTES);
   for (const step of steps) {
     const start = writer.length;
     writer.skip(RECORD_HEADER_BYTES);
@@ -36,12 +46,21 @@ export function encodePlan(steps: readonly Step[]): Uint8Array {
     writer.patchU32(start, recordTypes[step.step]);
     writer.patchU32(start + 4, writer.length - start - RECORD_HEADER_BYTES);
   }
-  const bytes = writer.bytes();
-  bytes.write('SBXP', 0, 'latin1');
-  bytes.writeUInt32LE(PROTOCOL, 4);
-  bytes.writeUInt32LE(bytes.length, 8);
-  bytes.writeUInt32LE(steps.length, 12);
-  return bytes;
+  return { bytes: writer.bytes(), count: steps.length };
+}
+
+/** The plan of all of them, in this order. */
+export function joinRecords(parts: readonly Records[]): Buffer {
+  const header = Buffer.allocUnsafe(HEADER_BYTES);
+  const length = parts.reduce((sum, { bytes }) => sum + bytes.length, HEADER_BYTES);
+  header.write('SBXP', 0, 'latin1');
+  header.writeUInt32LE(PROTOCOL, 4);
+  header.writeUInt32LE(length, 8);
+  header.writeUInt32LE(
+    parts.reduce((sum, { count }) => sum + count, 0),
+    12,
+  );
+  return Buffer.concat([header, ...parts.map(({ bytes }) => bytes)], length);
 }
 
 function encodeStep(w: Writer, step: Step): void {
@@ -102,6 +121,10 @@ function encodeStep(w: Writer, step: Step): void {
       return;
     case 'pipes':
       w.u32(step.streams.reduce<number>((mask, stream) => mask | (1 << stream), 0));
+      return;
+    case 'collect':
+      w.u32(step.input === undefined ? 0 : 1);
+      w.blob(typeof step.input === 'string' ? Buffer.from(step.input) : (step.input ?? noBytes));
       return;
     case 'hostname':
       w.string(step.hostname);

@@ -3,29 +3,30 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { constants } from 'node:os';
 import type { Duplex, Readable, Writable } from 'node:stream';
-import { InternalError, LaunchError } from '../../errors/errors.ts';
-import type { BackendPlan, LaunchEnd, LaunchedProcess, LaunchRequest, SyscallDecision, Usage } from '../backend.ts';
+import { LaunchError } from '../../errors/errors.ts';
+import type { BackendPlan, LaunchEnd, LaunchedProcess, LaunchRequest } from '../backend.ts';
+import { callSteps } from './call.ts';
 import { withCaptures } from './captures.ts';
 import { encodePlan } from './encode.ts';
+import { launchEnd } from './ending.ts';
 import { launchError } from './failure.ts';
 import { remedyForLauncher } from './locate.ts';
+import { control, decisionNumber, encodeOrder } from './orders.ts';
 import { type EndedLine, type FailedLine, type SyscallLine, statusReader } from './status.ts';
-import type { LauncherPlan, Step } from './steps.ts';
+import type { LauncherPlan } from './steps.ts';
 
 const CHANNEL_FD = 3;
 const EXIT_SANDBOX_FAILED = 125;
 const FIRST_EXTRA_FD = 4;
 /** A launcher that has said its last word, or closed the channel, has only to end. */
 const LINGER_MS = 2000;
-const control = { terminate: 1, kill: 2, resize: 3, signal: 4, forward: 5, answer: 6 } as const;
-/** Among answers, beside errors. */
-const DECIDES_KILL = 0xffff;
 
 export function launchPlan(launcher: string, plan: BackendPlan<LauncherPlan>, request: LaunchRequest): LaunchedProcess {
   const extra = extraDescriptors(request);
   const merged = request.stdio[2] === 'stdout' ? [{ from: 1, to: 2 }] : [];
-  const { captures = [] } = request;
-  const steps = callSteps(plan.detail, request, [...merged, ...extra]).map((step) => withCaptures(step, captures));
+  // By streams.
+  const { captures = [], collect: _, ...call } = request;
+  const steps = callSteps(plan.detail, call, [...merged, ...extra]).map((step) => withCaptures(step, captures));
   const bytes = encodePlan(steps);
   const child = spawnLauncher(launcher, [
     ...[0, 1, 2].map((fd) => standardEntry(request, fd)),
@@ -90,49 +91,6 @@ function extraDescriptors(request: LaunchRequest): ExtraDescriptor[] {
   });
   return extra;
 }
-
-/** The steps of one call: the plan's, and what belongs to this command. Order matters, see `native/README.md`. */
-export function callSteps(
-  plan: LauncherPlan,
-  request: Pick<LaunchRequest, 'command' | 'killSignal' | 'gracePeriodMs'> & Partial<Pick<LaunchRequest, 'stdio'>>,
-  descriptors: readonly { readonly from: number; readonly to: number }[],
-): Step[] {
-  const [namespaces, ...rest] = plan.steps;
-  if (namespaces === undefined) throw new InternalError('a plan without steps');
-  const split = rest.findIndex(({ step }) => !supervisorSteps.has(step));
-  return [
-    namespaces,
-    ...rest.slice(0, split),
-    {
-      step: 'termination',
-      signal: constants.signals[request.killSignal],
-      gracePeriodMs: Math.ceil(request.gracePeriodMs),
-    },
-    ...descriptors.map(({ from, to }): Step => ({ step: 'descriptor', from, to })),
-    ...pipeSteps(request),
-    ...rest.slice(split),
-    { step: 'exec', argv: request.command, env: plan.env },
-  ];
-}
-
-/**
- * What Node makes for `'pipe'` are sockets: a command that opens `/dev/stdout` or `/dev/stdin` again, as scripts do, would get ENXIO, and where the
- * reader leaves early ECONNRESET instead of SIGPIPE.
- */
-function pipeSteps({ stdio = [] }: Partial<Pick<LaunchRequest, 'stdio'>>): Step[] {
-  const streams = ([0, 1, 2] as const).filter((fd) => stdio[fd] === 'pipe');
-  return streams.length === 0 ? [] : [{ step: 'pipes', streams }];
-}
-
-const supervisorSteps: ReadonlySet<string> = new Set([
-  'map-ids',
-  'limit-wall',
-  'limit-output',
-  'terminal',
-  'cgroup',
-  'limit-cpu',
-  'sampling',
-]);
 
 class LauncherProcess implements LaunchedProcess {
   readonly pid: number | undefined;
@@ -224,20 +182,11 @@ class LauncherProcess implements LaunchedProcess {
 
   #send(type: number, a: number, b: number): void {
     if (this.#over || this.#channel?.writable !== true) return;
-    const record = Buffer.alloc(12);
-    record.writeUInt32LE(type, 0);
-    record.writeUInt32LE(a, 4);
-    record.writeUInt32LE(b, 8);
-    this.#channel.write(record);
+    this.#channel.write(encodeOrder(type, a, b));
   }
 }
 
 function ignore(): void {}
-
-function decisionNumber(decision: SyscallDecision): number {
-  if (decision === 'allow') return 0;
-  return decision === 'kill' ? DECIDES_KILL : decision.errno;
-}
 
 /** Two promises out of three sources: status lines, the end of the launcher, a spawn that failed. */
 function follow(
@@ -325,48 +274,6 @@ function lostLauncher(child: ChildProcess, launcher: string): LaunchError {
     { step: 'lost' },
     { remedy },
   );
-}
-
-function launchEnd(line: EndedLine): LaunchEnd {
-  return {
-    code: line.code,
-    signal: line.signal,
-    cause: causeOf(line),
-    ...(line.denied === undefined ? {} : { denied: line.denied }),
-    stdoutTruncated: line.stdoutTruncated,
-    stderrTruncated: line.stderrTruncated,
-    usage: {
-      wallMs: line.wallMs,
-      cpuUserMs: line.cpuUserMs,
-      cpuSystemMs: line.cpuSystemMs,
-      ...Object.fromEntries(counts.flatMap((name) => (line[name] === undefined ? [] : [[name, line[name]]]))),
-    },
-  };
-}
-
-/** What the launcher tells where it knows it. */
-const counts = [
-  'outputBytes',
-  'memoryBytes',
-  'pids',
-  'maxResidentBytes',
-  'readBytes',
-  'writtenBytes',
-  'voluntaryContextSwitches',
-  'involuntaryContextSwitches',
-] as const satisfies readonly (keyof Usage & keyof EndedLine)[];
-
-function causeOf(line: EndedLine): LaunchEnd['cause'] {
-  switch (line.cause) {
-    case 'limit':
-      return { kind: 'limit', limit: line.limit ?? 'wallMs' };
-    case 'signalled':
-      return { kind: 'signalled', signal: line.by ?? 'SIGTERM' };
-    case 'terminated':
-      return { kind: 'terminated' };
-    case 'command':
-      return { kind: 'command' };
-  }
 }
 
 interface Resolvers<T> {

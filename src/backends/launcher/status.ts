@@ -55,7 +55,14 @@ export interface SyscallLine {
   readonly args: readonly string[];
 }
 
-export type StatusLine = StartedLine | FailedLine | EndedLine | SyscallLine;
+/** As many bytes of the command's output follow the line, where output is collected (step `collect`). */
+export interface OutputLine {
+  readonly event: 'output';
+  readonly stream: 1 | 2;
+  readonly bytes: number;
+}
+
+export type StatusLine = StartedLine | FailedLine | EndedLine | SyscallLine | OutputLine;
 
 /** Splits what arrives into lines; call it with every chunk. */
 export function statusReader(onLine: (line: StatusLine) => void): (chunk: Buffer) => void {
@@ -86,7 +93,7 @@ const causes: ReadonlySet<unknown> = new Set<EndedLine['cause']>(['command', 'li
 /** As far as it has to be for what is made of it: SANDBOXLIB_LAUNCHER may name any program. */
 function isStatusLine(value: unknown): value is StatusLine {
   if (typeof value !== 'object' || value === null) return false;
-  const line = value as Partial<Record<keyof FailedLine | keyof EndedLine, unknown>>;
+  const line = value as Partial<Record<keyof FailedLine | keyof EndedLine | keyof OutputLine, unknown>>;
   switch (line.event) {
     case 'failed':
       return typeof line.step === 'string';
@@ -95,6 +102,8 @@ function isStatusLine(value: unknown): value is StatusLine {
         causes.has(line.cause) &&
         (typeof line.code === 'number' || typeof line.signal === 'string' || line.cause !== 'command')
       );
+    case 'output':
+      return (line.stream === 1 || line.stream === 2) && Number.isSafeInteger(line.bytes);
     case 'syscall':
       return typeof (value as Partial<SyscallLine>).slot === 'number';
     default:

@@ -19,6 +19,7 @@ export const recordTypes = {
   'limit-cpu': 9,
   pipes: 10,
   sampling: 11,
+  collect: 12,
   // performed by init, in the order given
   hostname: 20,
   loopback: 21,
@@ -199,6 +200,11 @@ export type Step =
     }
   /** Between these of the launcher's descriptors and the command is a pipe, which the launcher fills and empties; not on a terminal. */
   | { readonly step: 'pipes'; readonly streams: readonly (0 | 1 | 2)[] }
+  /**
+   * What comes by the pipes of stdout and stderr goes to the caller between the status lines, and the caller hears of nothing else but the end. `input`: what
+   * the pipe of stdin holds, at most 64 KiB; absent where there is no such pipe.
+   */
+  | { readonly step: 'collect'; readonly input: string | Uint8Array | undefined }
   | { readonly step: 'hostname'; readonly hostname: string }
   | { readonly step: 'loopback' }
   /** A file system of which the mounts of kind `disk` are parts, bounded together. `options`: tmpfs mount data. Before the root. */

@@ -1,7 +1,7 @@
 // The same plan for another spawner: it travels in the environment.
 import type { BackendPlan, LaunchRequest, WrappedLaunch } from '../backend.ts';
+import { callSteps } from './call.ts';
 import { encodePlan } from './encode.ts';
-import { callSteps } from './launch.ts';
 import type { LauncherPlan } from './steps.ts';
 
 /** One string of an environment may hold 128 KiB (execve(2)). */

@@ -2,6 +2,7 @@
 import type { Backend } from '../backend.ts';
 import { launchPlan } from '../launcher/launch.ts';
 import { launcherPath } from '../launcher/locate.ts';
+import { launchByServer } from '../launcher/server.ts';
 import type { LauncherPlan } from '../launcher/steps.ts';
 import { wrapPlan } from '../launcher/wrap.ts';
 import { planNative } from './plan.ts';
@@ -18,6 +19,10 @@ export const native: Backend<LauncherPlan> = {
   },
 
   plan: planNative,
-  launch: (plan, request) => launchPlan(launcherPath(), plan, request),
+  launch(plan, request) {
+    const launcher = launcherPath();
+    return launchByServer(launcher, plan, request) ?? launchPlan(launcher, plan, request);
+  },
+
   wrap: (plan, request) => wrapPlan(launcherPath(), plan, request),
 };

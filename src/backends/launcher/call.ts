@@ -1,0 +1,76 @@
+// The steps of one call: the plan's, and what belongs to this command.
+import { constants } from 'node:os';
+import { InternalError } from '../../errors/errors.ts';
+import type { LaunchRequest } from '../backend.ts';
+import type { LauncherPlan, Step } from './steps.ts';
+
+type Call = Pick<LaunchRequest, 'command' | 'killSignal' | 'gracePeriodMs'> &
+  Partial<Pick<LaunchRequest, 'stdio' | 'collect'>>;
+
+/** Order matters, see `native/README.md`. */
+export function callSteps(
+  plan: LauncherPlan,
+  request: Call,
+  descriptors: readonly { readonly from: number; readonly to: number }[],
+): Step[] {
+  const { before, after } = partsOf(plan);
+  return [...before, ...stepsOfCall(request, descriptors), ...after, execStep(plan, request)];
+}
+
+const parts = new WeakMap<LauncherPlan, PlanParts>();
+
+/** Of a plan: what comes before the steps of a call, and what comes between them and the exec. */
+export interface PlanParts {
+  readonly before: readonly Step[];
+  readonly after: readonly Step[];
+}
+
+export function partsOf(plan: LauncherPlan): PlanParts {
+  const known = parts.get(plan);
+  if (known !== undefined) return known;
+  const [namespaces, ...rest] = plan.steps;
+  if (namespaces === undefined) throw new InternalError('a plan without steps');
+  const split = rest.findIndex(({ step }) => !supervisorSteps.has(step));
+  const made = { before: [namespaces, ...rest.slice(0, split)], after: rest.slice(split) };
+  parts.set(plan, made);
+  return made;
+}
+
+export function stepsOfCall(
+  request: Call,
+  descriptors: readonly { readonly from: number; readonly to: number }[],
+): Step[] {
+  return [
+    {
+      step: 'termination',
+      signal: constants.signals[request.killSignal],
+      gracePeriodMs: Math.ceil(request.gracePeriodMs),
+    },
+    ...descriptors.map(({ from, to }): Step => ({ step: 'descriptor', from, to })),
+    ...pipeSteps(request),
+    ...(request.collect === undefined ? [] : [{ step: 'collect', input: request.collect.input } as const]),
+  ];
+}
+
+export function execStep(plan: LauncherPlan, { command }: Call): Step {
+  return { step: 'exec', argv: command, env: plan.env };
+}
+
+/**
+ * What Node makes for `'pipe'` are sockets: a command that opens `/dev/stdout` or `/dev/stdin` again, as scripts do, would get ENXIO, and where the
+ * reader leaves early ECONNRESET instead of SIGPIPE.
+ */
+function pipeSteps({ stdio = [] }: Call): Step[] {
+  const streams = ([0, 1, 2] as const).filter((fd) => stdio[fd] === 'pipe');
+  return streams.length === 0 ? [] : [{ step: 'pipes', streams }];
+}
+
+const supervisorSteps: ReadonlySet<string> = new Set([
+  'map-ids',
+  'limit-wall',
+  'limit-output',
+  'terminal',
+  'cgroup',
+  'limit-cpu',
+  'sampling',
+]);

@@ -1,0 +1,209 @@
+// One end of a socket whose other end a server holds (native/serve.c). It carries one run at a time: the plan and orders there, and back the command's
+// output and the last word.
+import { constants } from 'node:os';
+import type { Duplex, Readable, Writable } from 'node:stream';
+import { InternalError, LaunchError } from '../../errors/errors.ts';
+import type { LaunchEnd, LaunchedProcess, LaunchRequest } from '../backend.ts';
+import { launchEnd } from './ending.ts';
+import { launchError } from './failure.ts';
+import { control, encodeOrder } from './orders.ts';
+import { type OutputLine, parseStatusLine, type StatusLine } from './status.ts';
+
+export type LaneSocket = Duplex & { ref(): unknown; unref(): unknown };
+
+const NEWLINE = 10;
+/** What is read is part of something larger, which a few bytes are not to keep. */
+const SMALL_BYTES = 16 * 1024;
+
+export class Lane {
+  readonly #socket: LaneSocket;
+  readonly #reader: LaneReader = new LaneReader(
+    (line) => this.#hear(line),
+    ({ stream }, bytes) => this.#run?.output(stream, bytes),
+  );
+  readonly #onIdle: (lane: Lane) => void;
+  #run: LaneRun | undefined;
+  #closed = false;
+
+  /** `onIdle`: a run has ended, and the next may begin. `onClosed`: no other will. */
+  constructor(socket: LaneSocket, onIdle: (lane: Lane) => void, onClosed: (lane: Lane) => void) {
+    this.#socket = socket;
+    this.#onIdle = onIdle;
+    socket.unref();
+    socket.on('data', (chunk: Buffer) => {
+      try {
+        this.#reader.read(chunk);
+      } catch (error) {
+        this.#settle((run) => run.fail(error as Error));
+        socket.destroy();
+      }
+    });
+    // ECONNRESET, EPIPE: the server is gone, and the end says so too.
+    socket.on('error', () => {});
+    socket.once('close', () => {
+      this.#closed = true;
+      onClosed(this);
+      this.#settle((run) => run.fail(lost()));
+    });
+    socket.once('end', () => socket.destroy());
+  }
+
+  /** Preconditions: idle, and not closed. */
+  start(plan: Uint8Array, request: CollectRequest, confined: boolean): LaunchedProcess {
+    const run = new LaneRun(request, confined, (order) => this.#order(run, order), this.#socket);
+    this.#run = run;
+    this.#socket.ref();
+    this.#socket.write(plan);
+    return run;
+  }
+
+  close(): void {
+    this.#socket.destroy();
+  }
+
+  #order(run: LaneRun, order: Uint8Array): void {
+    if (this.#run === run && !this.#closed) this.#socket.write(order);
+  }
+
+  #hear(line: StatusLine): void {
+    if (line.event === 'ended') this.#settle((run) => run.finish(launchEnd(line)));
+    else if (line.event === 'failed') this.#settle((run) => run.fail(launchError(line, run.confined)));
+  }
+
+  #settle(act: (run: LaneRun) => void): void {
+    const run = this.#run;
+    if (run === undefined) return;
+    this.#run = undefined;
+    this.#socket.unref();
+    act(run);
+    if (!this.#closed) this.#onIdle(this);
+  }
+}
+
+function lost(): LaunchError {
+  return new LaunchError('the launcher ended without a word; everything in the sandbox ended with it', {
+    step: 'lost',
+  });
+}
+
+/** Splits what comes into lines, and the bytes of output that some of them announce. */
+export class LaneReader {
+  readonly #onLine: (line: StatusLine) => void;
+  readonly #onOutput: (line: OutputLine, bytes: Buffer) => void;
+  #rest: Buffer | undefined;
+  #output: OutputLine | undefined;
+  #left = 0;
+
+  constructor(onLine: (line: StatusLine) => void, onOutput: (line: OutputLine, bytes: Buffer) => void) {
+    this.#onLine = onLine;
+    this.#onOutput = onOutput;
+  }
+
+  /** @throws {InternalError} for what no launcher writes. */
+  read(chunk: Buffer): void {
+    const all = this.#rest === undefined ? chunk : Buffer.concat([this.#rest, chunk]);
+    this.#rest = undefined;
+    for (let at = 0; at < all.length; ) at = this.#output === undefined ? this.#line(all, at) : this.#bytes(all, at);
+  }
+
+  #line(all: Buffer, at: number): number {
+    const end = all.indexOf(NEWLINE, at);
+    if (end < 0) {
+      this.#rest = all.subarray(at);
+      return all.length;
+    }
+    const line = parseStatusLine(all.toString('latin1', at, end));
+    if (line.event !== 'output') {
+      this.#onLine(line);
+    } else if (line.bytes > 0) {
+      this.#output = line;
+      this.#left = line.bytes;
+    }
+    return end + 1;
+  }
+
+  #bytes(all: Buffer, at: number): number {
+    const output = this.#output;
+    if (output === undefined) throw new InternalError('output that no line announced');
+    const bytes = all.subarray(at, at + this.#left);
+    this.#left -= bytes.length;
+    if (this.#left === 0) this.#output = undefined;
+    this.#onOutput(output, bytes.length < SMALL_BYTES ? Buffer.from(bytes) : bytes);
+    return at + bytes.length;
+  }
+}
+
+export type CollectRequest = LaunchRequest & { readonly collect: NonNullable<LaunchRequest['collect']> };
+
+class LaneRun implements LaunchedProcess {
+  readonly pid = undefined;
+  readonly stdin: Writable | undefined = undefined;
+  readonly stdout: Readable | undefined = undefined;
+  readonly stderr: Readable | undefined = undefined;
+  readonly extra: ReadonlyMap<number, Readable & Writable> = new Map();
+  readonly confined: boolean;
+  readonly started: Promise<void>;
+  readonly ended: Promise<LaunchEnd>;
+  readonly #request: CollectRequest;
+  readonly #order: (order: Uint8Array) => void;
+  readonly #socket: LaneSocket;
+  #resolve: (end: LaunchEnd) => void = () => {};
+  #reject: (error: Error) => void = () => {};
+
+  constructor(request: CollectRequest, confined: boolean, order: (order: Uint8Array) => void, socket: LaneSocket) {
+    this.#request = request;
+    this.confined = confined;
+    this.#order = order;
+    this.#socket = socket;
+    this.ended = new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+    });
+    this.started = this.ended.then(() => {});
+    // Whoever awaits them sees the rejection; nobody has to.
+    this.started.catch(() => {});
+  }
+
+  output(stream: 1 | 2, bytes: Uint8Array): void {
+    this.#request.collect.onOutput(stream, bytes);
+  }
+
+  finish(end: LaunchEnd): void {
+    this.#resolve(end);
+  }
+
+  fail(error: Error): void {
+    this.#reject(error);
+  }
+
+  terminate(
+    signal: NodeJS.Signals = this.#request.killSignal,
+    gracePeriodMs: number = this.#request.gracePeriodMs,
+  ): void {
+    this.#order(encodeOrder(control.terminate, constants.signals[signal], Math.ceil(gracePeriodMs)));
+  }
+
+  kill(): void {
+    this.#order(encodeOrder(control.kill, 0, 0));
+  }
+
+  signal(signal: NodeJS.Signals): void {
+    this.#order(encodeOrder(control.signal, constants.signals[signal], 0));
+  }
+
+  forward(signal: NodeJS.Signals): void {
+    this.#order(encodeOrder(control.forward, constants.signals[signal], 0));
+  }
+
+  resize(columns: number, rows: number): void {
+    this.#order(encodeOrder(control.resize, columns, rows));
+  }
+
+  ref(): void {
+    this.#socket.ref();
+  }
+
+  unref(): void {
+    this.#socket.unref();
+  }
+}
