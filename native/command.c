@@ -9,9 +9,11 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "call.h"
 #include "landlock.h"
 #include "notify.h"
 #include "run.h"
@@ -369,7 +371,23 @@ static void die_with_init(pid_t init) {
   if (getppid() != init) _exit(EXIT_WITHOUT_INIT);
 }
 
-static void perform(const struct run *run, pid_t init, struct record *record) {
+// Where the sandbox was prepared ahead of its command. Init waits too, for this process (CLONE_VFORK), so that nobody else reads the socket.
+static void wait_for_call(const struct run *run, int socket_fd) {
+  static bool called;
+  struct message message;
+  ssize_t got;
+  if (run->call == NULL || called) return;
+  do got = recv(socket_fd, &message, sizeof message, 0);
+  while ((got < 0 && errno == EINTR) || (got == (ssize_t)sizeof message && message.kind != MESSAGE_CALL));
+  if (got < 0) fail(STEP_INIT, NO_INDEX, "recv", NULL);
+  // The supervisor is gone.
+  if (got != (ssize_t)sizeof message) _exit(EXIT_WITHOUT_INIT);
+  called = true;
+}
+
+static void perform(const struct run *run, pid_t init, int socket_fd, struct record *record) {
+  // The filter need not allow it to wait.
+  if (record->step == STEP_SECCOMP || record->step == STEP_EXEC) wait_for_call(run, socket_fd);
   if (record->step == STEP_SECCOMP || record->step == STEP_EXEC) die_with_init(init);
   switch (record->step) {
     case STEP_RLIMIT: set_rlimit(record); break;
@@ -396,7 +414,7 @@ _Noreturn void command_main(const struct run *run, int socket_fd, pid_t init, in
   (void)umask(022);
   struct cursor cursor = plan_start(&run->plan);
   struct record record;
-  while (plan_next(&cursor, &record)) perform(run, init, &record);
+  while (plan_next(&cursor, &record)) perform(run, init, socket_fd, &record);
   errno = EINVAL;
   fail(STEP_EXEC, NO_INDEX, "execve", NULL);
 }

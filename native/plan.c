@@ -415,9 +415,10 @@ static const char *check_limit_cpu(struct plan *plan, struct reader *r) {
 static const char *check_collect(struct plan *plan, struct reader *r) {
   if (plan->collects) return "more than one collect record";
   plan->collects = true;
-  uint32_t has_input = read_u32(r);
-  if (has_input > 1) return "input is neither there nor not there";
-  plan->has_input = has_input == 1;
+  uint32_t flags = read_u32(r);
+  if ((flags & ~(uint32_t)PLAN_COLLECT_FLAGS) != 0) return "unknown flags of collect";
+  plan->has_input = (flags & PLAN_COLLECT_INPUT) != 0;
+  plan->waits = (flags & PLAN_COLLECT_WAITS) != 0;
   plan->input_bytes = read_u32(r);
   if (plan->input_bytes > PLAN_INPUT_MAX || (!plan->has_input && plan->input_bytes > 0)) return "input out of range";
   plan->input = read_bytes(r, plan->input_bytes);
@@ -536,9 +537,9 @@ static const char *check_landlock(struct plan *plan, struct reader *r) {
   return NULL;
 }
 
-static const char *check_vectors(struct reader *r, uint32_t *arguments, uint32_t *environment, bool by_path) {
+static const char *check_vectors(struct reader *r, uint32_t *arguments, uint32_t *environment, bool by_path, bool is_told_later) {
   *arguments = read_u32(r);
-  if (*arguments == 0 || *arguments > PLAN_BYTES_MAX / 5) return "number of arguments out of range";
+  if ((*arguments == 0) != is_told_later || *arguments > PLAN_BYTES_MAX / 5) return "number of arguments out of range";
   for (uint32_t i = 0; i < *arguments && !r->failed; i++) {
     const char *argument = read_string(r);
     if (i == 0 && argument[0] == '\0') return "the program's name is empty";
@@ -554,7 +555,7 @@ static const char *check_vectors(struct reader *r, uint32_t *arguments, uint32_t
 }
 
 static const char *check_exec(struct plan *plan, struct reader *r) {
-  return check_vectors(r, &plan->argument_count, &plan->environment_count, false);
+  return check_vectors(r, &plan->argument_count, &plan->environment_count, false, plan->waits);
 }
 
 static const char *check_tool(struct plan *plan, struct reader *r) {
@@ -569,7 +570,7 @@ static const char *check_tool(struct plan *plan, struct reader *r) {
   plan->tool_end_signal = read_u32(r);
   if (plan->tool_end_signal > 64) return "signal out of range";
   plan->tool_traces = read_u32(r) == 1;
-  return check_vectors(r, &plan->tool_argument_count, &plan->tool_environment_count, true);
+  return check_vectors(r, &plan->tool_argument_count, &plan->tool_environment_count, true, false);
 }
 
 static const char *check_source(struct plan *plan, struct reader *r) {
@@ -741,6 +742,8 @@ static const char *check_whole(const struct plan *plan, size_t offset, enum step
   if (last != STEP_EXEC) return "no exec";
   if (!plan->has_user) return "no user";
   if (plan->collects && plan->has_terminal) return "a terminal whose output is collected";
+  // Where init alone can end everything it must not wait for anything else.
+  if (plan->waits && (plan->has_tool || plan->has_domain || (plan->namespaces & NEW_PID) == 0)) return "a command that is waited for without a pid namespace";
   if (plan->has_input != (plan->collects && (plan->pipes & 1) != 0)) return "input without its pipe, or a pipe that is collected from";
   if (plan->cpu_milliseconds != 0 && !plan->counts_processor_time) return "a bound on processor time that no control group counts";
   bool user_namespace = (plan->namespaces & NEW_USER) != 0;

@@ -62,6 +62,7 @@ enum message_kind {
   MESSAGE_DESCRIPTOR,  // the same: carries one of the command's
   MESSAGE_GATE,        // the same: carries a pipe, on which a byte comes when it has been put there
   MESSAGE_GO,          // value, inside of a tool: columns << 16 | rows of a terminal
+  MESSAGE_CALL,            // to the command's process, which waits for it: its arguments are there
   MESSAGE_SIGNAL_ALL,      // value: signal
   MESSAGE_SIGNAL_COMMAND,  // value: signal
   MESSAGE_SIGNAL_GROUP,    // value: signal, to the command's process group

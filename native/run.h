@@ -22,6 +22,7 @@ struct run {
   // NULL-terminated, pointing into the plan.
   char **arguments;
   char **environment;
+  struct call *call;  // where the arguments come later; NULL else
   // Size of a terminal to be, resolved by the supervisor.
   unsigned short columns, rows;
   // Where a tool makes the sandbox (tool.c), -1 else: the end of the socket that our init inside will hold, and where the tool's own words go.

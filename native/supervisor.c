@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "binfmt.h"
+#include "call.h"
 #include "cgroup.h"
 #include "channel.h"
 #include "complaints.h"
@@ -50,7 +51,7 @@
 #define SBX_SCHED_DEADLINE 6
 #define SBX_SCHED_RESET_ON_FORK 0x40000000L
 
-enum { CONTROL_TERMINATE = 1, CONTROL_KILL, CONTROL_RESIZE, CONTROL_SIGNAL, CONTROL_FORWARD, CONTROL_ANSWER };
+enum { CONTROL_TERMINATE = 1, CONTROL_KILL, CONTROL_RESIZE, CONTROL_SIGNAL, CONTROL_FORWARD, CONTROL_ANSWER, CONTROL_CALL };
 
 static struct {
   struct run *run;
@@ -73,6 +74,8 @@ static struct {
   int master;  // of the sandbox's terminal, or -1
   uint8_t control[CONTROL_BYTES];
   size_t control_used;
+  size_t call_length, call_used;  // of a call that is on its way; 0: none is
+  bool called;                    // or nobody was waited for
   unsigned from_terminal[NSIG];  // signals that came from the terminal and whose forwarded double is still to come
 } self;
 
@@ -239,7 +242,8 @@ static void set_cause(enum end_cause cause, int by) {
 
 // A request that comes before the command waits in init's socket: init looks there last thing before it starts one.
 static void end_with(int signal, uint32_t grace_milliseconds) {
-  if (signal == SIGKILL) {
+  // A sandbox that waits for its command has nobody to ask.
+  if (signal == SIGKILL || !self.called) {
     kill_all();
     return;
   }
@@ -269,6 +273,28 @@ static uint32_t control_u32(size_t at) {
   return (uint32_t)b[0] | (uint32_t)b[1] << 8 | (uint32_t)b[2] << 16 | (uint32_t)b[3] << 24;
 }
 
+// What follows the order is the call. A second one is none of ours: the sandbox is used once.
+static void expect_call(uint32_t length) {
+  errno = EINVAL;
+  if (self.called || length == 0 || length > CALL_BYTES_MAX) give_up(STEP_PLAN, errno, "recv");
+  else self.call_length = length;
+}
+
+static void take_call(void) {
+  struct call *call = self.run->call;
+  const char *wrong = call_parse(call, self.call_length);
+  self.call_length = 0;
+  if (wrong != NULL) {
+    give_up(STEP_PLAN, EINVAL, "recv");
+    (void)snprintf(self.failure.detail, sizeof self.failure.detail, "%s", wrong);
+    return;
+  }
+  self.called = true;
+  self.run->plan.kill_signal = (int)call->kill_signal;
+  self.run->plan.grace_milliseconds = call->grace_milliseconds;
+  to_init(MESSAGE_CALL, 0);
+}
+
 static void obey(void) {
   uint32_t type = control_u32(0), a = control_u32(4), b = control_u32(8);
   bool names_signal = type == CONTROL_TERMINATE || type == CONTROL_SIGNAL || type == CONTROL_FORWARD;
@@ -285,14 +311,20 @@ static void obey(void) {
     case CONTROL_RESIZE: resize(a, b); break;
     case CONTROL_SIGNAL: to_init(MESSAGE_SIGNAL_COMMAND, (int)a); break;
     case CONTROL_FORWARD: forward((int)a); break;
+    case CONTROL_CALL: expect_call(a); break;
     case CONTROL_ANSWER: to_init(MESSAGE_ANSWER, (int)(a << 16 | (b & 0xffff))); break;
     default: break;  // from a newer library; the plan's protocol number guards what matters
   }
 }
 
+static ssize_t receive_control(void) {
+  if (self.call_length == 0) return recv(self.run->channel_fd, self.control + self.control_used, CONTROL_BYTES - self.control_used, MSG_DONTWAIT);
+  return recv(self.run->channel_fd, self.run->call->bytes + self.call_used, self.call_length - self.call_used, MSG_DONTWAIT);
+}
+
 static void read_control(void) {
   for (int round = 0; round < CONTROLS_PER_ROUND; round++) {
-    ssize_t got = recv(self.run->channel_fd, self.control + self.control_used, CONTROL_BYTES - self.control_used, MSG_DONTWAIT);
+    ssize_t got = receive_control();
     if (got < 0 && (errno == EAGAIN || errno == EINTR)) return;
     // ECONNRESET: the caller did not even read everything.
     if (got < 0 && errno != ECONNRESET) give_up(STEP_RELAY, errno, "recv");
@@ -300,6 +332,11 @@ static void read_control(void) {
       self.caller_gone = true;
       kill_init();
       return;
+    }
+    if (self.call_length != 0) {
+      self.call_used += (size_t)got;
+      if (self.call_used == self.call_length) take_call();
+      continue;
     }
     self.control_used += (size_t)got;
     if (self.control_used < CONTROL_BYTES) continue;
@@ -434,6 +471,7 @@ static bool read_message(int *socket_fd) {
     case MESSAGE_GATE:
     case MESSAGE_TABLE:
     case MESSAGE_GO:
+    case MESSAGE_CALL:
     case MESSAGE_SIGNAL_ALL:
     case MESSAGE_SIGNAL_COMMAND:
     case MESSAGE_SIGNAL_GROUP:
@@ -850,6 +888,7 @@ static const char *prepare_tool(struct run *run) {
 int supervise(struct run *run) {
   self.run = run;
   self.master = self.socket_fd = self.room_fd = self.gate_fd = self.processes_fd = complaints.from = -1;
+  self.called = !run->plan.waits;
   self.sweeps = run->plan.has_tool || (run->plan.namespaces & CLONE_NEWPID) == 0;
   const char *failed = reset_scheduling();
   if (failed == NULL) failed = reset_oom_score();

@@ -2,6 +2,7 @@
 #include <stdint.h>
 #include <sys/mman.h>
 
+#include "call.h"
 #include "run.h"
 
 static char **allocate(size_t count) {
@@ -24,10 +25,13 @@ static bool read_vectors(struct record *record, char ***arguments, char ***envir
 }
 
 bool vectors_prepare(struct run *run) {
+  run->call = run->plan.waits ? call_allocate() : NULL;
+  if (run->plan.waits && run->call == NULL) return false;
   struct cursor cursor = plan_start(&run->plan);
   struct record record;
   while (plan_next(&cursor, &record)) {
     if (record.step == STEP_EXEC && !read_vectors(&record, &run->arguments, &run->environment)) return false;
+    if (record.step == STEP_EXEC && run->call != NULL) run->arguments = run->call->arguments;
     if (record.step != STEP_TOOL) continue;
     (void)read_u32(&record.payload);  // in the plan already, as is the next
     (void)read_u32(&record.payload);

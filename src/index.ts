@@ -45,6 +45,7 @@ export type {
   RunOptions,
   RunResult,
   Sandbox,
+  SandboxOptions,
   SandboxProcess,
   SyscallAnswer,
   SyscallCall,

@@ -236,6 +236,10 @@ export interface Backend<Detail = unknown> {
    */
   plan(spec: NormalizedSpec, granted: ReadonlySet<Feature>, caller: CallerFacts): BackendPlan<Detail>;
   launch(plan: BackendPlan<Detail>, request: LaunchRequest): LaunchedProcess;
+  /**
+   * Keeps `count` sandboxes of this plan ready for launches that `collect`, until it is closed; absent where a backend prepares nothing. Each is used once.
+   */
+  keepWarm?(plan: BackendPlan<Detail>, count: number): { close(): void };
   /** For `wrap()`; absent where a backend needs a running library. */
   wrap?(
     plan: BackendPlan<Detail>,

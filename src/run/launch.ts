@@ -25,7 +25,7 @@ import { nodeSpecHost } from '../spec/host.ts';
 import { normalize, type ReadFilters, type SpecImages } from '../spec/normalize.ts';
 import type { NormalizedSpec, RootSpec, SandboxSpec } from '../spec/types.ts';
 import type { AroundRun, PlanStage, RunProgram } from './around.ts';
-import { type CallOptions, checkOptions, type OptionName, sandboxOptionNames } from './options.ts';
+import { type CallOptions, type CheckedOptions, checkOptions, type OptionName, sandboxOptionNames } from './options.ts';
 import type { Enforcement } from './types.ts';
 
 /** A value, or a promise of it where something has to be loaded first. */
@@ -81,9 +81,12 @@ export function namesImage(spec: unknown): boolean {
 }
 
 /** Options of a spec rather than of a call. */
-export function checkSandboxOptions(options: unknown): Omit<CheckedCall, 'command'> {
+export function checkSandboxOptions(
+  options: unknown,
+  allowed: readonly OptionName[] = sandboxOptionNames,
+): { readonly options: CheckedOptions; readonly issues: SpecIssue[] } {
   const issues: SpecIssue[] = [];
-  return { options: checkOptions(options, sandboxOptionNames, issues), issues };
+  return { options: checkOptions(options, allowed, issues), issues };
 }
 
 /**

@@ -6,9 +6,9 @@ import { type Feature, features } from '../features/feature.ts';
 import { nearest } from '../spec/nearest.ts';
 import { checkMilliseconds, parseMilliseconds } from '../spec/units.ts';
 import { describeValue, kindOfObject } from '../spec/words.ts';
-import type { InputData, InputSource, OutputTarget, RunEvent, RunOptions } from './types.ts';
+import type { InputData, InputSource, OutputTarget, RunEvent, RunOptions, SandboxOptions } from './types.ts';
 
-export type OptionName = keyof RunOptions;
+export type OptionName = keyof RunOptions | keyof SandboxOptions;
 
 /** Every option with its default filled in. */
 export interface CallOptions {
@@ -31,7 +31,15 @@ export interface CallOptions {
   readonly onEvent: ((event: RunEvent) => void) | undefined;
 }
 
+/** The same with what only a sandbox has. */
+export interface CheckedOptions extends CallOptions {
+  readonly warm: number;
+  readonly concurrency: number;
+}
+
 export const sandboxOptionNames: readonly OptionName[] = ['backend', 'optional', 'image'];
+/** Of createSandbox alone. */
+export const poolOptionNames: readonly OptionName[] = ['warm', 'concurrency'];
 export const wrapOptionNames: readonly OptionName[] = [...sandboxOptionNames, 'killSignal', 'gracePeriodMs'];
 export const callOptionNames: readonly OptionName[] = [
   'stdin',
@@ -50,9 +58,10 @@ export const callOptionNames: readonly OptionName[] = [
 export const runOptionNames: readonly OptionName[] = [...callOptionNames, ...sandboxOptionNames];
 
 const DESCRIPTOR_MAX = 1023;
+const WARM_MAX = 256;
 const GRACE_PERIOD_MS_MAX = 0x7fff_ffff;
 
-const defaults: CallOptions = {
+const defaults: CheckedOptions = {
   stdin: 'ignore',
   stdout: ['pipe'],
   stderr: ['pipe'],
@@ -69,6 +78,8 @@ const defaults: CallOptions = {
   onSyscall: undefined,
   image: {},
   onEvent: undefined,
+  warm: 0,
+  concurrency: Number.POSITIVE_INFINITY,
 };
 
 /**
@@ -76,7 +87,7 @@ const defaults: CallOptions = {
  *
  * Preconditions: what is returned is used only when no issue was added.
  */
-export function checkOptions(options: unknown, allowed: readonly OptionName[], issues: SpecIssue[]): CallOptions {
+export function checkOptions(options: unknown, allowed: readonly OptionName[], issues: SpecIssue[]): CheckedOptions {
   if (options === undefined) return defaults;
   if (!isRecord(options)) {
     issues.push({ path: ['options'], message: `must be an object, not ${describeValue(options)}` });
@@ -100,7 +111,7 @@ export function checkOptions(options: unknown, allowed: readonly OptionName[], i
   }
   if (given['input'] !== undefined && given['stdin'] !== undefined)
     report(['input'], 'excludes stdin: give one of the two');
-  const call = { ...defaults, ...checked } as CallOptions;
+  const call = { ...defaults, ...checked } as CheckedOptions;
   const { stdin, stdout, stderr, descriptors } = checked;
   const plainStdio = [stdin, stdout, stderr, descriptors].every((option) => option === undefined);
   return { ...call, plainStdio };
@@ -195,6 +206,8 @@ const checks: { readonly [Name in OptionName]: (value: unknown, report: Report) 
     return value;
   },
   onEvent: ofType('function', 'a function'),
+  warm: integerWithin(0, WARM_MAX),
+  concurrency: integerWithin(1, Number.MAX_SAFE_INTEGER),
 };
 
 /** What only the readers of images can judge, they judge. */
@@ -245,12 +258,22 @@ function ofType(
   };
 }
 
+function integerWithin(least: number, most: number): (value: unknown, report: Report) => unknown {
+  return (value, report) => {
+    if (Number.isInteger(value) && (value as number) >= least && (value as number) <= most) return value;
+    const to = most === Number.MAX_SAFE_INTEGER ? ` and at least ${least}` : ` from ${least} to ${most}`;
+    report([], `must be a whole number${to}, not ${quote(value)}`);
+    return least;
+  };
+}
+
 function unknownOption(name: string, allowed: readonly string[]): string {
   if ((runOptionNames as readonly string[]).includes(name)) {
     return (sandboxOptionNames as readonly string[]).includes(name)
       ? 'belongs to createSandbox(), not to one run of the sandbox'
       : 'is an option of run() and spawn(), and means nothing here';
   }
+  if ((poolOptionNames as readonly string[]).includes(name)) return 'is an option of createSandbox()';
   return `is no option${suggestion(name, allowed)}`;
 }
 

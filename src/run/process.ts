@@ -75,8 +75,11 @@ export class Process implements SandboxProcess {
   readonly result: Promise<RunResult>;
   readonly started: Promise<void>;
 
-  /** `prepare` throws or rejects where nothing can be launched: that is this run's result. */
-  constructor(call: CheckedCall, purpose: Purpose, prepare: () => Soon<Prepared>) {
+  /**
+   * `prepare` throws or rejects where nothing can be launched: that is this run's result. `ordered` resolves when somebody ends the run, which what it
+   * gives is not to outlast.
+   */
+  constructor(call: CheckedCall, purpose: Purpose, prepare: (ordered: Promise<void>) => Soon<Prepared>) {
     const { options } = call;
     this.#call = call;
     this.#command = call.command;
@@ -92,7 +95,7 @@ export class Process implements SandboxProcess {
     if (purpose === 'handle') this.result.catch(() => {});
     this.#forgetAbort = followAbort(options.signal, (reason) => this.#cancel(reason));
     try {
-      const prepared = prepare();
+      const prepared = prepare(this.#termination.ordered);
       if (prepared instanceof Promise) {
         this.#makeLateExtra();
         prepared.then((ready) => this.#start(ready)).catch((error: unknown) => this.#fail(error));

@@ -3,11 +3,12 @@ import type { BackendPlan } from '../backends/backend.ts';
 import { expectRuns } from '../backends/launcher/server.ts';
 import { FeatureError, SandboxError, SpecError } from '../errors/errors.ts';
 import type { SandboxSpec } from '../spec/types.ts';
+import { Admission } from './admission.ts';
 import { type CheckedCall, checkCall, checkSandboxOptions, type Prepared, prepare } from './launch.ts';
-import { callOptionNames } from './options.ts';
+import { type CheckedOptions, callOptionNames, poolOptionNames, sandboxOptionNames } from './options.ts';
 import { Process, type Purpose } from './process.ts';
 import { refuseUnwritableStdin } from './stdio.ts';
-import type { Enforcement, RunOptions, RunResult, Sandbox, SandboxProcess } from './types.ts';
+import type { Enforcement, RunOptions, RunResult, Sandbox, SandboxOptions, SandboxProcess } from './types.ts';
 
 /**
  * Checks and negotiates `spec` once; what is wrong with it shows here and not at the first run.
@@ -17,13 +18,10 @@ import type { Enforcement, RunOptions, RunResult, Sandbox, SandboxProcess } from
  * await using sandbox = await createSandbox({ workspace: '.', limits: { wallMs: '30s' } });
  * await sandbox.run(['make']);
  */
-export async function createSandbox(
-  spec: SandboxSpec = {},
-  options?: Pick<RunOptions, 'backend' | 'optional' | 'image'>,
-): Promise<Sandbox> {
-  const { options: checked, issues } = checkSandboxOptions(options);
+export async function createSandbox(spec: SandboxSpec = {}, options?: SandboxOptions): Promise<Sandbox> {
+  const { options: checked, issues } = checkSandboxOptions(options, [...sandboxOptionNames, ...poolOptionNames]);
   expectRuns();
-  return new PreparedSandbox(await prepare(spec, checked, issues));
+  return new PreparedSandbox(await prepare(spec, checked, issues), checked);
 }
 
 type PerRunOptions = Omit<RunOptions, 'backend' | 'optional' | 'image'>;
@@ -31,10 +29,16 @@ type PerRunOptions = Omit<RunOptions, 'backend' | 'optional' | 'image'>;
 class PreparedSandbox implements Sandbox {
   readonly #prepared: Prepared;
   readonly #running = new Set<Process>();
+  readonly #admission: Admission;
+  readonly #warm: { close(): void } | undefined;
   #disposed = false;
 
-  constructor(prepared: Prepared) {
+  constructor(prepared: Prepared, { warm, concurrency }: CheckedOptions) {
     this.#prepared = prepared;
+    this.#admission = new Admission(concurrency);
+    // What each run has anew is nothing to make ahead.
+    const { backend, plan, begin, keeper } = prepared;
+    if (warm > 0 && begin === undefined && keeper === undefined) this.#warm = backend.keepWarm?.(plan, warm);
   }
 
   get enforcement(): Enforcement {
@@ -55,6 +59,7 @@ class PreparedSandbox implements Sandbox {
 
   async dispose(): Promise<void> {
     this.#disposed = true;
+    this.#warm?.close();
     for (const running of this.#running) running.kill();
     await Promise.allSettled([...this.#running].map(({ result }) => result));
   }
@@ -66,10 +71,21 @@ class PreparedSandbox implements Sandbox {
   #begin(purpose: Purpose, command: unknown, options: unknown): Process {
     const call = checkCall(command, options, callOptionNames, this.#prepared.commandOf !== undefined);
     if (purpose === 'run') refuseUnwritableStdin(call);
-    const running = new Process(call, purpose, () => this.#prepareCall(call));
+    let isIn = false;
+    const prepareCall = (): Prepared => {
+      isIn = true;
+      return this.#prepareCall(call);
+    };
+    const running = new Process(call, purpose, (ordered) => {
+      const turn = this.#admission.enter(ordered);
+      if (turn === undefined) return prepareCall();
+      return turn.then((admitted) => (admitted ? prepareCall() : this.#prepared));
+    });
     this.#running.add(running);
     const forget = (): void => {
       this.#running.delete(running);
+      if (isIn) this.#admission.leave();
+      isIn = false;
     };
     running.result.then(forget, forget);
     return running;

@@ -14,7 +14,7 @@ export function callSteps(
   descriptors: readonly { readonly from: number; readonly to: number }[],
 ): Step[] {
   const { before, after } = partsOf(plan);
-  return [...before, ...stepsOfCall(request, descriptors), ...after, execStep(plan, request)];
+  return [...before, ...stepsOfCall(request, descriptors), ...after, execStep(plan, request.command)];
 }
 
 const parts = new WeakMap<LauncherPlan, PlanParts>();
@@ -52,7 +52,19 @@ export function stepsOfCall(
   ];
 }
 
-export function execStep(plan: LauncherPlan, { command }: Call): Step {
+/** What stands for the steps of a call in a sandbox that is prepared for one: its output is collected, and it has no input. */
+export const stepsOfPreparation: readonly Step[] = [
+  { step: 'pipes', streams: [1, 2] },
+  { step: 'collect', input: undefined, waits: true },
+];
+
+export function isPreparedFor({ stdio, collect, captures }: LaunchRequest): boolean {
+  const [stdin, stdout, stderr] = stdio;
+  const collects = stdin === 'ignore' && stdout === 'pipe' && stderr === 'pipe' && collect !== undefined;
+  return collects && captures === undefined;
+}
+
+export function execStep(plan: LauncherPlan, command: readonly string[]): Step {
   return { step: 'exec', argv: command, env: plan.env };
 }
 

@@ -23,6 +23,9 @@ const VACATE = 16;
 const DENIES_KEYRINGS = 1;
 const TELLS = 2;
 const ASKS = 4;
+/** In the flags of `collect`. */
+const HAS_INPUT = 1;
+const WAITS = 2;
 const noBytes = new Uint8Array(0);
 const sourceKinds = { any: 0, directory: 1, file: 2 } as const;
 
@@ -123,7 +126,7 @@ function encodeStep(w: Writer, step: Step): void {
       w.u32(step.streams.reduce<number>((mask, stream) => mask | (1 << stream), 0));
       return;
     case 'collect':
-      w.u32(step.input === undefined ? 0 : 1);
+      w.u32((step.input === undefined ? 0 : HAS_INPUT) | (step.waits === true ? WAITS : 0));
       w.blob(typeof step.input === 'string' ? Buffer.from(step.input) : (step.input ?? noBytes));
       return;
     case 'hostname':

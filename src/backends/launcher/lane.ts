@@ -23,6 +23,8 @@ export class Lane {
   );
   readonly #onIdle: (lane: Lane) => void;
   #run: LaneRun | undefined;
+  /** Where a sandbox waits here for its command: who is to know that it does no longer. */
+  #onGone: (() => void) | undefined;
   #closed = false;
 
   /** `onIdle`: a run has ended, and the next may begin. `onClosed`: no other will. */
@@ -57,6 +59,24 @@ export class Lane {
     return run;
   }
 
+  /** A sandbox that waits for its command. `onGone`: it has ended before one came. Preconditions: as of `start`. */
+  prepare(plan: Uint8Array, onGone: () => void): void {
+    this.#onGone = onGone;
+    this.#socket.write(plan);
+  }
+
+  /** Preconditions: prepared, and not gone. */
+  call(order: Uint8Array, request: CollectRequest, confined: boolean): LaunchedProcess {
+    this.#onGone = undefined;
+    return this.start(order, request, confined);
+  }
+
+  /** Ends what was prepared: nobody needs it. */
+  drop(): void {
+    this.#onGone = () => {};
+    this.#socket.write(encodeOrder(control.kill, 0, 0));
+  }
+
   close(): void {
     this.#socket.destroy();
   }
@@ -72,10 +92,12 @@ export class Lane {
 
   #settle(act: (run: LaneRun) => void): void {
     const run = this.#run;
-    if (run === undefined) return;
-    this.#run = undefined;
+    const onGone = this.#onGone;
+    if (run === undefined && onGone === undefined) return;
+    this.#run = this.#onGone = undefined;
     this.#socket.unref();
-    act(run);
+    onGone?.();
+    if (run !== undefined) act(run);
     if (!this.#closed) this.#onIdle(this);
   }
 }

@@ -1,7 +1,8 @@
 // What a caller tells a launcher that runs a plan: records of three numbers, as `native/README.md` has them.
-import type { SyscallDecision } from '../backend.ts';
+import { constants } from 'node:os';
+import type { LaunchRequest, SyscallDecision } from '../backend.ts';
 
-export const control = { terminate: 1, kill: 2, resize: 3, signal: 4, forward: 5, answer: 6 } as const;
+export const control = { terminate: 1, kill: 2, resize: 3, signal: 4, forward: 5, answer: 6, call: 7 } as const;
 const ORDER_BYTES = 12;
 /** Among answers, beside errors. */
 const DECIDES_KILL = 0xffff;
@@ -12,6 +13,32 @@ export function encodeOrder(type: number, a: number, b: number): Buffer {
   record.writeUInt32LE(a, 4);
   record.writeUInt32LE(b, 8);
   return record;
+}
+
+/** A call may have so many bytes, and so many arguments. */
+const CALL_BYTES_MAX = 128 * 1024;
+const CALL_ARGUMENTS_MAX = 4096;
+
+/** The order to start a command in a sandbox that waits for one; `undefined` where the call is too large for it. */
+export function encodeCall({
+  command,
+  killSignal,
+  gracePeriodMs,
+}: Pick<LaunchRequest, 'command' | 'killSignal' | 'gracePeriodMs'>): Buffer | undefined {
+  const lengths = command.map((argument) => Buffer.byteLength(argument) + 1);
+  const length = lengths.reduce((sum, each) => sum + 4 + each, 12);
+  if (length > CALL_BYTES_MAX || command.length > CALL_ARGUMENTS_MAX) return undefined;
+  const bytes = Buffer.alloc(ORDER_BYTES + length);
+  bytes.writeUInt32LE(control.call, 0);
+  bytes.writeUInt32LE(length, 4);
+  let at = ORDER_BYTES;
+  for (const number of [constants.signals[killSignal], Math.ceil(gracePeriodMs), command.length])
+    at = bytes.writeUInt32LE(number, at);
+  command.forEach((argument, index) => {
+    at = bytes.writeUInt32LE(lengths[index] ?? 0, at);
+    at += bytes.write(argument, at) + 1;
+  });
+  return bytes;
 }
 
 export function decisionNumber(decision: SyscallDecision): number {

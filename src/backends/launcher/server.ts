@@ -2,10 +2,11 @@
 // of them where it is not. So Node forks once, and what it made then forks for every run.
 import { type ChildProcess, spawn } from 'node:child_process';
 import type { BackendPlan, LaunchedProcess, LaunchRequest } from '../backend.ts';
-import { callSteps, execStep, partsOf, stepsOfCall } from './call.ts';
+import { callSteps, execStep, isPreparedFor, partsOf, stepsOfCall, stepsOfPreparation } from './call.ts';
 import { withCaptures } from './captures.ts';
 import { encodePlan, encodeRecords, joinRecords, type Records } from './encode.ts';
 import { type CollectRequest, Lane, type LaneSocket } from './lane.ts';
+import { encodeCall } from './orders.ts';
 import type { LauncherPlan } from './steps.ts';
 
 /** Runs at a time of the first server. */
@@ -35,11 +36,79 @@ export function launchByServer(
   request: LaunchRequest,
 ): LaunchedProcess | undefined {
   if (request.collect === undefined || !isWorthIt()) return undefined;
-  const lane = idleLane(launcher);
-  if (lane === undefined) return undefined;
   const confined = plan.detail.steps.some((step) => step.step === 'landlock' && step.paths !== undefined);
-  return lane.start(encodeCall(plan.detail, request), request as CollectRequest, confined);
+  const prepared = pools.get(plan.detail)?.launch(launcher, request as CollectRequest, confined);
+  if (prepared !== undefined) return prepared;
+  return idleLane(launcher)?.start(encodeRun(plan.detail, request), request as CollectRequest, confined);
 }
+
+/** Keeps `count` sandboxes of this plan ready for commands to come. */
+export function keepWarm(launcher: string, { detail }: BackendPlan<LauncherPlan>, count: number): WarmPool {
+  const pool = new WarmPool(launcher, detail, count);
+  pools.set(detail, pool);
+  return pool;
+}
+
+const pools = new WeakMap<LauncherPlan, WarmPool>();
+
+/** Sandboxes that wait for their command. Each is used once, and another is made while it is. */
+class WarmPool {
+  readonly #launcher: string;
+  readonly #plan: Uint8Array;
+  readonly #count: number;
+  readonly #ready: Lane[] = [];
+  #who: string = identity();
+  /** One of them could not be made, or did not last: a launch that is awaited says why. */
+  #failed = false;
+  #closed = false;
+
+  constructor(launcher: string, plan: LauncherPlan, count: number) {
+    this.#launcher = launcher;
+    this.#count = count;
+    const [before, after] = encodedParts(plan);
+    this.#plan = joinRecords([before, encodeRecords(stepsOfPreparation), after, encodeRecords([execStep(plan, [])])]);
+    this.#fill();
+  }
+
+  launch(launcher: string, request: CollectRequest, confined: boolean): LaunchedProcess | undefined {
+    if (this.#closed || launcher !== this.#launcher || !isPreparedFor(request)) return undefined;
+    const order = encodeCall(request);
+    if (order === undefined) return undefined;
+    const who = identity();
+    if (who !== this.#who) {
+      this.#drop();
+      this.#who = who;
+    }
+    const lane = this.#ready.shift();
+    // Behind this launch, and where the last failed not before this one has shown how it goes.
+    if (lane === undefined) this.#failed = false;
+    setImmediate(() => this.#fill()).unref();
+    return lane?.call(order, request, confined);
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#drop();
+  }
+
+  #drop(): void {
+    for (const lane of this.#ready.splice(0)) lane.drop();
+  }
+
+  #fill(): void {
+    while (!this.#closed && !this.#failed && this.#ready.length < this.#count) {
+      const lane = idleLane(this.#launcher);
+      if (lane === undefined) return;
+      this.#ready.push(lane);
+      lane.prepare(this.#plan, () => {
+        remove(this.#ready, lane);
+        this.#failed = true;
+      });
+    }
+  }
+}
+
+export type { WarmPool };
 
 /** Ends them all; what they run ends with them. The next launch starts another. */
 export async function endServers(): Promise<void> {
@@ -56,7 +125,7 @@ function isWorthIt(): boolean {
   return launches > 1 && (launcher === undefined || launcher === '');
 }
 
-function encodeCall(plan: LauncherPlan, request: LaunchRequest): Uint8Array {
+function encodeRun(plan: LauncherPlan, request: LaunchRequest): Uint8Array {
   const { captures = [], stdio } = request;
   const descriptors = stdio[2] === 'stdout' ? [{ from: 1, to: 2 }] : [];
   if (captures.length > 0)
@@ -66,7 +135,7 @@ function encodeCall(plan: LauncherPlan, request: LaunchRequest): Uint8Array {
     before,
     encodeRecords(stepsOfCall(request, descriptors)),
     after,
-    encodeRecords([execStep(plan, request)]),
+    encodeRecords([execStep(plan, request.command)]),
   ]);
 }
 

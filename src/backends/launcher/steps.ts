@@ -202,9 +202,10 @@ export type Step =
   | { readonly step: 'pipes'; readonly streams: readonly (0 | 1 | 2)[] }
   /**
    * What comes by the pipes of stdout and stderr goes to the caller between the status lines, and the caller hears of nothing else but the end. `input`: what
-   * the pipe of stdin holds, at most 64 KiB; absent where there is no such pipe.
+   * the pipe of stdin holds, at most 64 KiB; absent where there is no such pipe. `waits`: for the
+   * arguments of the exec, which has none, and which an order brings.
    */
-  | { readonly step: 'collect'; readonly input: string | Uint8Array | undefined }
+  | { readonly step: 'collect'; readonly input: string | Uint8Array | undefined; readonly waits?: boolean }
   | { readonly step: 'hostname'; readonly hostname: string }
   | { readonly step: 'loopback' }
   /** A file system of which the mounts of kind `disk` are parts, bounded together. `options`: tmpfs mount data. Before the root. */

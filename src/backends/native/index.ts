@@ -2,7 +2,7 @@
 import type { Backend } from '../backend.ts';
 import { launchPlan } from '../launcher/launch.ts';
 import { launcherPath } from '../launcher/locate.ts';
-import { launchByServer } from '../launcher/server.ts';
+import { keepWarm, launchByServer } from '../launcher/server.ts';
 import type { LauncherPlan } from '../launcher/steps.ts';
 import { wrapPlan } from '../launcher/wrap.ts';
 import { planNative } from './plan.ts';
@@ -24,5 +24,6 @@ export const native: Backend<LauncherPlan> = {
     return launchByServer(launcher, plan, request) ?? launchPlan(launcher, plan, request);
   },
 
+  keepWarm: (plan, count) => keepWarm(launcherPath(), plan, count),
   wrap: (plan, request) => wrapPlan(launcherPath(), plan, request),
 };
