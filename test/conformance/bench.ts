@@ -16,7 +16,7 @@ import type { BackendName } from '../../src/backends/backend.ts';
 import { registry } from '../../src/backends/registry.ts';
 import { type Feature, features } from '../../src/features/feature.ts';
 import { type RequirementOptions, requirements } from '../../src/features/requirements.ts';
-import { type DeniedCall, run, spawn } from '../../src/index.ts';
+import { createSandbox, type DeniedCall, run, spawn } from '../../src/index.ts';
 import type { RunOptions, RunResult, SandboxProcess } from '../../src/run/types.ts';
 import type { SandboxSpec } from '../../src/spec/types.ts';
 import { barePath, guestPath } from '../helpers/guest.ts';
@@ -26,10 +26,13 @@ const GUEST_INSIDE = '/guest';
 export class Bench {
   readonly backend: BackendName;
   readonly recognized: ReadonlySet<Feature>;
+  readonly #warm: boolean;
   #directory: string | undefined;
 
-  constructor(backend: BackendName) {
+  /** `warm`: runs are those of a sandbox that is made ready before it is known what it is for. */
+  constructor(backend: BackendName, { warm = false }: { readonly warm?: boolean } = {}) {
     this.backend = backend;
+    this.#warm = warm;
     this.recognized = registry.find(({ name }) => name === backend)?.recognized ?? new Set();
   }
 
@@ -143,7 +146,7 @@ export class Bench {
   }
 
   run(args: readonly (string | number)[], spec: SandboxSpec = {}, options: RunOptions = {}): Promise<RunResult> {
-    return run(this.guest(args), this.withGuest(spec), this.options(options));
+    return this.#run(this.guest(args), this.withGuest(spec), this.options(options));
   }
 
   spawn(args: readonly (string | number)[], spec: SandboxSpec = {}, options: RunOptions = {}): SandboxProcess {
@@ -154,7 +157,16 @@ export class Bench {
   bare(args: readonly (string | number)[], spec: SandboxSpec = {}, options: RunOptions = {}): Promise<RunResult> {
     const mounts = [...this.mountsFor(this.bareOutside), ...(spec.mounts ?? [])];
     const placed = this.hasMounts ? { ...spec, mounts } : this.withRoot(spec);
-    return run([this.inside(this.bareOutside), ...args.map(String)], placed, this.options(options));
+    return this.#run([this.inside(this.bareOutside), ...args.map(String)], placed, this.options(options));
+  }
+
+  async #run(command: string[], spec: SandboxSpec, options: RunOptions): Promise<RunResult> {
+    if (!this.#warm) return run(command, spec, options);
+    const { backend, optional, image, ...call } = options;
+    const forSandbox = { backend, optional, image, warm: 1 };
+    const given = Object.entries(forSandbox).filter(([, value]) => value !== undefined);
+    await using sandbox = await createSandbox(spec, Object.fromEntries(given));
+    return await sandbox.run(command, call);
   }
 
   /** The outcome of a command that its profile kills. Which call it was is known where no other filter is in force before: theirs, or that of the tool. */

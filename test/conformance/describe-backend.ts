@@ -33,8 +33,11 @@ export interface Suite {
   promise(needed: readonly Feature[], title: string, body: () => Promise<void>): void;
 }
 
-export function describeBackend(name: BackendName, { skip = [] }: { skip?: readonly Exception[] } = {}): void {
-  const bench = new Bench(name);
+export function describeBackend(
+  name: BackendName,
+  { skip = [], warm = false }: { readonly skip?: readonly Exception[]; readonly warm?: boolean } = {},
+): void {
+  const bench = new Bench(name, { warm });
   const titles = new Set<string>();
   const define = (
     rows: readonly Feature[],

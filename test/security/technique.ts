@@ -66,9 +66,10 @@ function inFull(given: Case): FullCase {
 export function describeAttacks(
   techniques: readonly Technique[],
   chosen: (backend: RegisteredBackend) => boolean = () => true,
+  { warm = false }: { readonly warm?: boolean } = {},
 ): void {
   for (const { name: backend } of registry.filter(chosen)) {
-    const bench = new Bench(backend);
+    const bench = new Bench(backend, { warm });
     describe(`backend ${backend}`, () => {
       beforeAll(() => {
         bench.open();

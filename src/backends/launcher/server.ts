@@ -35,11 +35,11 @@ export function launchByServer(
   plan: BackendPlan<LauncherPlan>,
   request: LaunchRequest,
 ): LaunchedProcess | undefined {
-  if (request.collect === undefined || !isWorthIt()) return undefined;
-  const confined = plan.detail.steps.some((step) => step.step === 'landlock' && step.paths !== undefined);
-  const prepared = pools.get(plan.detail)?.launch(launcher, request as CollectRequest, confined);
-  if (prepared !== undefined) return prepared;
-  return idleLane(launcher)?.start(encodeRun(plan.detail, request), request as CollectRequest, confined);
+  const known = knowledgeOf(plan.detail);
+  if (request.collect === undefined || !known.mayGo || !isWorthIt()) return undefined;
+  const collecting = request as CollectRequest;
+  const prepared = pools.get(plan.detail)?.launch(launcher, collecting);
+  return prepared ?? idleLane(launcher)?.start(encodeRun(plan.detail, request), collecting, known.confined);
 }
 
 /** Keeps `count` sandboxes of this plan ready for commands to come. */
@@ -55,6 +55,7 @@ const pools = new WeakMap<LauncherPlan, WarmPool>();
 class WarmPool {
   readonly #launcher: string;
   readonly #plan: Uint8Array;
+  readonly #confined: boolean;
   readonly #count: number;
   readonly #ready: Lane[] = [];
   #who: string = identity();
@@ -65,12 +66,13 @@ class WarmPool {
   constructor(launcher: string, plan: LauncherPlan, count: number) {
     this.#launcher = launcher;
     this.#count = count;
-    const [before, after] = encodedParts(plan);
+    const { before, after, confined } = knowledgeOf(plan);
+    this.#confined = confined;
     this.#plan = joinRecords([before, encodeRecords(stepsOfPreparation), after, encodeRecords([execStep(plan, [])])]);
     this.#fill();
   }
 
-  launch(launcher: string, request: CollectRequest, confined: boolean): LaunchedProcess | undefined {
+  launch(launcher: string, request: CollectRequest): LaunchedProcess | undefined {
     if (this.#closed || launcher !== this.#launcher || !isPreparedFor(request)) return undefined;
     const order = encodeCall(request);
     if (order === undefined) return undefined;
@@ -83,7 +85,7 @@ class WarmPool {
     // Behind this launch, and where the last failed not before this one has shown how it goes.
     if (lane === undefined) this.#failed = false;
     setImmediate(() => this.#fill()).unref();
-    return lane?.call(order, request, confined);
+    return lane?.call(order, request, this.#confined);
   }
 
   close(): void {
@@ -130,7 +132,7 @@ function encodeRun(plan: LauncherPlan, request: LaunchRequest): Uint8Array {
   const descriptors = stdio[2] === 'stdout' ? [{ from: 1, to: 2 }] : [];
   if (captures.length > 0)
     return encodePlan(callSteps(plan, request, descriptors).map((step) => withCaptures(step, captures)));
-  const [before, after] = encodedParts(plan);
+  const { before, after } = knowledgeOf(plan);
   return joinRecords([
     before,
     encodeRecords(stepsOfCall(request, descriptors)),
@@ -139,14 +141,28 @@ function encodeRun(plan: LauncherPlan, request: LaunchRequest): Uint8Array {
   ]);
 }
 
-const encoded = new WeakMap<LauncherPlan, readonly [Records, Records]>();
+/** What all launches of a plan share. */
+interface Knowledge {
+  /** A terminal is the caller's, and the server has none; where no pid namespace ends the sandbox, a launcher of its own does. */
+  readonly mayGo: boolean;
+  readonly confined: boolean;
+  readonly before: Records;
+  readonly after: Records;
+}
 
-function encodedParts(plan: LauncherPlan): readonly [Records, Records] {
-  const known = encoded.get(plan);
+const knowledge = new WeakMap<LauncherPlan, Knowledge>();
+
+function knowledgeOf(plan: LauncherPlan): Knowledge {
+  const known = knowledge.get(plan);
   if (known !== undefined) return known;
   const { before, after } = partsOf(plan);
-  const made = [encodeRecords(before), encodeRecords(after)] as const;
-  encoded.set(plan, made);
+  const made = {
+    mayGo: plan.steps.every(({ step }) => step !== 'terminal' && step !== 'domain'),
+    confined: plan.steps.some((step) => step.step === 'landlock' && step.paths !== undefined),
+    before: encodeRecords(before),
+    after: encodeRecords(after),
+  };
+  knowledge.set(plan, made);
   return made;
 }
 

@@ -1,0 +1,12 @@
+// In sandboxes that were made ready before it was known what for, as an ordinary user, whoever runs the tests. The first import makes this process one.
+
+import { beforeEach } from 'vitest';
+import { whyUnreachable } from '../helpers/become-user.ts';
+import { describeBackend } from './describe-backend.ts';
+
+const unreachable = whyUnreachable();
+beforeEach((context) => {
+  if (unreachable !== undefined) context.skip(unreachable);
+});
+
+describeBackend('native', { warm: true });
