@@ -118,11 +118,24 @@ static void *allocate(size_t length) {
   return memory == MAP_FAILED ? NULL : memory;
 }
 
-// On a lane an order may stand before the plan, for a run that had ended before the order came. None begins as a plan does.
+static bool drop(int descriptor, size_t length) {
+  uint8_t dropped[512];
+  for (size_t part; length > 0; length -= part) {
+    part = length < sizeof dropped ? length : sizeof dropped;
+    if (!read_all(descriptor, dropped, part)) return false;
+  }
+  return true;
+}
+
+// On a lane orders may stand before the plan, for a run that had ended before they came. None begins as a plan does.
 static bool read_header(int descriptor, uint8_t header[PLAN_HEADER_BYTES], bool after_orders) {
-  do {
+  for (;;) {
     if (!read_all(descriptor, header, ORDER_BYTES)) return false;
-  } while (after_orders && memcmp(header, "SBXP", 4) != 0);
+    if (!after_orders || memcmp(header, "SBXP", 4) == 0) break;
+    struct reader order = {.at = header, .end = header + ORDER_BYTES, .failed = false};
+    uint32_t type = read_u32(&order), a = read_u32(&order);
+    if (type == CONTROL_CALL && !drop(descriptor, a)) return false;
+  }
   return read_all(descriptor, header + ORDER_BYTES, PLAN_HEADER_BYTES - ORDER_BYTES);
 }
 
@@ -293,7 +306,7 @@ static int run_on_lane(int lane) {
   const struct arguments arguments = {.channel_fd = lane, .plan_fd = -1, .status_fd = -1, .on_lane = true};
   (void)run_plan(&arguments, getppid());
   if (channel_in_use()) channel_finish();
-  return 0;
+  return supervise_left_whole_orders() ? 0 : EXIT_USAGE;
 }
 
 static bool parse_count(const char *text, unsigned long most, size_t *to) {

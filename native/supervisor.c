@@ -51,8 +51,6 @@
 #define SBX_SCHED_DEADLINE 6
 #define SBX_SCHED_RESET_ON_FORK 0x40000000L
 
-enum { CONTROL_TERMINATE = 1, CONTROL_KILL, CONTROL_RESIZE, CONTROL_SIGNAL, CONTROL_FORWARD, CONTROL_ANSWER, CONTROL_CALL };
-
 static struct {
   struct run *run;
   pid_t init;
@@ -884,6 +882,8 @@ static const char *prepare_tool(struct run *run) {
   if (failed == NULL && setsockopt(self.socket_fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof on) < 0) return "setsockopt(SO_PASSCRED)";
   return failed;
 }
+
+bool supervise_left_whole_orders(void) { return self.control_used == 0 && self.call_length == 0; }
 
 int supervise(struct run *run) {
   self.run = run;

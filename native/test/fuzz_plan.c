@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "../call.h"
 #include "../filter.h"
 #include "../plan.h"
 
@@ -140,8 +141,18 @@ static void use_record(struct record *record) {
   if (r->failed || r->at != r->end) abort();
 }
 
+// The same bytes as a call: what is accepted is whole.
+static void try_call(const uint8_t *data, size_t size) {
+  static struct call call;
+  if (size > sizeof call.bytes) return;
+  memcpy(call.bytes, data, size);
+  if (call_parse(&call, size) != NULL) return;
+  for (char **argument = call.arguments; *argument != NULL; argument++) consumed += strlen(*argument);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   static struct plan plan;
+  try_call(data, size);
   uint32_t index;
   const char *reason = NULL;
   if (!plan_parse(data, size, &plan, &index, &reason)) {
@@ -155,7 +166,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     use_record(&record);
     count++;
   }
-  if (count != plan.records || !plan.has_user || plan.argument_count == 0) abort();
+  if (count != plan.records || !plan.has_user || (plan.argument_count == 0) != plan.waits) abort();
   // A root is entered, or a tool makes one, or it is the host's and nothing is made.
   if (!plan.has_root && !plan.has_tool && !plan.has_domain) abort();
   if (plan.has_domain && (plan.has_root || plan.has_tool || plan.namespaces != 0)) abort();

@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "../channel.h"
 #include "../relay.h"
 #include "../report.h"
 #include "../status.h"
@@ -118,6 +119,55 @@ static void a_slow_reader_blocks_nobody(void) {
   }
   got += drain(out[0], text, sizeof text);
   CHECK(relay_ended(&relay) && got == sent);
+  (void)close(out[0]), (void)close(out[1]);
+}
+
+// To the channel as frames, which come only when there is enough of them or something is said; and which stand back for what has room.
+static void output_passes_by_the_channel(void) {
+  int in[2], channel[2];
+  make_pipe(in);
+  must(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, channel) == 0, "socketpair");
+  channel_use(channel[1]);
+  memset(&relay, 0, sizeof relay);
+  CHECK(relay_open_to_channel(&relay, in[0], 2));
+  put(in[1], "hello");
+  CHECK(relay_step(&relay) && relay_flushed(&relay));
+  channel_step();
+  struct pollfd entry;
+  char text[256];
+  CHECK(channel_poll(&entry) == 0 && drain(channel[0], text, sizeof text) == 0);
+  channel_say("{}\n", 3);
+  static const char wanted[] = "{\"event\":\"output\",\"stream\":2,\"bytes\":       5}\nhello{}\n";
+  CHECK(drain(channel[0], text, sizeof text) == sizeof wanted - 1 && memcmp(text, wanted, sizeof wanted - 1) == 0);
+  // Nobody reads: in the end the relay keeps what it has, and a line still has room.
+  static char chunk[65536];
+  memset(chunk, 'x', sizeof chunk);
+  must(fcntl(in[1], F_SETFL, O_NONBLOCK) == 0, "fcntl");
+  for (int round = 0; round < 64; round++) {
+    (void)!write(in[1], chunk, sizeof chunk);
+    CHECK(relay_step(&relay));
+    channel_step();
+  }
+  CHECK(!relay_flushed(&relay) && relay_poll(&relay, &entry) == 1 && entry.fd == channel[1] && entry.events == POLLOUT);
+  CHECK(channel_poll(&entry) == 1 && entry.fd == channel[1]);
+  channel_say("{}\n", 3);
+  // And when nobody ever will, nothing waits.
+  (void)close(channel[0]);
+  channel_finish();
+  CHECK(channel_poll(&entry) == 0);
+  CHECK(relay_step(&relay) && relay.reader_gone && relay_ended(&relay));
+  (void)close(in[1]), (void)close(channel[1]);
+}
+
+static void memory_passes(void) {
+  int out[2];
+  make_pipe(out);
+  memset(&relay, 0, sizeof relay);
+  relay.from = -1;
+  CHECK(relay_open_from_memory(&relay, (const uint8_t *)"hello", 5, out[1]));
+  CHECK(!relay_ended(&relay) && relay_step(&relay) && relay_ended(&relay));
+  char text[16];
+  CHECK(drain(out[0], text, sizeof text) == 5 && memcmp(text, "hello", 5) == 0);
   (void)close(out[0]), (void)close(out[1]);
 }
 
@@ -276,6 +326,7 @@ int main(void) {
   TEST(budgets_are_exact, "relay: exactly the budget passes");
   TEST(a_lost_reader_closes_the_source, "relay: when the reader is gone the writer learns of it");
   TEST(a_slow_reader_blocks_nobody, "relay: a slow reader blocks nobody and loses nothing");
+  TEST(memory_passes, "relay: from memory");
   TEST(sockets_pass_without_sigpipe, "relay: sockets pass, and a closed one is no signal");
   TEST(a_file_keeps_its_position, "relay: a file keeps the position that its caller shares");
   TEST(a_pipe_of_the_caller_keeps_its_flags, "relay: a pipe of the caller stays a blocking one");
@@ -285,5 +336,6 @@ int main(void) {
   TEST(endings_say_how, "status: an ending says its cause");
   TEST(a_reader_that_left_is_no_matter, "status: a reader that left is no matter");
   TEST(names_are_the_kernels, "report: errors, signals and reasons have their names");
+  TEST(output_passes_by_the_channel, "channel: output between the lines, and what nobody reads");
   return tests_end();
 }

@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "../call.h"
 #include "../filter.h"
 
 static struct builder builder;
@@ -531,6 +532,62 @@ static void supervisor_values_are_checked(void) {
   for (unsigned i = 0; i <= PLAN_DESCRIPTORS_MAX; i++) add_record(&builder, STEP_DESCRIPTOR);
   end_plan(&builder);
   CHECK(is_refused("too many descriptors"));
+}
+
+static void put_collect(uint32_t flags, uint32_t bytes) {
+  static const uint8_t input[PLAN_INPUT_MAX + 1];
+  SUPERVISOR(STEP_COLLECT);
+  put_u32(&builder, flags);
+  put_u32(&builder, bytes);
+  put_bytes(&builder, input, bytes);
+}
+
+static void collecting_is_checked(void) {
+  put_collect(PLAN_COLLECT_FLAGS + 1, 0);
+  CHECK(close_and_refuse("unknown flags of collect"));
+  put_collect(PLAN_COLLECT_INPUT, PLAN_INPUT_MAX + 1);
+  CHECK(close_and_refuse("input out of range"));
+  put_collect(0, 1);
+  CHECK(close_and_refuse("input out of range"));
+  put_collect(0, 0), end_record(&builder);
+  start_record(&builder, STEP_COLLECT), put_u32(&builder, 0), put_u32(&builder, 0);
+  CHECK(close_and_refuse("more than one collect record"));
+}
+
+// signal, milliseconds, and so many arguments, each of them `argument`.
+static size_t put_call(struct call *call, uint32_t signal, uint32_t milliseconds, uint32_t count, const char *argument) {
+  memset(&builder, 0, sizeof builder);
+  put_u32(&builder, signal), put_u32(&builder, milliseconds), put_u32(&builder, count);
+  for (uint32_t i = 0; i < count && i <= CALL_ARGUMENTS_MAX; i++) put_string(&builder, argument);
+  memcpy(call->bytes, builder.bytes, builder.used);
+  return builder.used;
+}
+
+static bool call_is(struct call *call, size_t length, const char *wanted) {
+  const char *got = call_parse(call, length);
+  bool right = wanted == NULL ? got == NULL : got != NULL && strcmp(got, wanted) == 0;
+  if (!right) (void)printf("# wanted \"%s\", got \"%s\"\n", wanted == NULL ? "(none)" : wanted, got == NULL ? "(none)" : got);
+  return right;
+}
+
+static void calls_are_checked(void) {
+  struct call *call = call_allocate();
+  if (call == NULL) abort();
+  size_t length = put_call(call, 9, 5, 3, "/bin/true");
+  CHECK(call_is(call, length, NULL));
+  CHECK(call->kill_signal == 9 && call->grace_milliseconds == 5 && call->arguments[3] == NULL);
+  CHECK(strcmp(call->arguments[0], "/bin/true") == 0 && strcmp(call->arguments[2], "/bin/true") == 0);
+  for (size_t cut = 12; cut < length; cut++) CHECK(call_is(call, cut, "a call that is cut off or too long"));
+  CHECK(call_is(call, length + 1, "a call that is cut off or too long"));
+  CHECK(call_is(call, CALL_BYTES_MAX + 1, "a call that is too long"));
+  CHECK(call_is(call, put_call(call, 0, 0, 1, "x"), "signal out of range"));
+  CHECK(call_is(call, put_call(call, 65, 0, 1, "x"), "signal out of range"));
+  CHECK(call_is(call, put_call(call, 15, UINT32_MAX, 1, "x"), "grace period out of range"));
+  CHECK(call_is(call, put_call(call, 15, 0, 0, "x"), "number of arguments out of range"));
+  CHECK(call_is(call, put_call(call, 15, 0, CALL_ARGUMENTS_MAX + 1, "x"), "number of arguments out of range"));
+  CHECK(call_is(call, put_call(call, 15, 0, CALL_ARGUMENTS_MAX, "x"), NULL));
+  CHECK(call_is(call, put_call(call, 15, 0, 1, ""), "the program's name is empty"));
+  CHECK(munmap(call, sizeof *call) == 0);
 }
 
 static void put_cgroup(uint32_t flags, const char *parent, uint32_t count) {
@@ -1088,6 +1145,8 @@ int main(int count, char **arguments) {
   TEST(layers_are_checked, "plan: layers come before the overlay that has them");
   TEST(disks_are_checked, "plan: a disk comes before the root, and its directories say whose they are");
   TEST(formats_are_checked, "plan: formats of programs are checked");
+  TEST(collecting_is_checked, "plan: what is collected is checked");
+  TEST(calls_are_checked, "call: a call is checked, cut at every byte");
   TEST(command_values_are_checked, "plan: values for the command are checked");
   TEST(landlock_is_checked, "plan: what Landlock is to take away and give back is checked");
   TEST(strings_are_checked, "plan: strings end with their only NUL");

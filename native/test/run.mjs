@@ -88,14 +88,14 @@ async function analysers() {
 }
 
 async function unitTests() {
-  await unitTest('plan_test', [], ['plan.c', 'filter.c']);
+  await unitTest('plan_test', [], ['plan.c', 'filter.c', 'call.c']);
   await unitTest('paths_test', ['-pthread', '-Wl,--wrap=sys_openat2'], ['paths.c', 'sys.c']);
   await unitTest(
     'unpack_test',
     ['-Wl,--wrap=sys_openat2'],
-    ['unpack.c', 'unpack_records.c', 'removal.c', 'paths.c', 'status.c', 'report.c', 'plan.c', 'filter.c', 'sys.c'],
+    ['unpack.c', 'unpack_records.c', 'removal.c', 'paths.c', 'status.c', 'channel.c', 'report.c', 'plan.c', 'filter.c', 'sys.c'],
   );
-  await unitTest('parts_test', [], ['relay.c', 'status.c', 'report.c', 'plan.c', 'filter.c', 'sys.c']);
+  await unitTest('parts_test', [], ['relay.c', 'channel.c', 'status.c', 'report.c', 'plan.c', 'filter.c', 'sys.c']);
 }
 
 /**
@@ -132,7 +132,7 @@ async function unitTest(name, flags, sources) {
 }
 
 async function fuzz() {
-  await fuzzParser('plan', 'plans', ['plan.c', 'filter.c']);
+  await fuzzParser('plan', 'plans', ['plan.c', 'filter.c', 'call.c']);
   await fuzzParser('unpack', 'streams of records', ['unpack_records.c', 'plan.c', 'filter.c']);
 }
 

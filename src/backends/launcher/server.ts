@@ -227,6 +227,8 @@ class Server {
     );
     this.#lanes = new Set(this.#idle);
     servers.push(this);
+    // What runs goes on, and its lane ends with it.
+    child.once('exit', () => this.retire());
   }
 
   take(): Lane | undefined {
