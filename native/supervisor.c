@@ -802,6 +802,8 @@ static void judge_bounds(void) {
   uint64_t bound = self.run->plan.cpu_milliseconds;
   if (ending->cause == CAUSE_COMMAND && counted && bound > 0 && user_us + system_us >= (int64_t)bound * 1000) ending->cause = CAUSE_CPU;
   uint64_t sampled = self.run->plan.sampled_cpu_milliseconds;
+  // More than the bound was written, whether the command was still there to be ended for it or not.
+  if (ending->cause == CAUSE_COMMAND && (ending->output_truncated || ending->error_truncated)) ending->cause = CAUSE_OUTPUT;
   if (ending->cause == CAUSE_COMMAND && sampled > 0 && self.command_us >= (int64_t)sampled * 1000) ending->cause = CAUSE_CPU;
 }
 
