@@ -32,7 +32,7 @@ int channel_descriptor(void) { return queue.descriptor; }
 
 static size_t waiting(void) { return queue.end - queue.start; }
 
-// The caller is gone, which the supervisor learns of by the end of the socket: nobody misses the rest.
+// The caller is gone, which the supervisor learns of by the end of the socket too; or it must learn that something is missing, by the end of the lane.
 static void give_up(void) {
   queue.gone = true;
   queue.start = queue.end = 0;
@@ -105,4 +105,7 @@ void channel_step(void) {
   if (is_due()) send_some(MSG_DONTWAIT);
 }
 
-void channel_finish(void) { send_some(0); }
+bool channel_finish(void) {
+  send_some(0);
+  return !queue.gone;
+}

@@ -22,7 +22,7 @@ void channel_say(const char *line, size_t length);
 size_t channel_poll(struct pollfd *entries);
 // One round after poll.
 void channel_step(void);
-// The last: waits until all has been sent, or nobody reads.
-void channel_finish(void);
+// The last: waits until all has been sent, or nobody reads. False where something was not.
+bool channel_finish(void);
 
 #endif

@@ -305,8 +305,8 @@ static void outlast_caller(int channel_fd) {
 static int run_on_lane(int lane) {
   const struct arguments arguments = {.channel_fd = lane, .plan_fd = -1, .status_fd = -1, .on_lane = true};
   (void)run_plan(&arguments, getppid());
-  if (channel_in_use()) channel_finish();
-  return supervise_left_whole_orders() ? 0 : EXIT_USAGE;
+  bool told = !channel_in_use() || channel_finish();
+  return told && supervise_left_whole_orders() ? 0 : EXIT_USAGE;
 }
 
 static bool parse_count(const char *text, unsigned long most, size_t *to) {
@@ -377,7 +377,7 @@ int main(int count, char **values) {
   struct arguments arguments;
   if (count < 2 || strcmp(values[1], "run") != 0 || !parse_arguments(count - 2, values + 2, &arguments)) return refuse_usage();
   int status = run_plan(&arguments, parent);
-  if (channel_in_use()) channel_finish();
+  if (channel_in_use()) (void)channel_finish();
   if (arguments.channel_fd >= 0) outlast_caller(arguments.channel_fd);
   return status;
 }

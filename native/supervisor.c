@@ -290,7 +290,8 @@ static void take_call(void) {
   self.called = true;
   self.run->plan.kill_signal = (int)call->kill_signal;
   self.run->plan.grace_milliseconds = call->grace_milliseconds;
-  to_init(MESSAGE_CALL, 0);
+  // EPIPE: init is gone, which its end tells. Otherwise nobody would ever come to it.
+  if (self.socket_fd >= 0 && !message_send(self.socket_fd, MESSAGE_CALL, 0) && errno != EPIPE) give_up(STEP_INIT, errno, "send");
 }
 
 static void obey(void) {

@@ -7,7 +7,10 @@ import { availableParallelism, constants } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { stepsOfPreparation } from '../../src/backends/launcher/call.ts';
 import { encodePlan } from '../../src/backends/launcher/encode.ts';
+import { LaneReader } from '../../src/backends/launcher/lane.ts';
+import { encodeCall } from '../../src/backends/launcher/orders.ts';
 import { parseStatusLine, type StatusLine } from '../../src/backends/launcher/status.ts';
 import { fixedSteps, recordTypes, type Step } from '../../src/backends/launcher/steps.ts';
 import { confinedMechanisms } from '../../src/backends/native/confined.ts';
@@ -97,6 +100,8 @@ const sandboxes = {
   'on a terminal': { way: 'channel', overrides: { terminal: { columns: 80, rows: 24 } } },
   // Of one call, which every command makes.
   'that asks': { way: 'channel', overrides: { onSyscall: askingFilter() } },
+  // Made before it is known what for.
+  'that waits': { way: 'channel', overrides: {} },
   'with a view': { way: 'plan', overrides: {} },
   'without namespaces': { way: 'plan', overrides: {} },
 } as const satisfies Record<string, { way: 'plan' | 'channel'; overrides: Partial<NormalizedSpec> }>;
@@ -130,6 +135,9 @@ const rounds: readonly Round[] = [
   { name: 'init', sandbox: 'without namespaces' },
   { name: 'command', sandbox: 'without namespaces' },
   { name: 'command', sandbox: 'on a terminal' },
+  { name: 'supervisor', sandbox: 'that waits', from: 'sched_getscheduler' },
+  { name: 'init', sandbox: 'that waits', from: 'pivot_root' },
+  { name: 'command', sandbox: 'that waits' },
 ];
 
 interface Row {
@@ -195,6 +203,30 @@ const view: readonly Step[] = [
   { step: 'readonly', path: '/tmp/view' },
 ];
 
+/** With the order behind it that the sandbox waits for. */
+function waitingPlan(steps: readonly Step[]): Buffer {
+  const exec = steps.at(-1);
+  if (exec?.step !== 'exec') throw new Error('a plan without exec');
+  const split = steps.findIndex(({ step }) => step === 'hostname');
+  const waiting = [...steps.slice(0, split), ...stepsOfPreparation, ...steps.slice(split, -1), { ...exec, argv: [] }];
+  const call = encodeCall({ command: exec.argv as [string], killSignal: 'SIGTERM', gracePeriodMs: 2000 });
+  return Buffer.concat([encodePlan(waiting), call ?? Buffer.alloc(0)]);
+}
+
+/** What stands between the lines there is output. */
+function separate(row: Row): { readonly lines: StatusLine[]; readonly said: string } {
+  const lines: StatusLine[] = [];
+  let said = row.stdout;
+  const reader = new LaneReader(
+    (line) => lines.push(line),
+    (_, bytes) => {
+      said += bytes.toString();
+    },
+  );
+  reader.read(Buffer.from(row.status, 'latin1'));
+  return { lines, said: said.replaceAll('\r\n', '\n') };
+}
+
 /** Several at once, for they wait more than they work. */
 const SHARES = 2 * availableParallelism();
 
@@ -205,7 +237,8 @@ function strideFor(uid: number, errno: number): number {
 
 async function inject(uid: number, errno: number, { name, sandbox, from }: Round): Promise<Row[]> {
   const plan = join(bench.directory, `plan-${uid}-${sandbox}`);
-  writeFileSync(plan, encodePlan(fewSteps(uid, sandbox)));
+  const steps = fewSteps(uid, sandbox);
+  writeFileSync(plan, sandbox === 'that waits' ? waitingPlan(steps) : encodePlan(steps));
   const process = from === undefined ? String(processes[name]) : `${processes[name]}@${numbers.get(from)}`;
   const stride = strideFor(uid, errno);
   const shares = Array.from({ length: SHARES }, (_, share) => {
@@ -259,11 +292,11 @@ function wholeNameOf(row: Row): string {
 function judge({ name: process, sandbox }: Round, errno: number, row: Row): string | undefined {
   if (sandbox === 'without namespaces' && believed.has(`${process} ${nameOf(row)}`)) return undefined;
   const name = wholeNameOf(row);
-  const last = row.status === '' ? undefined : row.status.trimEnd().split('\n').map(parseStatusLine).at(-1);
+  const { lines, said } = separate(row);
+  const last = lines.at(-1);
   const told = `${process}, call ${row.call}, ${name}: ${JSON.stringify({ ...row, last })}`;
   if (row.hung) return `hangs: ${told}`;
   if (row.outlived) return `leaves a process: ${told}`;
-  const said = row.stdout.replaceAll('\r\n', '\n');
   if (last?.event !== 'ended')
     return isRefusal(process, name, row, last, said) ? undefined : `no named failure: ${told}`;
   if (said !== 'witness\n') return `the command lacks something: ${told}`;
@@ -299,8 +332,8 @@ describe.each(callers())('as $name', ({ uid }) => {
       const rows = await inject(uid, errno, round);
       const ended = rows.filter(({ reached }) => !reached);
       expect(ended).toHaveLength(SHARES);
-      for (const { code, stdout } of ended)
-        expect({ code, stdout: stdout.trimEnd() }).toEqual({ code: STATUS, stdout: 'witness' });
+      for (const row of ended)
+        expect({ code: row.code, said: separate(row).said }).toEqual({ code: STATUS, said: 'witness\n' });
       const failed = rows.filter(({ reached }) => reached);
       expect(failed.length).toBeGreaterThan((round.from === undefined ? 30 : 20) / strideFor(uid, errno));
       expect(failed.some(({ after }) => after)).toBe(round.name !== 'command');
