@@ -1,7 +1,9 @@
 // The whole launcher under AddressSanitizer and UndefinedBehaviorSanitizer, on real plans, through all three of its processes: a finding in any of
 // them ends that process with a report.
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { endServers } from '../../src/backends/launcher/server.ts';
 import type { Step } from '../../src/backends/launcher/steps.ts';
+import { createSandbox } from '../../src/index.ts';
 import {
   type Bench,
   callers,
@@ -114,4 +116,27 @@ describe.each(callers())('as $name', ({ uid }) => {
       path: '/no/such/directory',
     });
   });
+});
+
+it('a server and sandboxes that wait run without a finding', async () => {
+  vi.stubEnv('SANDBOXLIB_SERVER', 'always');
+  vi.stubEnv('SANDBOXLIB_LAUNCHER', bench.launcher);
+  const seen: unknown[] = [];
+  const sandbox = await createSandbox({ limits: { outputBytes: 100_000 } }, { backend: 'native', warm: 2 });
+  // A finding ends its process, and with it the run.
+  for (const options of [{}, {}, { input: 'x'.repeat(65_536) }]) {
+    const { outcome, stdout } = await sandbox.run(['sh', '-c', 'yes | head -c 90000; cat'], options);
+    seen.push([outcome, String(stdout).length]);
+  }
+  const { outcome } = await sandbox.run(['yes']);
+  await sandbox.dispose();
+  await endServers();
+  vi.unstubAllEnvs();
+  const exited = { kind: 'exited', code: 0 };
+  expect([...seen, outcome]).toEqual([
+    [exited, 90_000],
+    [exited, 90_000],
+    [{ kind: 'limit', limit: 'outputBytes' }, 100_000],
+    { kind: 'limit', limit: 'outputBytes' },
+  ]);
 });
