@@ -68,6 +68,7 @@ export class Process implements SandboxProcess {
   #around: AroundRun | undefined;
   /** What this run leaves on the disk, until its result has it. */
   #kept: { readonly keeper: Keeper; readonly capture: Capture } | undefined;
+  #hasStarted = false;
   #whenLaunched: ((launched: LaunchedProcess) => void)[] = [];
   readonly #settle: Settle<RunResult>;
   readonly #settleStarted: Settle<void>;
@@ -240,6 +241,7 @@ export class Process implements SandboxProcess {
     for (const action of this.#whenLaunched.splice(0)) action(launched);
     launched.started.then(
       () => {
+        this.#hasStarted = true;
         this.#settleStarted.resolve();
         this.#emit({ kind: 'started', pid: launched.pid });
       },
@@ -370,7 +372,8 @@ export class Process implements SandboxProcess {
       ...(seen.handlers === undefined ? {} : { handlers: seen.handlers }),
     });
     this.#call.options.onEvent?.({ kind: 'ended', outcome });
-    this.#settleStarted.reject(new SandboxError('SBX_CANCELLED', 'the run was cancelled before its command started'));
+    if (!this.#hasStarted)
+      this.#settleStarted.reject(new SandboxError('SBX_CANCELLED', 'the run was cancelled before its command started'));
     this.#release();
     this.#settle.resolve(result);
   }

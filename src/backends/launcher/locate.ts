@@ -13,13 +13,13 @@ import { packageRoot } from '../../host/package-root.ts';
 export function launcherPath(): string {
   const override = process.env['SANDBOXLIB_LAUNCHER'];
   if (override !== undefined && override !== '')
-    return existing(override, 'SANDBOXLIB_LAUNCHER names it', 'unset SANDBOXLIB_LAUNCHER');
+    return existing(override, () => 'SANDBOXLIB_LAUNCHER names it', 'unset SANDBOXLIB_LAUNCHER');
   if (process.platform !== 'linux' || !(process.arch === 'x64' || process.arch === 'arm64'))
     throw unsupportedPlatform();
   const prebuilds = `${packageRoot()}prebuilds/`;
   return existing(
     `${prebuilds}linux-${process.arch}/launcher`,
-    `${prebuilds} holds ${contents(prebuilds)}`,
+    () => `${prebuilds} holds ${contents(prebuilds)}`,
     'reinstall the package, or in a checkout build it with "npm run build"; SANDBOXLIB_LAUNCHER may name one elsewhere',
   );
 }
@@ -32,12 +32,12 @@ export function remedyForLauncher(launcher: string): string {
 }
 
 /** An empty file would even run: as a shell script that does nothing and succeeds, execvp(3). */
-function existing(file: string, found: string, remedy: string): string {
+function existing(file: string, found: () => string, remedy: string): string {
   const wrong = whatIsWrong(file);
   if (wrong === undefined) return file;
   throw new BackendError(
     'cannot start a sandbox',
-    [{ backend: 'native', because: `the launcher ${file} ${wrong} (${found})` }],
+    [{ backend: 'native', because: `the launcher ${file} ${wrong} (${found()})` }],
     wrong === NOT_EXECUTABLE ? `make it executable, or ${remedy}` : remedy,
   );
 }
