@@ -376,13 +376,17 @@ static void wait_for_call(const struct run *run, int socket_fd) {
   static bool called;
   struct message message;
   ssize_t got;
+  int input;
   if (run->call == NULL || called) return;
-  do got = recv(socket_fd, &message, sizeof message, 0);
-  while ((got < 0 && errno == EINTR) || (got == (ssize_t)sizeof message && message.kind != MESSAGE_CALL));
-  if (got < 0) fail(STEP_INIT, NO_INDEX, "recv", NULL);
+  do got = message_receive(socket_fd, &message, &input, 0);
+  while (got == (ssize_t)sizeof message && message.kind != MESSAGE_CALL);
+  if (got < 0) fail(STEP_INIT, NO_INDEX, "recvmsg", NULL);
   // The supervisor is gone.
   if (got != (ssize_t)sizeof message) _exit(EXIT_WITHOUT_INIT);
   called = true;
+  if (!run->call->has_input) return;
+  // Without a descriptor left for it the command would read nothing, and go on.
+  if (input < 0 || dup2(input, STDIN_FILENO) < 0 || close(input) < 0) fail(STEP_DESCRIPTORS, NO_INDEX, "dup2", NULL);
 }
 
 static void perform(const struct run *run, pid_t init, int socket_fd, struct record *record) {

@@ -111,6 +111,15 @@ bool streams_open(void) {
   return run->error_fd < 0 || relay_open(&streams.error, run->error_fd, true, STDERR_FILENO, false);
 }
 
+const char *streams_take_input(const uint8_t *bytes, size_t length, int *command_end) {
+  int ends[2];
+  const char *failed = open_pipe(ends);
+  if (failed != NULL) return failed;
+  *command_end = ends[0];
+  streams.run->input_fd = ends[1];
+  return relay_open_from_memory(&streams.input, bytes, length, ends[1]) ? NULL : "fcntl";
+}
+
 // Relays close what they read from: the terminal is still to be told of its size, and of the end of the input.
 bool streams_open_terminal(int master) {
   streams.master = master;

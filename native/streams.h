@@ -13,6 +13,8 @@
 
 // Makes the pipes that the plan asks for: the command's ends are run->standard. NULL, or the call that failed.
 const char *streams_prepare(struct run *run);
+// Input that comes when everything else is there, of at most PLAN_INPUT_MAX bytes: the command's end of its pipe. NULL, or the call that failed.
+const char *streams_take_input(const uint8_t *bytes, size_t length, int *command_end);
 // Begins to pass bytes on, where there are pipes; false with errno.
 bool streams_open(void);
 // The same by way of the sandbox's terminal; false with errno.

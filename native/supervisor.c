@@ -278,6 +278,20 @@ static void expect_call(uint32_t length) {
   else self.call_length = length;
 }
 
+// EPIPE: init is gone, which its end tells. Otherwise nobody would ever come to it.
+static void hand_call_on(const struct call *call) {
+  int input = -1;
+  const char *failed = call->has_input ? streams_take_input(call->input, call->input_bytes, &input) : NULL;
+  if (failed != NULL) {
+    give_up(STEP_RELAY, errno, failed);
+    return;
+  }
+  if (self.socket_fd < 0) return;
+  bool handed = input < 0 ? message_send(self.socket_fd, MESSAGE_CALL, 0) : message_send_descriptor(self.socket_fd, MESSAGE_CALL, input);
+  if (!handed && errno != EPIPE) give_up(STEP_INIT, errno, "send");
+  close_if_open(&input);
+}
+
 static void take_call(void) {
   struct call *call = self.run->call;
   const char *wrong = call_parse(call, self.call_length);
@@ -290,8 +304,7 @@ static void take_call(void) {
   self.called = true;
   self.run->plan.kill_signal = (int)call->kill_signal;
   self.run->plan.grace_milliseconds = call->grace_milliseconds;
-  // EPIPE: init is gone, which its end tells. Otherwise nobody would ever come to it.
-  if (self.socket_fd >= 0 && !message_send(self.socket_fd, MESSAGE_CALL, 0) && errno != EPIPE) give_up(STEP_INIT, errno, "send");
+  hand_call_on(call);
 }
 
 static void obey(void) {

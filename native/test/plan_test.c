@@ -557,7 +557,7 @@ static void collecting_is_checked(void) {
 // signal, milliseconds, and so many arguments, each of them `argument`.
 static size_t put_call(struct call *call, uint32_t signal, uint32_t milliseconds, uint32_t count, const char *argument) {
   memset(&builder, 0, sizeof builder);
-  put_u32(&builder, signal), put_u32(&builder, milliseconds), put_u32(&builder, count);
+  put_u32(&builder, signal), put_u32(&builder, milliseconds), put_u32(&builder, 1), put_string(&builder, "in"), put_u32(&builder, count);
   for (uint32_t i = 0; i < count && i <= CALL_ARGUMENTS_MAX; i++) put_string(&builder, argument);
   memcpy(call->bytes, builder.bytes, builder.used);
   return builder.used;
@@ -576,8 +576,9 @@ static void calls_are_checked(void) {
   size_t length = put_call(call, 9, 5, 3, "/bin/true");
   CHECK(call_is(call, length, NULL));
   CHECK(call->kill_signal == 9 && call->grace_milliseconds == 5 && call->arguments[3] == NULL);
+  CHECK(call->has_input && call->input_bytes == 3 && memcmp(call->input, "in", 3) == 0);
   CHECK(strcmp(call->arguments[0], "/bin/true") == 0 && strcmp(call->arguments[2], "/bin/true") == 0);
-  for (size_t cut = 12; cut < length; cut++) CHECK(call_is(call, cut, "a call that is cut off or too long"));
+  for (size_t cut = 0; cut < length; cut++) CHECK(call_is(call, cut, "a call that is cut off or too long"));
   CHECK(call_is(call, length + 1, "a call that is cut off or too long"));
   CHECK(call_is(call, CALL_BYTES_MAX + 1, "a call that is too long"));
   CHECK(call_is(call, put_call(call, 0, 0, 1, "x"), "signal out of range"));
@@ -586,6 +587,14 @@ static void calls_are_checked(void) {
   CHECK(call_is(call, put_call(call, 15, 0, 0, "x"), "number of arguments out of range"));
   CHECK(call_is(call, put_call(call, 15, 0, CALL_ARGUMENTS_MAX + 1, "x"), "number of arguments out of range"));
   CHECK(call_is(call, put_call(call, 15, 0, CALL_ARGUMENTS_MAX, "x"), NULL));
+  static const uint32_t wrong[][2] = {{2, 0}, {0, 1}, {1, PLAN_INPUT_MAX + 1}};
+  for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+    memset(&builder, 0, sizeof builder);
+    put_u32(&builder, 15), put_u32(&builder, 0), put_u32(&builder, wrong[i][0]), put_u32(&builder, wrong[i][1]);
+    memset(call->bytes, 0, sizeof call->bytes);
+    memcpy(call->bytes, builder.bytes, builder.used);
+    CHECK(call_is(call, builder.used + wrong[i][1] + 4, "input out of range"));
+  }
   CHECK(call_is(call, put_call(call, 15, 0, 1, ""), "the program's name is empty"));
   CHECK(munmap(call, sizeof *call) == 0);
 }

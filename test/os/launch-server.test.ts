@@ -354,6 +354,20 @@ describe('sandboxes that are kept ready', () => {
     expect(asked).toMatchObject({ outcome: { kind: 'limit', limit: 'wallMs' }, stdout: 'int\n' });
   });
 
+  it.each([0, 1, 65_536, 65_537])('find %i bytes of input, and nothing where there is none', async (size) => {
+    await using sandbox = await createSandbox({}, { warm: 2 });
+    await until(() => inits().length === 2);
+    const input = new Uint8Array(size).map((_, position) => position % 251);
+    const { stdout } = await sandbox.run(['cat'], { input, encoding: 'buffer' });
+    expect(Buffer.compare(stdout as Uint8Array, input)).toBe(0);
+    const { stdout: where } = await sandbox.run(['sh', '-c', 'readlink /proc/self/fd/0; cat']);
+    expect(where).toBe('/dev/null\n');
+    const { stdout: again } = await sandbox.run(['sh', '-c', 'readlink /proc/self/fd/0; cat /dev/stdin'], {
+      input: 'in',
+    });
+    expect(again).toMatch(/^pipe:\[\d+\]\nin$/);
+  });
+
   it('serve a call that is too large for them as any other', async () => {
     await using sandbox = await createSandbox({}, { warm: 1 });
     const large = Array.from({ length: 5000 }, (_, number) => String(number));

@@ -150,20 +150,27 @@ describe('a call', () => {
           { minLength: 1 },
         ),
         fc.nat(100_000),
-        (command, gracePeriodMs) => {
-          const bytes = encodeCall({ command: command as [string], killSignal: 'SIGINT', gracePeriodMs });
+        fc.string({ unit: 'grapheme' }),
+        (command, gracePeriodMs, given) => {
+          const input = Buffer.from(given);
+          const collect = { input: given, onOutput: () => {} };
+          const bytes = encodeCall({ command: command as [string], killSignal: 'SIGINT', gracePeriodMs, collect });
           if (bytes === undefined) throw new Error('refused');
           expect([bytes.readUInt32LE(0), bytes.readUInt32LE(4)]).toEqual([7, bytes.length - 12]);
           expect([bytes.readUInt32LE(12), bytes.readUInt32LE(16)]).toEqual([2, gracePeriodMs]);
           const read: string[] = [];
-          for (let at = 24; at < bytes.length; ) {
+          for (let at = 32 + input.length; at < bytes.length; ) {
             const length = bytes.readUInt32LE(at);
             expect(bytes[at + 3 + length]).toBe(0);
             read.push(bytes.toString('utf8', at + 4, at + 3 + length));
             at += 4 + length;
           }
           expect(read).toEqual(command);
-          expect(bytes.readUInt32LE(20)).toBe(command.length);
+          expect(bytes.readUInt32LE(28 + input.length)).toBe(command.length);
+          expect([bytes.readUInt32LE(20), bytes.toString('utf8', 28, 28 + input.length)]).toEqual([
+            1,
+            input.toString(),
+          ]);
         },
       ),
     );
@@ -172,8 +179,8 @@ describe('a call', () => {
   it('that is too large is none', () => {
     const call = (command: [string, ...string[]]) =>
       encodeCall({ command, killSignal: 'SIGTERM', gracePeriodMs: 0 })?.length;
-    expect(call(['x'.repeat(131_072 - 12 - 5)])).toBe(12 + 131_072);
-    expect(call(['x'.repeat(131_072 - 12 - 4)])).toBe(undefined);
+    expect(call(['x'.repeat(196_608 - 20 - 5)])).toBe(12 + 196_608);
+    expect(call(['x'.repeat(196_608 - 20 - 4)])).toBe(undefined);
     expect(call(['x', ...Array<string>(4095).fill('')])).toBeGreaterThan(0);
     expect(call(['x', ...Array<string>(4096).fill('')])).toBe(undefined);
   });

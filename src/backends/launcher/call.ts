@@ -52,7 +52,7 @@ export function stepsOfCall(
   ];
 }
 
-/** What stands for the steps of a call in a sandbox that is prepared for one: its output is collected, and it has no input. */
+/** What stands for the steps of a call in a sandbox that is prepared for one: its output is collected, and its input comes with the call. */
 export const stepsOfPreparation: readonly Step[] = [
   { step: 'pipes', streams: [1, 2] },
   { step: 'collect', input: undefined, waits: true },
@@ -60,7 +60,9 @@ export const stepsOfPreparation: readonly Step[] = [
 
 export function isPreparedFor({ stdio, collect, captures }: LaunchRequest): boolean {
   const [stdin, stdout, stderr] = stdio;
-  const collects = stdin === 'ignore' && stdout === 'pipe' && stderr === 'pipe' && collect !== undefined;
+  // Input comes with the call.
+  const hasStdin = stdin === 'ignore' || (stdin === 'pipe' && collect?.input !== undefined);
+  const collects = hasStdin && stdout === 'pipe' && stderr === 'pipe' && collect !== undefined;
   return collects && captures === undefined;
 }
 

@@ -16,24 +16,33 @@ export function encodeOrder(type: number, a: number, b: number): Buffer {
 }
 
 /** A call may have so many bytes, and so many arguments. */
-const CALL_BYTES_MAX = 128 * 1024;
+const CALL_BYTES_MAX = 192 * 1024;
 const CALL_ARGUMENTS_MAX = 4096;
+/** Five numbers. */
+const FIXED_CALL_BYTES = 20;
+const noInput = new Uint8Array(0);
 
 /** The order to start a command in a sandbox that waits for one; `undefined` where the call is too large for it. */
 export function encodeCall({
   command,
   killSignal,
   gracePeriodMs,
-}: Pick<LaunchRequest, 'command' | 'killSignal' | 'gracePeriodMs'>): Buffer | undefined {
+  collect,
+}: Pick<LaunchRequest, 'command' | 'killSignal' | 'gracePeriodMs' | 'collect'>): Buffer | undefined {
+  const given = collect?.input;
+  const input = typeof given === 'string' ? Buffer.from(given) : (given ?? noInput);
   const lengths = command.map((argument) => Buffer.byteLength(argument) + 1);
-  const length = lengths.reduce((sum, each) => sum + 4 + each, 12);
+  const length = lengths.reduce((sum, each) => sum + 4 + each, FIXED_CALL_BYTES + input.length);
   if (length > CALL_BYTES_MAX || command.length > CALL_ARGUMENTS_MAX) return undefined;
   const bytes = Buffer.alloc(ORDER_BYTES + length);
   bytes.writeUInt32LE(control.call, 0);
   bytes.writeUInt32LE(length, 4);
   let at = ORDER_BYTES;
-  for (const number of [constants.signals[killSignal], Math.ceil(gracePeriodMs), command.length])
+  const has = given === undefined ? 0 : 1;
+  for (const number of [constants.signals[killSignal], Math.ceil(gracePeriodMs), has, input.length])
     at = bytes.writeUInt32LE(number, at);
+  bytes.set(input, at);
+  at = bytes.writeUInt32LE(command.length, at + input.length);
   command.forEach((argument, index) => {
     at = bytes.writeUInt32LE(lengths[index] ?? 0, at);
     at += bytes.write(argument, at) + 1;
