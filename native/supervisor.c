@@ -901,6 +901,16 @@ static const char *prepare_tool(struct run *run) {
 
 bool supervise_left_whole_orders(void) { return self.control_used == 0 && self.call_length == 0; }
 
+// Of a sandbox that was made ahead nobody is to wait for what it takes to unmount its file systems (the kernel lets every processor come round first): they
+// outlast init, and end with this process, which has said its last word then. Who may not hold them so waits.
+static void hold_mounts(const struct run *run) {
+  char path[40];
+  if (!run->plan.waits) return;
+  (void)snprintf(path, sizeof path, "/proc/%d/ns/mnt", (int)self.init);
+  // Open until the end.
+  (void)openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
+}
+
 int supervise(struct run *run) {
   self.run = run;
   self.master = self.socket_fd = self.room_fd = self.gate_fd = self.processes_fd = complaints.from = -1;
@@ -939,6 +949,7 @@ int supervise(struct run *run) {
   else self.socket_fd = ends[0];
   (void)close(ends[1]);
   close_command_ends(run);
+  hold_mounts(run);
   if (!watch_signals()) return abandon(STEP_SIGNALS, "signalfd");
   if (!streams_open()) return abandon(STEP_RELAY, "fcntl");
   if (run->plan.has_terminal && !terminal_make_raw()) return abandon(STEP_TERMINAL, "tcsetattr");

@@ -186,8 +186,9 @@ export interface SandboxProcess extends PromiseLike<RunResult>, AsyncIterable<st
 export interface SandboxOptions extends Pick<RunOptions, 'backend' | 'optional' | 'image'> {
   /**
    * How many sandboxes are kept ready, made up to the point where only the command is missing; each is used once. A run that only collects output, and
-   * whose `input` is at most 64 KiB at hand, takes one where one is ready; any other begins anew. What they show of the host is what it was when they were made: a directory or file
-   * that was exchanged since (rename(2)) is the old one. Only backend `native` keeps any. At most 256. @defaultValue 0
+   * whose `input` is at hand and at most 64 KiB, takes one where one is ready; any other begins anew. What they show of the host is what it was when they
+   * were made: a directory or file that was exchanged since (rename(2)) is the old one. What they had mounted is unmounted a moment after their run has
+   * ended. Only backend `native` keeps any. At most 256. @defaultValue 0
    */
   readonly warm?: number;
   /** How many runs may be in progress at a time; more wait, in the order in which they came. @defaultValue no bound */
