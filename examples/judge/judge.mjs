@@ -90,7 +90,8 @@ async function whatIsNotToBeHad() {
 async function judgeAll({ inexact, skipped }) {
   const names = readdirSync(submissions).sort();
   const mounts = [`${join(work, 'programs')}:/programs:ro`];
-  const sandbox = await createSandbox({ limits, mounts }, { optional: inexact });
+  // Each program has a sandbox of its own, which is ready when its turn comes.
+  const sandbox = await createSandbox({ limits, mounts }, { optional: inexact, warm: atOnce });
   const impatient = await createSandbox({ limits: limitsOfTheIdle, mounts }, { optional: inexact });
   let wrong = 0;
   const jobs = [...names, 'missing'].flatMap((name) => Array.from({ length: times }, () => name));
@@ -107,6 +108,7 @@ async function judgeAll({ inexact, skipped }) {
     }
   };
   await Promise.all(Array.from({ length: atOnce }, worker));
+  await Promise.all([sandbox.dispose(), impatient.dispose()]);
   for (const { name, want, verdicts, usage } of [...seen.values()].sort((a, b) => (a.name < b.name ? -1 : 1))) {
     const got = [...verdicts].map(([verdict, count]) => `${verdict}${times > 1 ? ` x ${count}` : ''}`).join(', ');
     const right = verdicts.size === 1 && verdicts.has(want);
