@@ -201,8 +201,8 @@ static void keep_capabilities(const struct run *run, struct record *record) {
   }
 }
 
-static void change_directory(struct record *record) {
-  const char *path = read_string(&record->payload);
+static void change_directory(const struct run *run, struct record *record) {
+  const char *path = run->directory != NULL ? run->directory : read_string(&record->payload);
   if (chdir(path) < 0) fail(record->step, record->index, "chdir", path);
   // ENOENT: the directory is not below the root ("(unreachable)", getcwd(2)), or was removed. A long path is none the worse.
   char where[PATH_MAX];
@@ -398,7 +398,7 @@ static void perform(const struct run *run, pid_t init, int socket_fd, struct rec
     case STEP_UMASK: (void)umask((mode_t)read_u32(&record->payload)); break;
     case STEP_USER: become_user(run, record); break;
     case STEP_CAPABILITIES: keep_capabilities(run, record); break;
-    case STEP_CWD: change_directory(record); break;
+    case STEP_CWD: change_directory(run, record); break;
     case STEP_LANDLOCK: landlock_restrict(record); break;
     case STEP_SECCOMP: install_filter(record); break;
     case STEP_EXEC: execute(run, record->index);

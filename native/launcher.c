@@ -14,6 +14,7 @@
 
 #include "changes.h"
 #include "channel.h"
+#include "compiled.h"
 #include "lock.h"
 #include "probe.h"
 #include "rendezvous.h"
@@ -291,6 +292,37 @@ static int run_plan(const struct arguments *arguments, pid_t parent) {
   return supervise(&run);
 }
 
+// As run-sandbox itself: its words, no caller that it ends with, and whatever follows on the command line is the command's.
+static int run_compiled(int count, char **values) {
+  static const struct speaker speaker = {.failed = words_failed, .ended = words_ended};
+  static struct compiled compiled;
+  static struct run run;
+  run.inside_fd = run.complaints_fd = run.channel_fd = run.status_fd = -1;
+  words_use(&compiled);
+  status_speak_by(&speaker);
+  if (has_gained_privileges()) return refuse_plan(NO_INDEX, privileged);
+  if (!open_standard()) return refuse(STEP_DESCRIPTORS, "open");
+  if (!reset_signals()) return refuse(STEP_SIGNALS, "sigaction");
+  const char *reason;
+  uint32_t index;
+  if (!compiled_read(&compiled, &reason)) {
+    words_say(WORDS_RED, "%s is damaged: %s; compile it again", values[0] == NULL ? "this program" : values[0], reason);
+    return EXIT_USAGE;
+  }
+  if (compiled_objections(&compiled) > 0) return EXIT_USAGE;
+  errno = 0;
+  if (!plan_parse(compiled.plan, compiled.plan_length, &run.plan, &index, &reason)) return refuse_plan(index, reason);
+  if (run.plan.asks || run.plan.has_tool) return refuse_plan(NO_INDEX, "it needs a library beside it");
+  if (!keep_named_descriptors(&run)) return refuse_plan(NO_INDEX, "descriptors cannot be closed");
+  if (!vectors_prepare(&run)) return refuse_plan(NO_INDEX, "no memory for the arguments");
+  if (!compiled_call(&compiled, &run, count, values, &reason)) {
+    words_say(WORDS_RED, "%s", reason);
+    return EXIT_USAGE;
+  }
+  words_notices(&compiled);
+  return supervise(&run);
+}
+
 // An order that crosses the last status line must find somebody: a caller that writes to a closed socket loses what it has not read yet. So this
 // end is closed after the caller's, which closes when it has read everything, or when it is gone.
 static void outlast_caller(int channel_fd) {
@@ -342,6 +374,7 @@ static int meet(int count, char **values) {
 int main(int count, char **values) {
   pid_t parent = getppid();
   (void)umask(0);  // modes in a plan are exact
+  if (compiled_is()) return run_compiled(count, values);
   if (count == 2 && strcmp(values[1], "--version") == 0) {
     return printf("{\"launcher\":\"sandboxlib\",\"protocol\":%d}\n", PLAN_PROTOCOL) < 0 || fflush(stdout) != 0 ? EXIT_USAGE : 0;
   }

@@ -9,6 +9,8 @@
 #include "plan.h"
 #include "report.h"
 
+struct compiled;
+
 struct run {
   struct plan plan;
   // Ends that stay with the supervisor: -1 where there is none.
@@ -32,6 +34,9 @@ struct run {
   char **tool_environment;
   // Inside of a tool: what the descriptors of the plan's records became here, in their order. NULL: they still have their numbers.
   const int *given;
+  // Of a plan that this program carries (compiled.h), NULL else: where the command starts in place of the plan's directory, or NULL.
+  const struct compiled *compiled;
+  const char *directory;
 };
 
 // supervisor.c: returns the launcher's exit status.

@@ -16,7 +16,11 @@ static int status_descriptor = -1;
 static char line[LINE_BYTES];
 static size_t used;
 
+static const struct speaker *spoken_by;
+
 void status_use(int descriptor) { status_descriptor = descriptor; }
+
+void status_speak_by(const struct speaker *speaker) { spoken_by = speaker; }
 
 static void add(const char *text) {
   size_t length = strlen(text);
@@ -165,6 +169,10 @@ static void tell_person(const struct failure *failure) {
 }
 
 void status_failed(const struct failure *failure) {
+  if (spoken_by != NULL) {
+    spoken_by->failed(failure);
+    return;
+  }
   if (status_descriptor < 0) {
     tell_person(failure);
     return;
@@ -191,6 +199,8 @@ const char *limit_name(enum end_cause cause) {
     case CAUSE_CPU: return "cpuMs";
     case CAUSE_MEMORY: return "memoryBytes";
     case CAUSE_PIDS: return "pids";
+    case CAUSE_PROCESS_CPU: return "processCpuMs";
+    case CAUSE_FILE: return "fileBytes";
     case CAUSE_COMMAND:
     case CAUSE_TERMINATED:
     case CAUSE_SIGNALLED: break;
@@ -212,6 +222,7 @@ static void count_member(const char *name, int64_t count) {
 }
 
 void status_ended(const struct ending *ending) {
+  if (spoken_by != NULL) spoken_by->ended(ending);
   if (status_descriptor < 0) return;
   char buffer[32];
   begin("ended");

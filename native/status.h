@@ -8,7 +8,7 @@
 
 #include "report.h"
 
-enum end_cause { CAUSE_COMMAND = 0, CAUSE_WALL, CAUSE_OUTPUT, CAUSE_CPU, CAUSE_MEMORY, CAUSE_PIDS, CAUSE_TERMINATED, CAUSE_SIGNALLED };
+enum end_cause { CAUSE_COMMAND = 0, CAUSE_WALL, CAUSE_OUTPUT, CAUSE_CPU, CAUSE_MEMORY, CAUSE_PIDS, CAUSE_PROCESS_CPU, CAUSE_FILE, CAUSE_TERMINATED, CAUSE_SIGNALLED };
 // The limit's name in a spec; NULL where the cause is none.
 const char *limit_name(enum end_cause cause);
 
@@ -41,6 +41,12 @@ struct unpack_failure {
 
 // -1: no status lines.
 void status_use(int descriptor);
+// In place of status lines, for a launcher that a person started.
+struct speaker {
+  void (*failed)(const struct failure *failure);
+  void (*ended)(const struct ending *ending);
+};
+void status_speak_by(const struct speaker *speaker);
 void status_started(pid_t init);
 // A call that the caller is to take note of, or to decide on.
 void status_notified(const struct notified *notified);

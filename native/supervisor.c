@@ -21,6 +21,7 @@
 #include "call.h"
 #include "cgroup.h"
 #include "channel.h"
+#include "compiled.h"
 #include "complaints.h"
 #include "run.h"
 #include "sampling.h"
@@ -798,6 +799,8 @@ static int exit_status_of_failure(void) {
 static int exit_status_of_ending(void) {
   const struct ending *ending = &self.ending;
   if (limit_name(ending->cause) != NULL) return EXIT_LIMIT;
+  // As run-sandbox has it: who asked for the end is told that it came.
+  if (self.run->compiled != NULL && ending->cause == CAUSE_SIGNALLED) return 128 + ending->by;
   if (ending->exited && WIFEXITED(ending->wait_status)) return WEXITSTATUS(ending->wait_status);
   if (ending->exited) return 128 + WTERMSIG(ending->wait_status);
   return 128 + (ending->cause == CAUSE_SIGNALLED ? ending->by : SIGKILL);
@@ -842,6 +845,7 @@ static int report_end(void) {
     return exit_status_of_failure();
   }
   if (self.started_ns != 0) self.ending.wall_us = (self.ended_ns - self.started_ns) / 1000;
+  if (self.run->compiled != NULL) compiled_judge(self.run->compiled, &self.ending);
   status_ended(&self.ending);
   return exit_status_of_ending();
 }

@@ -225,6 +225,38 @@ export interface WrappedLaunch {
   readonly env: Readonly<Record<string, string>>;
 }
 
+/** What is compiled beside the plan. */
+export interface CompileRequest extends Pick<LaunchRequest, 'killSignal' | 'gracePeriodMs'> {
+  /** Empty: the words of each call are the command. Else they follow it. */
+  readonly command: readonly string[];
+  readonly facts: CompiledFacts;
+}
+
+/** What a plan was made against and no step of it would miss, and what only a library knows that is beside it. */
+export interface CompiledFacts {
+  readonly uid: number;
+  readonly gid: number;
+  /** The series: `6.1`. */
+  readonly kernel: string;
+  /** Whether the kernel has binfmt_misc. */
+  readonly knowsFormats: boolean;
+  /** Who starts it there, or below, has the command start there too. */
+  readonly workspace: string | undefined;
+  /** Variables to take from the caller of each call: names, or beginnings of names with a final `*`. */
+  readonly inherit: readonly string[];
+  /** Names that no beginning means. */
+  readonly own: readonly string[];
+  /** Names that were given a value, which nothing replaces. */
+  readonly set: readonly string[];
+  readonly processCpuMs: number | undefined;
+  /** Whether `limits.fileBytes` holds. */
+  readonly boundsFiles: boolean;
+  /** To be said before the command starts; `style` as in ECMA-48, 0: none. */
+  readonly notices: readonly { readonly style: number; readonly text: string }[];
+  /** Names of system calls: `AUDIT NUMBER words`, `AUDIT any ABI`, `AUDIT x32 ABI`. */
+  calls(): readonly string[];
+}
+
 export interface Backend<Detail = unknown> {
   readonly name: BackendName;
   /** What this code knows how to give, on some host. */
@@ -245,4 +277,6 @@ export interface Backend<Detail = unknown> {
     plan: BackendPlan<Detail>,
     request: Pick<LaunchRequest, 'command' | 'killSignal' | 'gracePeriodMs'>,
   ): WrappedLaunch;
+  /** The content of a program that does the same by itself; absent where that needs more than our launcher and the kernel. */
+  compile?(plan: BackendPlan<Detail>, request: CompileRequest): Uint8Array;
 }

@@ -20,6 +20,8 @@ async function subcommand(word: Subcommand, parsed: Parsed): Promise<number> {
   switch (word) {
     case 'explain':
       return (await import('./explain.ts')).explainCommand(parsed);
+    case 'compile':
+      return (await import('./compile.ts')).compileCommand(parsed);
     case 'changes':
       return (await import('./changes.ts')).changesCommand(parsed);
     case 'doctor':

@@ -19,7 +19,16 @@ import type {
 } from '../spec/types.ts';
 
 /** Where options count: a run, or a word that is the very first argument. */
-export const subcommands = ['explain', 'changes', 'doctor', 'backends', 'image', 'completion', 'help'] as const;
+export const subcommands = [
+  'explain',
+  'compile',
+  'changes',
+  'doctor',
+  'backends',
+  'image',
+  'completion',
+  'help',
+] as const;
 export type Subcommand = (typeof subcommands)[number];
 export type Mode = 'run' | Subcommand;
 
@@ -48,7 +57,7 @@ export interface Option {
   /** Options of one key exclude each other. By default each has its own. */
   readonly key?: string;
   readonly group: Group;
-  /** By default `run` and `explain`. */
+  /** By default `run`, `explain` and `compile`. */
   readonly modes?: readonly Mode[];
   /** Where in the spec it ends up: `limits.memoryBytes`. */
   readonly sets?: string;
@@ -102,7 +111,7 @@ export interface Draft {
   settings: Settings;
 }
 
-/** Of the command `image`. */
+/** Of the command `image`; `out` and `force` of `compile` too. */
 export interface DraftImage {
   limits: Partial<Mutable<ArchiveLimits>>;
   whiteouts?: 'keep' | 'apply' | 'overlay';
@@ -149,8 +158,10 @@ export function newDraft(): Draft {
   };
 }
 
+const whereverRun: readonly Mode[] = ['run', 'explain', 'compile'];
+
 export function servesMode(option: Option, mode: Mode): boolean {
-  return option.modes === undefined ? mode === 'run' || mode === 'explain' : option.modes.includes(mode);
+  return (option.modes ?? whereverRun).includes(mode);
 }
 
 /** `--name`, with the short form first where there is one: `-w, --workspace`. */

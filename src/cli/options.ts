@@ -446,6 +446,7 @@ export const options: readonly Option[] = [
     name: 'status-fd',
     value: 'N',
     group: 'This run',
+    modes: ['run', 'explain'],
     help: 'write what happens as JSON lines to descriptor N: planned, started, and result or error',
     apply: (draft, value) =>
       read.attempt(
@@ -524,10 +525,10 @@ export const options: readonly Option[] = [
   {
     name: 'out',
     short: 'o',
-    value: 'FILE.aci',
-    group: 'Images',
-    modes: ['image'],
-    help: 'build: the image to make, whose name ends in .aci',
+    value: 'FILE',
+    group: 'Output',
+    modes: ['image', 'compile'],
+    help: 'image build: the image to make, whose name ends in .aci; compile: the program',
     details: 'It gets its name when it is whole; where that fails, or a signal ends it, nothing of it is left.',
     completes: 'file',
     apply: (draft, value) => use(() => (draft.image.out = value)),
@@ -561,9 +562,9 @@ export const options: readonly Option[] = [
   },
   {
     name: 'force',
-    group: 'Images',
-    modes: ['image'],
-    help: 'build: replace the image where it exists, which is an error by default',
+    group: 'Output',
+    modes: ['image', 'compile'],
+    help: 'replace FILE where it exists, which is an error by default; compile replaces its own',
     apply: (draft) => use(() => (draft.image.force = true)),
   },
   {
@@ -670,7 +671,7 @@ export const options: readonly Option[] = [
     name: 'quiet',
     short: 'q',
     group: 'Output',
-    modes: ['run', 'image'],
+    modes: ['run', 'compile', 'image'],
     help: 'no hints, and no word of what was skipped; errors are still said',
     apply: (draft) => use(() => (draft.settings.quiet = true)),
   },
@@ -678,7 +679,7 @@ export const options: readonly Option[] = [
     name: 'help',
     short: 'h',
     group: 'Output',
-    modes: ['run', 'explain', 'changes', 'doctor', 'backends', 'image', 'completion', 'help'],
+    modes: ['run', 'explain', 'compile', 'changes', 'doctor', 'backends', 'image', 'completion', 'help'],
     help: 'print this and exit',
     apply: (draft) => use(() => (draft.settings.help = true)),
   },

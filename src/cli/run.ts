@@ -1,7 +1,7 @@
 // `run-sandbox COMMAND`: the way that has to be short. Whatever only some runs need is imported where they need it.
 
 import type { Changes } from '../changes/types.ts';
-import { byReason, SpecError } from '../errors/errors.ts';
+import { SpecError } from '../errors/errors.ts';
 import { checkCall, namesImage, type Prepared, prepareTrusted, whenReady } from '../run/launch.ts';
 import { runOptionNames } from '../run/options.ts';
 import { Process } from '../run/process.ts';
@@ -15,6 +15,7 @@ import type { Settings } from './option.ts';
 import type { Parsed } from './parse.ts';
 import { pullProgress } from './progress.ts';
 import { say } from './say.ts';
+import { wordsOfSkipped } from './skipped.ts';
 import { changesProblem, specOf } from './spec.ts';
 import { checkDescriptor, StatusWriter } from './status.ts';
 
@@ -91,7 +92,7 @@ async function launch(
   const run = new Process(call, 'run', () =>
     whenReady(prepareTrusted(spec, call.options, call.issues), (prepared) => {
       onPrepared(prepared);
-      if (!settings.quiet) saySkipped(prepared);
+      if (!settings.quiet) for (const text of wordsOfSkipped(prepared)) say(text, 'yellow');
       return prepared;
     }),
   );
@@ -129,19 +130,6 @@ async function tellChanges(changes: Changes, { quiet }: Settings): Promise<void>
 
 function count(changes: number): string {
   return changes === 1 ? '1 change is' : `${changes} changes are`;
-}
-
-function saySkipped({ enforcement }: Prepared): void {
-  if (enforcement.skipped.length === 0) return;
-  say(
-    `skipped: ${byReason(enforcement.skipped)
-      .map(({ names, because }) => `${names.join(', ')} (${because})`)
-      .join('; ')}`,
-    'yellow',
-  );
-  const { backend, skipped } = enforcement;
-  if (backend === 'native' && skipped.some(({ feature }) => feature === 'root.host'))
-    say('confined, not isolated: the command sees this host as you do', 'yellow');
 }
 
 function sayEnforcement({ enforcement }: RunResult): void {

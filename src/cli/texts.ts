@@ -7,6 +7,9 @@ export const summaries: Readonly<Record<Mode, string>> = {
     'and of this host only the system directories, read-only. Options end at the first operand, so those of the command are its own.',
   explain:
     'Says what a run would do, without running anything: the backend, the promises, each step. Takes the options of a run.',
+  compile:
+    'Writes a program that does what a run would do, without Node: ./FILE ARG... appends its words to COMMAND; where no COMMAND was given they are the command. For shell loops, make SHELL=, hooks and cron. ' +
+    'Paths are those of now; variables that are passed on are taken from the environment of each call. It runs as the same user, on the same series of Linux, and refuses to elsewhere. Backend native alone.',
   changes:
     'Lists captured changes (--changes keep), shows what changed, shows the differences as git does, writes them to stdout as an archive, applies them to the directories that were shown, or throws them away. ' +
     'Nothing is applied where a directory has changed since the run began.',
@@ -30,10 +33,12 @@ export function usages(mode: Mode): readonly string[] {
         'run-sandbox [options] [--] COMMAND [ARG...]',
         'run-sandbox [options] DIRECTORY [COMMAND [ARG...]]',
         'run-sandbox [options] IMAGE [ARG...]',
-        'run-sandbox explain | changes | doctor | backends | image | completion | help',
+        'run-sandbox explain | compile | changes | doctor | backends | image | completion | help',
       ];
     case 'explain':
       return ['run-sandbox explain [options] [--] [COMMAND [ARG...]]'];
+    case 'compile':
+      return ['run-sandbox compile [options] -o FILE [--] [COMMAND [ARG...]]'];
     case 'changes':
       return [
         'run-sandbox changes [options] [show ID | diff ID | apply ID | discard ID...]',

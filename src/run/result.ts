@@ -113,7 +113,7 @@ export function describeSyscall({ pid, action, ...call }: SyscallCall): string {
 }
 
 /** `mount (165 of x86_64)` */
-function formatCall({ name, number, abi }: DeniedCall): string {
+export function formatCall({ name, number, abi }: DeniedCall): string {
   return name === undefined ? `${number} of ${abi}` : `${name} (${number} of ${abi})`;
 }
 

@@ -28,3 +28,16 @@ function namesOf(abi: Abi): ReadonlyMap<number, string> {
   names.set(abi, known);
   return known;
 }
+
+/** All that can be named under one machine's audit architectures, for who has no tables at hand. */
+export function* nameableCalls(): Generator<DeniedCall & { readonly audit: number }> {
+  for (const machine of machines) {
+    const audit = auditArch[machine];
+    for (const number of namesOf(machine).keys()) yield { ...deniedCall({ number, audit }), audit };
+    if (machine !== 'x86_64') continue;
+    for (const number of namesOf('x32').keys()) {
+      // 0 with the bit alone is a number of x32 too.
+      yield { ...deniedCall({ number: number | X32_BIT, audit }), audit };
+    }
+  }
+}

@@ -6,7 +6,7 @@ import type { EnvSpec, SandboxSpec } from './types.ts';
 const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
 /** What describes the sandbox itself: a pattern such as `*` does not replace it by the host's, the plain name does. */
-const ownNames: ReadonlySet<string> = new Set(['HOME', 'USER', 'LOGNAME', 'TMPDIR', 'PWD', 'OLDPWD']);
+export const ownNames: ReadonlySet<string> = new Set(['HOME', 'USER', 'LOGNAME', 'TMPDIR', 'PWD', 'OLDPWD']);
 
 export interface EnvContext {
   readonly env: Readonly<Record<string, string | undefined>>;

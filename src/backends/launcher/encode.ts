@@ -283,7 +283,7 @@ function filterBytes(base64: string): Buffer {
 }
 
 /** Grows as it is written to; a plan is a few kilobytes. */
-class Writer {
+export class Writer {
   #buffer: Buffer = Buffer.allocUnsafe(16 * 1024);
   length = 0;
 
