@@ -1,0 +1,3 @@
+import { compileAttacks } from './compile-attacks.ts';
+
+compileAttacks();
