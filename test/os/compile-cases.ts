@@ -300,6 +300,19 @@ export function compileCases(): void {
       });
     });
 
+    test('control groups that cannot be made are named', async () => {
+      requires('root');
+      const whole = await compiledPlan(['true'], { limits: { pids: 20 } });
+      const change = (appended: Buffer) => appended.write('/sys/fs/cgrouq', appended.indexOf('/sys/fs/cgroup'));
+      writeProgram(file, resealed(whole, change));
+      expect(await callProgram(file)).toMatchObject({
+        status: 125,
+        stderr: expect.stringMatching(
+          /^run-sandbox: cannot do step cgroup of \/sys\/fs\/cgrouq.*: ENOENT from open\(2\), step cgroup\[\d+\]\n$/,
+        ),
+      });
+    });
+
     test('another user is refused, and so is another group', async () => {
       requires('root');
       const { uid = 0, gid = 0 } = ordinaryUser;
