@@ -562,7 +562,7 @@ static void kill_children(void) {
     long pid = strtol(at, &end, 10);
     // A number that the buffer cut off is not followed by a blank: the next round has it.
     if (end == at || *end != ' ') break;
-    if (pid > 1 && pid != cgroups_keeper()) (void)kill((pid_t)pid, SIGKILL);
+    if (pid > 1 && pid != cgroups_keeper() && pid != terminal_keeper()) (void)kill((pid_t)pid, SIGKILL);
     at = end + 1;
   }
 }
@@ -594,7 +594,7 @@ static void pause_all(void) {
   to_init(MESSAGE_SIGNAL_ALL, SIGSTOP);
   terminal_restore();
   (void)raise(SIGSTOP);
-  if (self.run->plan.has_terminal) (void)terminal_make_raw();
+  if (self.run->plan.has_terminal) (void)terminal_make_raw(self.run->channel_fd < 0);
   to_init(MESSAGE_SIGNAL_ALL, SIGCONT);
 }
 
@@ -956,7 +956,7 @@ int supervise(struct run *run) {
   hold_mounts(run);
   if (!watch_signals()) return abandon(STEP_SIGNALS, "signalfd");
   if (!streams_open()) return abandon(STEP_RELAY, "fcntl");
-  if (run->plan.has_terminal && !terminal_make_raw()) return abandon(STEP_TERMINAL, "tcsetattr");
+  if (run->plan.has_terminal && !terminal_make_raw(run->channel_fd < 0)) return abandon(STEP_TERMINAL, "tcsetattr");
   release_init();
   while (!finished() && !reader_is_late()) watch_round();
   return conclude();
