@@ -1,79 +1,53 @@
-// Cold start of /bin/true from this process, each way in turn, so that noise hits all alike: medians and ratios to plain spawn.
-// Usage: npm run bench [-- ROUNDS]
-import { spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
-import { createSandbox } from '../dist/index.js';
+// One command for all figures: a table of each to stdout, and all samples as JSON.
+// Usage: npm run bench [-- --only NAME]... [--rounds N] [--quick] [--json FILE]
+import { writeFileSync } from 'node:fs';
+import { availableParallelism, cpus, loadavg, release, totalmem } from 'node:os';
+import { parseArgs } from 'node:util';
+import { printTable } from './lib/harness.mjs';
 
-const rounds = Number(process.argv[2] ?? 60);
-const sandbox = await createSandbox({});
-const { steps } = sandbox.plan.detail;
+const benches = ['latency', 'mounts', 'concurrency', 'streaming', 'memory', 'cli', 'compiled', 'build'];
 
-function plain(file, args) {
-  return new Promise((resolve, reject) => {
-    const child = spawn(file, args, { stdio: ['ignore', 'pipe', 'pipe'] });
-    let said = '';
-    child.stdout.resume();
-    child.stderr.on('data', (chunk) => {
-      said += chunk;
-    });
-    child.on('error', reject);
-    child.on('close', (code) => (code === 0 ? resolve() : reject(new Error(`${file}: ${said}`))));
-  });
-}
-
-/** bubblewrap, asked for the same mounts and symlinks, in the same order. */
-function sameForBubblewrap() {
-  const args = [
-    '--unshare-all',
-    '--die-with-parent',
-    '--new-session',
-    '--clearenv',
-    '--setenv',
-    'PATH',
-    '/usr/bin:/bin',
-  ];
-  for (const step of steps) {
-    const path = step.destination ?? step.path;
-    if (path === undefined || path.startsWith('/dev')) continue;
-    if (step.step === 'symlink') args.push('--symlink', step.target, path);
-    if (step.step !== 'mount') continue;
-    if (step.kind === 'bind') args.push(step.flags.includes('readonly') ? '--ro-bind' : '--bind', step.source, path);
-    if (step.kind === 'tmpfs') args.push('--tmpfs', path);
-    if (step.kind === 'proc') args.push('--proc', path);
-  }
-  return [...args, '--dev', '/dev', '--', '/bin/true'];
-}
-
-const ways = [
-  ['plain spawn', () => plain('/bin/true', [])],
-  ['sandboxlib', () => sandbox.run(['/bin/true']).then((result) => result.assertSuccess())],
-];
-if (existsSync('/usr/bin/bwrap')) {
-  const args = sameForBubblewrap();
-  const few = ['--unshare-all', '--ro-bind', '/', '/', '--proc', '/proc', '--dev', '/dev', '/bin/true'];
-  ways.push(['bwrap --unshare-all, same mounts', () => plain('/usr/bin/bwrap', args)]);
-  ways.push(['bwrap --unshare-all, one bind of /', () => plain('/usr/bin/bwrap', few)]);
-} else {
-  console.log('bubblewrap is not installed: not compared');
-}
-
-const times = new Map(ways.map(([name]) => [name, []]));
-for (const [, run] of ways) await run();
-for (let round = 0; round < rounds; round++) {
-  for (const [name, run] of ways) {
-    const start = performance.now();
-    await run();
-    times.get(name).push(performance.now() - start);
-  }
-}
-
-const median = (values) => values.toSorted((a, b) => a - b)[values.length >> 1];
-const base = median(times.get('plain spawn'));
-console.log(`/bin/true from Node ${process.version}, ${rounds} rounds, ${steps.length} steps in the plan`);
-for (const [name, values] of times) {
-  const value = median(values);
-  console.log(
-    `${name.padEnd(36)} ${value.toFixed(2).padStart(8)} ms  ${(value / base).toFixed(2).padStart(6)} of plain spawn`,
+const { values } = parseArgs({
+  options: {
+    only: { type: 'string', multiple: true },
+    rounds: { type: 'string' },
+    quick: { type: 'boolean', default: false },
+    json: { type: 'string', default: 'build/bench.json' },
+  },
+});
+const rounds = values.rounds === undefined ? undefined : Number(values.rounds);
+const unknown = (values.only ?? []).filter((name) => !benches.includes(name));
+if (unknown.length > 0 || (rounds !== undefined && !(rounds >= 1))) {
+  console.error(
+    `usage: npm run bench -- [--only NAME]... [--rounds N] [--quick] [--json FILE]; NAME: ${benches.join(', ')}`,
   );
+  process.exit(2);
 }
-await sandbox.dispose();
+
+const machine = {
+  cpu: cpus()[0]?.model ?? 'unknown',
+  processors: availableParallelism(),
+  memoryBytes: totalmem(),
+  kernel: release(),
+  node: process.version,
+  uid: process.getuid(),
+  load: loadavg(),
+  quick: values.quick,
+};
+console.log(
+  `${machine.processors} x ${machine.cpu}, Linux ${machine.kernel}, Node ${machine.node}, load ${machine.load[0].toFixed(2)}`,
+);
+if (values.quick) console.log('--quick: to see that it works; the numbers mean little');
+if (machine.load[0] > 1)
+  console.log('the machine is busy: of these numbers only the ratios mean anything, and they little');
+
+const tables = [];
+for (const name of values.only ?? benches) {
+  const { measure } = await import(`./benches/${name}.mjs`);
+  for await (const table of measure({ rounds, quick: values.quick })) {
+    tables.push({ bench: name, ...table });
+    printTable(table);
+  }
+}
+writeFileSync(values.json, `${JSON.stringify({ machine, tables }, undefined, 2)}\n`);
+console.log(`\nevery sample: ${values.json}`);
