@@ -1,5 +1,5 @@
 // `run-sandbox compile`: a run as a program of its own (src/run/compile.ts).
-import { chmodSync, closeSync, existsSync, openSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
+import { chmodSync, existsSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { isCompiled } from '../backends/launcher/compiled.ts';
 import { type Compiled, compile } from '../run/compile.ts';
@@ -9,7 +9,7 @@ import { sayError, sayUsage } from './failure.ts';
 import { commandOf } from './operands.ts';
 import type { Parsed } from './parse.ts';
 import { loadProfile } from './profile.ts';
-import { say, writeAll } from './say.ts';
+import { say } from './say.ts';
 import { wordsOfSkipped } from './skipped.ts';
 import { changesProblem, specOf } from './spec.ts';
 
@@ -38,7 +38,8 @@ export async function compileCommand(parsed: Parsed): Promise<number> {
     const compiled = await compile(command, spec, options, (prepared) =>
       quiet ? [] : wordsOfSkipped(prepared).map((text) => ({ style: YELLOW, text })),
     );
-    write(out, compiled.content);
+    const problem = write(out, compiled.content);
+    if (problem !== undefined) return sayUsage([problem]);
     if (!quiet) report(out, command, compiled);
     return 0;
   } catch (error) {
@@ -53,30 +54,48 @@ function whyNotAt(out: string, force: boolean): string[] {
   if (found === undefined)
     return existsSync(dirname(out)) ? [] : [`--out ${out}: there is no directory ${dirname(out)}`];
   if (!found.isFile()) return [`--out ${out}: is there, and no regular file`];
-  if (force || isCompiled(readFileSync(out))) return [];
+  if (force || (found.size <= LARGEST && isCompiled(readIfAllowed(out)))) return [];
   return [`--out ${out}: is there, and no compiled plan; --force replaces it`];
+}
+
+/** Of a compiled plan: the launcher, a plan, and what is around it. */
+const LARGEST = 64 * 1024 * 1024;
+
+function readIfAllowed(file: string): Buffer {
+  try {
+    return readFileSync(file);
+  } catch {
+    return Buffer.alloc(0); // and so nothing of ours that anybody could see
+  }
 }
 
 /** Of nobody's but the caller, who alone may run it: it holds the values of variables that were set. */
 const MODE = 0o700;
 
-/** It gets its name when it is whole: one that runs just now would be ETXTBSY, and nobody may run half of one. */
-function write(out: string, content: Uint8Array): void {
+/**
+ * It gets its name when it is whole: one that runs just now would be ETXTBSY, and nobody may run half of one. Returns why not. A signal meanwhile is not
+ * heard, so that it leaves nothing half done.
+ */
+function write(out: string, content: Uint8Array): string | undefined {
   const fresh = `${out}.${process.pid}`;
+  for (const signal of waiting) process.on(signal, ignore);
   try {
-    const fd = openSync(fresh, 'wx', MODE);
-    try {
-      writeAll(fd, content);
-    } finally {
-      closeSync(fd);
-    }
+    writeFileSync(fresh, content, { flag: 'wx', mode: MODE });
     chmodSync(fresh, MODE);
     renameSync(fresh, out);
+    return undefined;
   } catch (error) {
-    rmSync(fresh, { force: true });
-    throw error;
+    const { code } = error as NodeJS.ErrnoException;
+    if (code !== 'EEXIST') rmSync(fresh, { force: true });
+    return `--out ${out}: cannot be written: ${code === undefined ? String(error) : code}`;
+  } finally {
+    for (const signal of waiting) process.off(signal, ignore);
   }
 }
+
+const waiting = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+
+function ignore(): void {}
 
 function report(out: string, command: readonly string[], { prepared, inherit, kernel }: Compiled): void {
   const { spec, backend } = prepared;

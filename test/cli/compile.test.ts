@@ -287,6 +287,7 @@ describe('compile', () => {
     [['true'], 'no file given: run-sandbox compile'],
     [['-o', '/no/such/directory/file', 'true'], 'there is no directory /no/such/directory'],
     [['-o', '/usr', 'true'], 'is there, and no regular file'],
+    [['-o', '/proc/plan', 'true'], '--out /proc/plan: cannot be written: E'],
     [['-o', 'x', '--json', 'true'], '--json means nothing to compile'],
     [['-o', 'x', '--status-fd', '3', 'true'], '--status-fd means nothing to compile'],
     [['-o', 'x', '--bind', '/no/such:/x', 'true'], 'does not exist'],
