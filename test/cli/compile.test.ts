@@ -1,14 +1,26 @@
 // `run-sandbox compile`: what it takes and refuses, and that a compiled plan ends and speaks as the run that it was compiled from.
 import { type SpawnSyncReturns, spawnSync } from 'node:child_process';
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { buildCli, type CliResult, runCli, Terminal } from '../helpers/cli.ts';
 import { requires } from '../helpers/requires.ts';
 
 requires('linux');
 
+const prebuilds = fileURLToPath(new URL('../../prebuilds', import.meta.url));
 let work: string;
 
 beforeAll(() => {
@@ -176,15 +188,47 @@ describe('the words of a call', () => {
 
 describe('the environment of a call', () => {
   test('is as the spec has it, with the values of the call for what is passed on', () => {
-    const names = ['--env', 'PASSED', '--env', 'SET=now', '--env-inherit', 'LC_*', '--env', 'PATH'];
+    const names = [
+      '--env',
+      'PASSED',
+      '--env',
+      'SET=now',
+      '--env-inherit',
+      'LC_*',
+      '--env',
+      'LC_CTYPE=now',
+      '--env',
+      'PATH',
+    ];
     const out = compile(names, ['env'], { PASSED: 'compiled', LC_TIME: 'compiled', SECRET: 'compiled' });
-    const env = { PASSED: 'called', LC_ALL: 'C', SET: 'called', SECRET: 'called', PATH: '/usr/bin:/bin', HOME: '/x' };
+    const env = {
+      PASSED: 'called',
+      LC_ALL: 'C',
+      LC_CTYPE: 'called',
+      SET: 'called',
+      SECRET: 'called',
+      PATH: '/usr/bin:/bin',
+      HOME: '/x',
+    };
     const lines = call(out, [], { env }).stdout.split('\n');
     expect(lines).toEqual(
-      expect.arrayContaining(['PASSED=called', 'SET=now', 'LC_ALL=C', 'PATH=/usr/bin:/bin', 'LANG=C.UTF-8']),
+      expect.arrayContaining([
+        'PASSED=called',
+        'SET=now',
+        'LC_ALL=C',
+        'LC_CTYPE=now',
+        'PATH=/usr/bin:/bin',
+        'LANG=C.UTF-8',
+      ]),
     );
     expect(lines.join('\n')).not.toMatch(/compiled|SECRET|HOME=\/x/);
     expect(call(out).stdout).not.toContain('PASSED');
+  });
+
+  test('has the kind of the terminal of each call', () => {
+    const out = compile(['-t'], shell('echo $TERM'), { TERM: 'compiled' });
+    expect(call(out, [], { env: { TERM: 'called' } }).stdout).toBe('called\r\n');
+    expect(call(out).stdout).toBe('xterm\r\n');
   });
 
   test('of everything leaves what describes the sandbox', () => {
@@ -300,6 +344,17 @@ describe('compile', () => {
     });
     expect(existsSync(join(work, 'x'))).toBe(false);
   });
+
+  test.each(readdirSync(prebuilds).filter((name) => name.startsWith('linux-')))(
+    'finds the one place for a plan in the launcher of %s',
+    (platform) => {
+      const launcher = readFileSync(join(prebuilds, platform, 'launcher'));
+      const mark = 'SBX-COMPILED-AT:';
+      expect(launcher.indexOf(mark)).toBeGreaterThan(0);
+      expect(launcher.indexOf(mark)).toBe(launcher.lastIndexOf(mark));
+      expect(launcher.subarray(launcher.indexOf(mark) + mark.length).readBigUInt64LE()).toBe(0n);
+    },
+  );
 
   test('refuses a launcher that has no place for a plan', () => {
     const env = { SANDBOXLIB_LAUNCHER: '/bin/true' };
