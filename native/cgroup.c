@@ -324,6 +324,7 @@ static bool open_groups(const struct plan *plan, struct failure *failure) {
     group->holds = read_u32(&record.payload);
     group->own = read_u32(&record.payload);
     group->parent_path = read_string(&record.payload);
+    if (plan->group_parents[self.count] != NULL) group->parent_path = plan->group_parents[self.count];
     group->parent = open_parent(group->parent_path, group->holds);
     if (group->parent < 0) return refuse(failure, group, NULL, "open");
     self.count++;

@@ -35,6 +35,13 @@ struct notices {
   struct reader at;  // u32 style, string
 };
 
+// Where the parent of a control group is: in which tree, and how it lies to the caller's own group there.
+enum { COMPILED_GROUP_OWN = 0, COMPILED_GROUP_ABOVE = 1, COMPILED_GROUP_TOP = 2 };
+struct places {
+  uint32_t count;
+  struct reader at;  // string controller ("": version 2), string mount point, string what is mounted there, u32 which
+};
+
 struct compiled {
   uint32_t uid, gid;
   const char *kernel;  // such as "6.1"
@@ -45,6 +52,7 @@ struct compiled {
   struct strings own;             // that no beginning means
   struct strings set;             // that nothing replaces
   struct strings open;            // paths that everybody may read
+  struct places groups;           // for each control group of the plan
   struct notices notices;
   struct strings calls;           // "AUDIT NUMBER words", and "AUDIT any|x32 ABI", for a filter that ends the command
   const uint8_t *plan;
@@ -61,6 +69,10 @@ bool compiled_is(void);
 bool compiled_read(struct compiled *compiled, const char **reason);
 // Says on stderr what of this host, or of the caller, is not as it was; how much that is.
 unsigned compiled_objections(const struct compiled *compiled);
+// compiled_groups.c: the groups of this call's caller in place of those of who compiled it. False with a reason.
+bool compiled_groups(const struct compiled *compiled, struct plan *plan, const char **reason);
+// One of them, by what /proc/PID/cgroup says; `parent` has room for PATH_MAX bytes.
+bool compiled_group_parent(const char *text, struct reader *place, char *parent);
 struct run;
 // After the plan is parsed and vectors_prepare(): the words of this call, and the variables that it takes from its caller, of which nothing else stays in
 // memory. False with a reason.

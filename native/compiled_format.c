@@ -27,6 +27,18 @@ static bool skip_notices(struct reader *r, struct notices *notices) {
   return !r->failed && notices->count <= COMPILED_STRINGS_MAX;
 }
 
+static bool skip_places(struct reader *r, struct places *places) {
+  places->count = read_u32(r);
+  places->at = *r;
+  for (uint32_t i = 0; i < places->count && !r->failed; i++) {
+    (void)read_string(r);
+    const char *mounted = read_string(r);
+    const char *root = read_string(r);
+    if (read_u32(r) > COMPILED_GROUP_TOP || mounted[0] != '/' || root[0] != '/') return false;
+  }
+  return !r->failed && places->count <= PLAN_CGROUPS_MAX;
+}
+
 bool compiled_parse(const uint8_t *bytes, size_t length, struct compiled *compiled, const char **reason) {
   memset(compiled, 0, sizeof *compiled);
   *reason = "there is no compiled plan where it should be";
@@ -47,7 +59,8 @@ bool compiled_parse(const uint8_t *bytes, size_t length, struct compiled *compil
   if (r.failed || (compiled->flags & ~(uint32_t)COMPILED_FLAGS) != 0) return false;
   if (compiled->workspace[0] != '\0' && compiled->workspace[0] != '/') return false;
   if (!skip_strings(&r, &compiled->inherited) || !skip_strings(&r, &compiled->own) || !skip_strings(&r, &compiled->set)) return false;
-  if (!skip_strings(&r, &compiled->open) || !skip_notices(&r, &compiled->notices) || !skip_strings(&r, &compiled->calls)) return false;
+  if (!skip_strings(&r, &compiled->open) || !skip_places(&r, &compiled->groups)) return false;
+  if (!skip_notices(&r, &compiled->notices) || !skip_strings(&r, &compiled->calls)) return false;
   compiled->plan = r.at;
   compiled->plan_length = (size_t)(r.end - r.at);
   return true;

@@ -315,7 +315,7 @@ static int run_compiled(int count, char **values) {
   if (run.plan.asks || run.plan.has_tool) return refuse_plan(NO_INDEX, "it needs a library beside it");
   if (!keep_named_descriptors(&run)) return refuse_plan(NO_INDEX, "descriptors cannot be closed");
   if (!vectors_prepare(&run)) return refuse_plan(NO_INDEX, "no memory for the arguments");
-  if (!compiled_call(&compiled, &run, count, values, &reason)) {
+  if (!compiled_groups(&compiled, &run.plan, &reason) || !compiled_call(&compiled, &run, count, values, &reason)) {
     words_say(WORDS_RED, "%s", reason);
     return EXIT_USAGE;
   }

@@ -100,6 +100,8 @@ struct plan {
   uint64_t sampled_cpu_milliseconds, sampled_memory_bytes, sampled_processes;  // 0: no bound
   bool has_sampling;
   uint32_t cgroups;
+  // In place of the parents of the records, in their order; NULL: as the record has it. Not of the plan: compiled_groups.c.
+  const char *group_parents[PLAN_CGROUPS_MAX];
   bool counts_processor_time;  // one of them does
   int kill_signal;
   uint32_t grace_milliseconds;

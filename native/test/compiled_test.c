@@ -1,6 +1,7 @@
 // What surrounds the plan of a compiled one: good, cut at every byte, of other versions, and changed by a fixed sequence of mutations under a sum that agrees.
 #include "check.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -50,6 +51,8 @@ static void build(void) {
   put_strings("B", "C");
   put_strings("/usr", "/etc/passwd");
   put_u32(1);
+  put_string("memory"), put_string("/sys/fs/cgroup/memory"), put_string("/"), put_u32(COMPILED_GROUP_OWN);
+  put_u32(1);
   put_u32(WORDS_YELLOW);
   put_string("skipped: x");
   put_strings("3221225534 any x86_64", "3221225534 63 uname (63 of x86_64)");
@@ -77,6 +80,11 @@ static size_t read_all(struct compiled *compiled) {
     for (uint32_t i = 0; i < lists[list]->count; i++) length += strlen(read_string(&lists[list]->at));
     if (lists[list]->at.failed) abort();
   }
+  for (uint32_t i = 0; i < compiled->groups.count; i++) {
+    for (int string = 0; string < 3; string++) length += strlen(read_string(&compiled->groups.at));
+    if (read_u32(&compiled->groups.at) > COMPILED_GROUP_TOP) abort();
+  }
+  if (compiled->groups.at.failed || compiled->groups.count > PLAN_CGROUPS_MAX) abort();
   for (uint32_t i = 0; i < compiled->notices.count; i++) length += read_u32(&compiled->notices.at) + strlen(read_string(&compiled->notices.at));
   if (compiled->notices.at.failed) abort();
   for (size_t i = 0; i < compiled->plan_length; i++) length += compiled->plan[i];
@@ -90,7 +98,7 @@ static void good_one_is_read(void) {
   CHECK(parse(bytes, used, &compiled, &reason));
   CHECK(compiled.uid == 1000 && compiled.gid == 100 && compiled.flags == COMPILED_BOUNDS_FILES && compiled.process_milliseconds == 2000);
   CHECK(strcmp(compiled.kernel, "6.1") == 0 && strcmp(compiled.workspace, "/work") == 0);
-  CHECK(compiled.inherited.count == 2 && compiled.notices.count == 1 && compiled.calls.count == 2);
+  CHECK(compiled.groups.count == 1 && compiled.inherited.count == 2 && compiled.notices.count == 1 && compiled.calls.count == 2);
   CHECK(compiled.plan_length == 11 && memcmp(compiled.plan + 4, "a plan", 7) == 0);
   CHECK(read_all(&compiled) > 0);
 }
@@ -126,6 +134,36 @@ static void others_are_refused(void) {
   CHECK(!parse(bytes, used, &compiled, &reason) && strstr(reason, "do not fit") != NULL);
 }
 
+static bool is_parent(const char *text, const char *controller, const char *mounted, const char *root, uint32_t which, const char *wanted) {
+  used = 0;
+  put_string(controller), put_string(mounted), put_string(root), put_u32(which);
+  struct reader place = {.at = bytes, .end = bytes + used, .failed = false};
+  static char parent[PATH_MAX];
+  bool found = compiled_group_parent(text, &place, parent);
+  if (found && wanted != NULL && strcmp(parent, wanted) != 0) (void)printf("# %s, not %s\n", parent, wanted);
+  return wanted == NULL ? !found : found && strcmp(parent, wanted) == 0;
+}
+
+static void groups_are_those_of_the_caller(void) {
+  static const char text[] = "5:memory:/a/b\n4:cpu,cpuacct:/\n3:pids:/docker/1/x:y\n1:name=systemd:/s\n0::/user.slice/session-1.scope\n";
+  CHECK(is_parent(text, "memory", "/m", "/", COMPILED_GROUP_OWN, "/m/a/b"));
+  CHECK(is_parent(text, "memory", "/m", "/", COMPILED_GROUP_ABOVE, "/m/a"));
+  CHECK(is_parent(text, "memory", "/m", "/", COMPILED_GROUP_TOP, "/m"));
+  CHECK(is_parent(text, "cpuacct", "/c", "/", COMPILED_GROUP_OWN, "/c"));
+  CHECK(is_parent(text, "cpu", "/c", "/", COMPILED_GROUP_ABOVE, "/c"));
+  CHECK(is_parent(text, "", "/u", "/", COMPILED_GROUP_ABOVE, "/u/user.slice"));
+  CHECK(is_parent(text, "", "/u", "/", COMPILED_GROUP_OWN, "/u/user.slice/session-1.scope"));
+  // A part of the tree, as in a container; a part that this process is not in is taken for the whole.
+  CHECK(is_parent(text, "pids", "/p", "/docker/1", COMPILED_GROUP_OWN, "/p/x:y"));
+  CHECK(is_parent(text, "pids", "/p", "/docker/1/x:y", COMPILED_GROUP_OWN, "/p"));
+  CHECK(is_parent(text, "pids", "/p", "/docker/12", COMPILED_GROUP_OWN, "/p/docker/1/x:y"));
+  CHECK(is_parent(text, "cpus", "/c", "/", COMPILED_GROUP_OWN, NULL));
+  CHECK(is_parent(text, "systemd", "/c", "/", COMPILED_GROUP_OWN, NULL));
+  CHECK(is_parent("", "memory", "/m", "/", COMPILED_GROUP_OWN, NULL));
+  CHECK(is_parent("5:memory:", "memory", "/m", "/", COMPILED_GROUP_OWN, NULL));
+  CHECK(is_parent("5:memory\n::\n", "memory", "/m", "/", COMPILED_GROUP_OWN, NULL));
+}
+
 static uint64_t state = 0x9e3779b97f4a7c15u;
 static uint32_t next(uint32_t below) {
   state ^= state << 13;
@@ -159,6 +197,7 @@ int main(void) {
   TEST(good_one_is_read, "what surrounds a plan is read");
   TEST(cut_one_is_refused, "cut at any byte it is refused");
   TEST(others_are_refused, "another word, version or sum is refused");
+  TEST(groups_are_those_of_the_caller, "control groups are those of the caller of now");
   TEST(mutations_do_no_harm, "mutations under a sum that agrees do no harm");
   return tests_end();
 }

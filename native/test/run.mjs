@@ -89,7 +89,7 @@ async function analysers() {
 
 async function unitTests() {
   await unitTest('plan_test', [], ['plan.c', 'filter.c', 'call.c']);
-  await unitTest('compiled_test', [], ['compiled_format.c', 'plan.c', 'filter.c']);
+  await unitTest('compiled_test', [], ['compiled_format.c', 'compiled_groups.c', 'plan.c', 'filter.c']);
   await unitTest('paths_test', ['-pthread', '-Wl,--wrap=sys_openat2'], ['paths.c', 'sys.c']);
   await unitTest(
     'unpack_test',

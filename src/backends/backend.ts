@@ -232,6 +232,16 @@ export interface CompileRequest extends Pick<LaunchRequest, 'killSignal' | 'grac
   readonly facts: CompiledFacts;
 }
 
+export interface CompiledGroupPlace {
+  /** Empty: version 2. */
+  readonly controller: string;
+  readonly mountPoint: string;
+  /** What of the tree is mounted there. */
+  readonly root: string;
+  /** By the caller's own group. */
+  readonly which: 'own' | 'above' | 'top';
+}
+
 /** What a plan was made against and no step of it would miss, and what only a library knows that is beside it. */
 export interface CompiledFacts {
   readonly uid: number;
@@ -248,6 +258,8 @@ export interface CompiledFacts {
   readonly own: readonly string[];
   /** Names that were given a value, which nothing replaces. */
   readonly set: readonly string[];
+  /** Of a directory in which control groups are made: how it is found again from the groups of another caller. */
+  groupPlace(directory: string): CompiledGroupPlace;
   readonly processCpuMs: number | undefined;
   /** Whether `limits.fileBytes` holds. */
   readonly boundsFiles: boolean;

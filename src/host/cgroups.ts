@@ -22,6 +22,29 @@ export function readCgroups(files: HostFiles): CgroupFacts {
   };
 }
 
+/** Where the caller's own group is, in each tree that is mounted. */
+export function readGroupPlaces(files: HostFiles): GroupPlace[] {
+  const mounts = parseMountinfo(files.readFile('/proc/self/mountinfo'));
+  const own = parseOwnCgroups(files.readFile('/proc/self/cgroup'));
+  return mounts.flatMap((mount): GroupPlace[] => {
+    const controllers = mount.type === 'cgroup2' ? [''] : mount.type === 'cgroup' ? mount.superOptions : [];
+    return controllers.flatMap((controller) => {
+      const path = own.get(controller);
+      if (path === undefined || controller.startsWith('name=')) return [];
+      return [{ controller, mountPoint: mount.mountPoint, root: mount.root, own: directoryOf(mount, path) }];
+    });
+  });
+}
+
+export interface GroupPlace {
+  /** Empty: version 2. */
+  readonly controller: string;
+  readonly mountPoint: string;
+  /** What of the tree is mounted there. */
+  readonly root: string;
+  readonly own: string;
+}
+
 const bounding: readonly CgroupController[] = ['memory', 'pids', 'cpu', 'cpuacct'];
 
 /** Below the caller's own group in each v1 tree, so that what bounds the caller bounds its sandboxes; where a controller is in no v1 tree, in that of v2. */

@@ -1,8 +1,11 @@
 // The same sandbox as a program of its own, which runs without this library.
 import { release } from 'node:os';
-import type { CompiledFacts } from '../backends/backend.ts';
-import { BackendError, type SpecIssue } from '../errors/errors.ts';
+import { posix } from 'node:path';
+import type { CompiledFacts, CompiledGroupPlace } from '../backends/backend.ts';
+import { BackendError, InternalError, type SpecIssue } from '../errors/errors.ts';
+import { readGroupPlaces } from '../host/cgroups.ts';
 import { callerFacts } from '../host/facts.ts';
+import { hostFiles } from '../host/files.ts';
 import type { DeniedCall } from '../seccomp/denied.ts';
 import { checkInheritName } from '../spec/checks.ts';
 import { isEnvSpec, ownNames } from '../spec/environment.ts';
@@ -120,9 +123,23 @@ function factsOf(
     kernel: /^\d+\.\d+/.exec(release())?.[0] ?? release(),
     knowsFormats: hasFormats,
     workspace: follows ? workspace?.path : undefined,
+    groupPlace,
     processCpuMs: limits.processCpuMs,
     boundsFiles: limits.fileBytes !== undefined,
   };
+}
+
+/** In the order in which they were looked for (host/cgroups.ts). */
+function groupPlace(directory: string): CompiledGroupPlace {
+  const places = readGroupPlaces(hostFiles);
+  const found =
+    places.map((place) => ({ ...place, which: 'own' as const })).find(({ own }) => own === directory) ??
+    places
+      .map((place) => ({ ...place, which: 'above' as const }))
+      .find(({ own }) => posix.dirname(own) === directory) ??
+    places.map((place) => ({ ...place, which: 'top' as const })).find(({ mountPoint }) => mountPoint === directory);
+  if (found === undefined) throw new InternalError(`control groups in ${directory}, which is in no tree of them`);
+  return found;
 }
 
 function linesOf(calls: Iterable<DeniedCall & { readonly audit: number }>): string[] {

@@ -300,17 +300,26 @@ export function compileCases(): void {
       });
     });
 
-    test('control groups that cannot be made are named', async () => {
+    test('control groups that cannot be made are named, and are looked for anew with each call', async () => {
       requires('root');
       const whole = await compiledPlan(['true'], { limits: { pids: 20 } });
-      const change = (appended: Buffer) => appended.write('/sys/fs/cgrouq', appended.indexOf('/sys/fs/cgroup'));
-      writeProgram(file, resealed(whole, change));
+      const [before, after] = ['/sys/fs/cgroup', '/sys/fs/cgrouq'];
+      // At first where the tree is mounted, at last the parent of who compiled it.
+      writeProgram(
+        file,
+        resealed(whole, (appended) => appended.write(after, appended.indexOf(before))),
+      );
       expect(await callProgram(file)).toMatchObject({
         status: 125,
         stderr: expect.stringMatching(
           /^run-sandbox: cannot do step cgroup of \/sys\/fs\/cgrouq.*: ENOENT from open\(2\), step cgroup\[\d+\]\n$/,
         ),
       });
+      writeProgram(
+        file,
+        resealed(whole, (appended) => appended.write(after, appended.lastIndexOf(before))),
+      );
+      expect(await callProgram(file)).toEqual({ status: 0, stdout: '', stderr: '' });
     });
 
     test('another user is refused, and so is another group', async () => {

@@ -11,6 +11,7 @@ import type { LauncherPlan, Step } from './steps.ts';
 const MARK = Buffer.from('SBX-COMPILED-AT:', 'latin1');
 const VERSION = 1;
 const flags = { takesCommand: 1, boundsFiles: 2, namesPaths: 4, knowsFormats: 8 } as const;
+const groupPlaces = { own: 0, above: 1, top: 2 } as const;
 /** A plan needs a command; this one is replaced by the words of the call. */
 const NO_COMMAND = ['-'] as const;
 
@@ -55,6 +56,12 @@ function encodeCompiled(plan: LauncherPlan, request: CompileRequest): Uint8Array
   w.string(facts.kernel);
   w.string(facts.workspace ?? '');
   for (const list of [facts.inherit, facts.own, facts.set, openPaths(steps)]) strings(w, list);
+  const groups = steps.flatMap((step) => (step.step === 'cgroup' ? [facts.groupPlace(step.parent)] : []));
+  w.u32(groups.length);
+  for (const { controller, mountPoint, root, which } of groups) {
+    for (const text of [controller, mountPoint, root]) w.string(text);
+    w.u32(groupPlaces[which]);
+  }
   w.u32(facts.notices.length);
   for (const { style, text } of facts.notices) {
     w.u32(style);
