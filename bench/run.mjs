@@ -1,7 +1,8 @@
 // One command for all figures: a table of each to stdout, and all samples as JSON.
 // Usage: npm run bench [-- --only NAME]... [--rounds N] [--quick] [--json FILE]
-import { writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { availableParallelism, cpus, loadavg, release, totalmem } from 'node:os';
+import { dirname } from 'node:path';
 import { parseArgs } from 'node:util';
 import { printTable } from './lib/harness.mjs';
 
@@ -49,5 +50,6 @@ for (const name of values.only ?? benches) {
     printTable(table);
   }
 }
+mkdirSync(dirname(values.json), { recursive: true });
 writeFileSync(values.json, `${JSON.stringify({ machine, tables }, undefined, 2)}\n`);
 console.log(`\nevery sample: ${values.json}`);

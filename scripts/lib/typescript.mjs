@@ -48,9 +48,12 @@ const seldom = [
   /\/src\/host\/findings\//,
   /\/src\/(changes|image)\//,
   /\/src\/backends\/(none|program)\.ts$/,
+  /\/src\/backends\/(bubblewrap|chroot|docker|firejail|linux-user-chroot|oci|podman|proot|systemd-nspawn)\//,
+  /\/src\/seccomp\/(compile|custom|denied|libseccomp|profile|syscalls)\.ts$/,
   /\/src\/backends\/native\/(probe|needs)\.ts$/,
-  /\/src\/run\/(api|bwrap|explain|probe|sandbox|wrap)\.ts$/,
-  /\/src\/cli\/(main|completion|doctor|explain|help|hint-host|hints|manual|profile|reference|render|texts)\.ts$/,
+  /\/src\/backends\/launcher\/compiled\.ts$/,
+  /\/src\/run\/(api|around|bwrap|compile|explain|probe|sandbox|wrap)\.ts$/,
+  /\/src\/cli\/(main|changes|compile|completion|doctor|explain|help|hint-host|hints|image[\w-]*|manual|profile|reference|render|texts)\.ts$/,
 ];
 
 function isOnTheWayOfARun(file) {

@@ -290,5 +290,5 @@ export interface Backend<Detail = unknown> {
     request: Pick<LaunchRequest, 'command' | 'killSignal' | 'gracePeriodMs'>,
   ): WrappedLaunch;
   /** The content of a program that does the same by itself; absent where that needs more than our launcher and the kernel. */
-  compile?(plan: BackendPlan<Detail>, request: CompileRequest): Uint8Array;
+  compile?(plan: BackendPlan<Detail>, request: CompileRequest): Promise<Uint8Array>;
 }

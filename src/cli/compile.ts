@@ -8,7 +8,6 @@ import { exitStatusOfError } from './exit.ts';
 import { sayError, sayUsage } from './failure.ts';
 import { commandOf } from './operands.ts';
 import type { Parsed } from './parse.ts';
-import { loadProfile } from './profile.ts';
 import { say } from './say.ts';
 import { wordsOfSkipped } from './skipped.ts';
 import { changesProblem, specOf } from './spec.ts';
@@ -21,7 +20,8 @@ export async function compileCommand(parsed: Parsed): Promise<number> {
   const { backend, optional, killSignal, gracePeriodMs, quiet } = draft.settings;
   const problems = [...parsed.problems];
   const command = commandOf(parsed);
-  const profile = draft.profile === undefined ? undefined : loadProfile(draft.profile, problems);
+  const profile =
+    draft.profile === undefined ? undefined : (await import('./profile.ts')).loadProfile(draft.profile, problems);
   const spec = specOf(draft, profile);
   const { out, force } = draft.image;
   if (out === undefined) problems.push('no file given: run-sandbox compile [options] -o FILE [--] [COMMAND [ARG...]]');

@@ -56,7 +56,7 @@ export async function compile(
     set,
     notices: noticesOf(prepared),
   };
-  const content = prepared.backend.compile(prepared.plan, { command, killSignal, gracePeriodMs, facts });
+  const content = await prepared.backend.compile(prepared.plan, { command, killSignal, gracePeriodMs, facts });
   return { content, prepared, inherit, kernel: facts.kernel };
 }
 

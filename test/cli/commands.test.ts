@@ -1,9 +1,10 @@
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { backendNames } from '../../src/backends/backend.ts';
 import { features } from '../../src/features/feature.ts';
-import { buildCli, runCli } from '../helpers/cli.ts';
+import { buildCli, cliPath, runCli } from '../helpers/cli.ts';
 import { requires } from '../helpers/requires.ts';
 
 requires('linux');
@@ -114,4 +115,13 @@ test('completion bash is a script that bash takes', () => {
   expect(status).toBe(0);
   execFileSync('bash', ['-n'], { input: stdout });
   expect(runCli(['completion', 'fish']).status).toBe(125);
+});
+
+test('what a run loads has nothing in it that only other commands, images or other backends need', () => {
+  const map = JSON.parse(readFileSync(join(dirname(cliPath), 'chunks', 'run.js.map'), 'utf8')) as { sources: string[] };
+  expect(map.sources.length).toBeGreaterThan(50);
+  const others =
+    /\/src\/(image|changes)\/|\/src\/backends\/(oci|docker|chroot)\/(?!recognized)|\/src\/cli\/(image|compile|doctor)|\/spec\/schema\.ts$|\/run\/compile\.ts$/;
+  expect(map.sources.filter((source) => others.test(source))).toEqual([]);
+  expect(readFileSync(join(dirname(cliPath), 'chunks', 'run.js'), 'utf8')).not.toMatch(/^import .*"\.\//m);
 });

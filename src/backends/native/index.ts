@@ -1,6 +1,5 @@
 // The native backend: our launcher, with nothing between it and the kernel.
 import type { Backend } from '../backend.ts';
-import { compilePlan } from '../launcher/compiled.ts';
 import { launchPlan } from '../launcher/launch.ts';
 import { launcherPath } from '../launcher/locate.ts';
 import { keepWarm, launchByServer } from '../launcher/server.ts';
@@ -27,5 +26,9 @@ export const native: Backend<LauncherPlan> = {
 
   keepWarm: (plan, count) => keepWarm(launcherPath(), plan, count),
   wrap: (plan, request) => wrapPlan(launcherPath(), plan, request),
-  compile: (plan, request) => compilePlan(launcherPath(), plan, request),
+
+  async compile(plan, request) {
+    const { compilePlan } = await import('../launcher/compiled.ts');
+    return compilePlan(launcherPath(), plan, request);
+  },
 };
