@@ -45,7 +45,7 @@ static void build(void) {
   put_u32(COMPILED_BOUNDS_FILES);
   put_u32(2000), put_u32(0);
   put_string("6.1");
-  put_string("/work");
+  put_string("/src");
   put_strings("A", "LC_*");
   put_strings("HOME", "PWD");
   put_strings("B", "C");
@@ -97,7 +97,7 @@ static void good_one_is_read(void) {
   const char *reason;
   CHECK(parse(bytes, used, &compiled, &reason));
   CHECK(compiled.uid == 1000 && compiled.gid == 100 && compiled.flags == COMPILED_BOUNDS_FILES && compiled.process_milliseconds == 2000);
-  CHECK(strcmp(compiled.kernel, "6.1") == 0 && strcmp(compiled.workspace, "/work") == 0);
+  CHECK(strcmp(compiled.kernel, "6.1") == 0 && strcmp(compiled.workspace, "/src") == 0);
   CHECK(compiled.groups.count == 1 && compiled.inherited.count == 2 && compiled.notices.count == 1 && compiled.calls.count == 2);
   CHECK(compiled.plan_length == 11 && memcmp(compiled.plan + 4, "a plan", 7) == 0);
   CHECK(read_all(&compiled) > 0);
