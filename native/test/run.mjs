@@ -94,7 +94,18 @@ async function unitTests() {
   await unitTest(
     'unpack_test',
     ['-Wl,--wrap=sys_openat2'],
-    ['unpack.c', 'unpack_records.c', 'removal.c', 'paths.c', 'status.c', 'channel.c', 'report.c', 'plan.c', 'filter.c', 'sys.c'],
+    [
+      'unpack.c',
+      'unpack_records.c',
+      'removal.c',
+      'paths.c',
+      'status.c',
+      'channel.c',
+      'report.c',
+      'plan.c',
+      'filter.c',
+      'sys.c',
+    ],
   );
   await unitTest('parts_test', [], ['relay.c', 'channel.c', 'status.c', 'report.c', 'plan.c', 'filter.c', 'sys.c']);
 }

@@ -2,8 +2,8 @@
 import { readFileSync } from 'node:fs';
 import { BackendError } from '../../errors/errors.ts';
 import type { BackendPlan, CompileRequest } from '../backend.ts';
+import { callSteps } from './call.ts';
 import { encodePlan, Writer } from './encode.ts';
-import { callSteps } from './launch.ts';
 import { remedyForLauncher } from './locate.ts';
 import type { LauncherPlan, Step } from './steps.ts';
 
