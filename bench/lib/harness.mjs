@@ -1,4 +1,8 @@
 // Measuring, all ways in turn in one process, so that noise hits all alike; medians, and ratios to the first way.
+import { setTimeout as delay } from 'node:timers/promises';
+
+/** What a way leaves to be done behind its end is not to be in the time of the next. */
+const REST_MS = 5;
 
 /**
  * @typedef {object} Way
@@ -34,6 +38,7 @@ export async function inTurn(title, ways, { rounds, unit = 'ms', warm = true }) 
     for (const [index, { once }] of ways.entries()) {
       const row = rows[index];
       if (row.absent !== undefined) continue;
+      await delay(REST_MS);
       const start = performance.now();
       try {
         const value = (await once()) ?? performance.now() - start;

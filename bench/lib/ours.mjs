@@ -16,16 +16,30 @@ export const cli = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.u
  */
 export async function ours(spec, command) {
   const sandbox = await createSandbox(spec);
+  const warm = await createSandbox(spec, { warm: 2 });
   const options = { stdin: 'ignore' };
+  const runOf = (each) => async () => void (await each.run(command, options)).assertSuccess();
   return {
     ways: [
-      {
-        name: 'sandboxlib, run() of a sandbox',
-        once: async () => void (await sandbox.run(command, options)).assertSuccess(),
-      },
-      // Here a row for one that is kept warm.
+      { name: 'sandboxlib, kept warm', once: runOf(warm) },
+      { name: 'sandboxlib, by the server', once: runOf(sandbox) },
+      { name: 'sandboxlib, a launcher each', once: withoutServer(runOf(sandbox)) },
     ],
-    dispose: () => sandbox.dispose(),
+    dispose: async () => {
+      await Promise.all([sandbox.dispose(), warm.dispose()]);
+    },
+  };
+}
+
+/** Whoever else runs at the same time is without it too. */
+function withoutServer(once) {
+  return async () => {
+    process.env.SANDBOXLIB_SERVER = 'off';
+    try {
+      await once();
+    } finally {
+      delete process.env.SANDBOXLIB_SERVER;
+    }
   };
 }
 
