@@ -49,7 +49,15 @@ const marks = [opaque, hides];
 const nothing = { target: '', size: 0, major: 0, minor: 0, replacesDirectory: false } as const;
 
 /** What a directory is made as where an archive names only what is in it. */
-const implied: FileAttributes = { mode: 0o755, uid: 0, gid: 0, seconds: 0, nanoseconds: 0, xattrs: none };
+const implied: Directory = { mode: 0o755, uid: 0, gid: 0, seconds: 0, nanoseconds: 0, xattrs: none, isImplied: true };
+
+interface Directory extends FileAttributes {
+  /** Whether nothing but a name below it speaks of it, so that over a layer that has it, it is what it is there. */
+  readonly isImplied: boolean;
+}
+
+/** Of the names of implied directories together: they are kept with the layer, and names that are long and deep make many of few entries. */
+const IMPLIED_CHARACTERS_MAX = 4 * 1024 * 1024;
 
 /** What one archive has by a name: an entry of its own, or a mark that hides what is below. */
 type Seen = 'entry' | 'hidden';
@@ -58,7 +66,7 @@ type Seen = 'entry' | 'hidden';
 export class Layers {
   readonly #options: LayerOptions;
   /** Of all archives: those that get their modes and times at the end. */
-  readonly #directories = new NameTree<FileAttributes>();
+  readonly #directories = new NameTree<Directory>();
   /** Of the present archive, where anything depends on it. */
   #seen = new NameTree<Seen>();
   #count = 0;
@@ -75,6 +83,7 @@ export class Layers {
     this.#seen = new NameTree();
     this.#count += 1;
     for await (const entry of entries) {
+      if (this.#options.asLayer) yield* this.#above(entry.name);
       const whiteout = this.#whiteout(entry, archive);
       if (whiteout === undefined) yield* this.#write(entry, archive);
       else yield* whiteout;
@@ -95,6 +104,45 @@ export class Layers {
   /** Directories that hide what lower layers have in them, as far as archives said. */
   opaqueDirectories(): string[] {
     return [...this.#directories.deepestFirst()].flatMap(([name, { xattrs }]) => (xattrs.has(opaque[0]) ? [name] : []));
+  }
+
+  /** Directories that archives only imply, those above others first. @throws {ImageError} where they are too many. */
+  impliedDirectories(archive: string): string[] {
+    const found: string[] = [];
+    let characters = 0;
+    for (const [name, directory] of this.#directories.all()) {
+      if (directory?.isImplied === false) continue;
+      found.push(name);
+      characters += name.length;
+      if (characters > IMPLIED_CHARACTERS_MAX)
+        throw invalid('it has too many directories that no entry of their own describes', { archive });
+    }
+    return found;
+  }
+
+  /** Extended attributes of directories, but for the marks. */
+  *directoryXattrs(): Generator<readonly [name: string, xattrs: ReadonlyMap<string, Uint8Array>], void, undefined> {
+    for (const [name, { xattrs }] of this.#directories.deepestFirst()) {
+      const own = [...xattrs].filter(([key]) => !marks.some((mark) => mark[0] === key));
+      if (own.length > 0) yield [name, new Map(own)];
+    }
+  }
+
+  /** What is above an entry: implied as long as none of its own has come. Of what the archive hid by a mark before, nothing is seen: it is made anew. */
+  *#above(name: string): Generator<Uint8Array, void, undefined> {
+    const parent = name.slice(0, Math.max(name.lastIndexOf('/'), 0));
+    this.#directories.at(parent);
+    if (this.#options.whiteouts !== 'overlay' || !this.#hides) return;
+    let path = '';
+    for (const component of parent.split('/')) {
+      path = join(path, component);
+      const seen = this.#seen.find(path);
+      if (seen === undefined) return;
+      if (seen.value !== 'hidden') continue;
+      seen.value = 'entry';
+      this.#directories.at(path).value = { ...implied, isImplied: false, xattrs: new Map([opaque]) };
+      yield entryRecord({ ...implied, ...nothing, kind: 'directory', name: path });
+    }
   }
 
   /** Records of a whiteout; `undefined` for any other entry. */
@@ -219,7 +267,7 @@ export class Layers {
     const { asLayer, whiteouts } = this.#options;
     const known = asLayer || whiteouts === 'overlay' ? directory.value?.xattrs : undefined;
     const kept = marks.filter((mark) => known?.has(mark[0]) === true || (isHidden && mark === opaque));
-    directory.value =
-      kept.length > 0 ? { ...attributes, xattrs: new Map([...attributes.xattrs, ...kept]) } : attributes;
+    const xattrs = kept.length > 0 ? new Map([...attributes.xattrs, ...kept]) : attributes.xattrs;
+    directory.value = { ...attributes, xattrs, isImplied: false };
   }
 }

@@ -31,6 +31,12 @@ export class NameTree<Value> {
     this.find(path.slice(0, Math.max(slash, 0)))?.below.delete(path.slice(slash + 1));
   }
 
+  /** Every node, those above a node before it. */
+  *all(path = ''): Generator<readonly [path: string, value: Value | undefined], void, undefined> {
+    yield [path, this.value];
+    for (const [name, node] of this.below) yield* node.all(join(path, name));
+  }
+
   /** Every node that has a value, those below a node before it. */
   *deepestFirst(path = ''): Generator<readonly [path: string, value: Value], void, undefined> {
     for (const [name, node] of this.below) yield* node.deepestFirst(join(path, name));

@@ -168,8 +168,8 @@ async function prepareRoot(given: ImageSpec, options: ImageOptions): Promise<Pre
   };
 }
 
-function layeredRoot({ layers, record, empty }: OpenedImage): LayeredRoot {
-  const [top, ...below] = layers;
+function layeredRoot({ layers, directories, record, empty }: OpenedImage): LayeredRoot {
+  const [top, ...below] = directories === undefined ? layers : [directories, ...layers];
   // A layer that is alone is mounted as it is, and the marks in it would be seen.
   const rest = top?.hides === true && below.length === 0 ? [{ directory: empty, opaque: [] }] : below;
   if (top === undefined) throw new ImageError('SBX_IMAGE_INVALID', `${record.reference} has no layers`);

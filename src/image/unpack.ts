@@ -67,7 +67,7 @@ export async function unpack(
 ): Promise<UnpackReport> {
   const archives = typeof archive === 'string' ? [archive] : archive;
   const sources = archives.map((name): ArchiveSource => ({ name, content: readArchiveFile(name) }));
-  const { opaque: _opaque, hides: _hides, ...report } = await unpackSources(sources, directory, options, false);
+  const { layer: _layer, ...report } = await unpackSources(sources, directory, options, false);
   return report;
 }
 
@@ -80,9 +80,15 @@ export interface ArchiveSource {
 }
 
 export interface LayerReport extends UnpackReport {
-  /** Directories, named from the top, that hide what layers below have in them. */
-  readonly opaque: readonly string[];
-  readonly hides: boolean;
+  readonly layer: {
+    /** Directories, named from the top, that hide what layers below have in them. */
+    readonly opaque: readonly string[];
+    readonly hides: boolean;
+    /** Directories that the archive has no entry for. */
+    readonly implied: readonly string[];
+    /** Of directories. */
+    readonly xattrs: ReadonlyMap<string, ReadonlyMap<string, Uint8Array>>;
+  };
 }
 
 export async function unpackSources(
@@ -134,8 +140,12 @@ async function unpackInto(
     bytes: told.bytes,
     leftOut: { owners, devices, xattrs, modes, others, first: [...told.leftOut, ...lost].slice(0, TOLD_MAX) },
     owners: sandbox.owners,
-    opaque,
-    hides: layers.hides,
+    layer: {
+      opaque,
+      hides: layers.hides,
+      implied: asLayer ? layers.impliedDirectories(sources.at(-1)?.name ?? directory) : [],
+      xattrs: new Map(layers.directoryXattrs()),
+    },
   };
 }
 

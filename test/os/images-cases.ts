@@ -18,6 +18,7 @@ import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { ImageError } from '../../src/errors/errors.ts';
 import { blobPath } from '../../src/image/oci/layout.ts';
+import { openStore } from '../../src/image/open/open.ts';
 import { unpack } from '../../src/image/unpack.ts';
 import { type MountSpec, type RunResult, run, type SandboxSpec } from '../../src/index.ts';
 import { guestPath } from '../helpers/guest.ts';
@@ -236,6 +237,91 @@ export function describeImages({ isRoot }: { readonly isRoot: boolean }): void {
       expect(await output(image, 'ls -a /mnt/srv', { mounts })).toBe('.\n..\n');
     });
 
+    describe('that only imply a directory', () => {
+      const below = tar(
+        ...members,
+        { name: 'var/', type: '5', mode: 0o1777, uid: 123, gid: 456, mtime: 5 },
+        { name: 'var/deep/', type: '5', mode: 0o711, mtime: 6 },
+        { name: 'gone/', type: '5', mode: 0o700 },
+      );
+      const above = tar({ name: 'var/x' }, { name: 'var/deep/y' }, { name: 'gone/.wh..wh..opq' }, { name: 'new/z' });
+      const script = 'stat -c "%n %a %u:%g %Y" /var /var/deep; stat -c "%n %a" /gone /new; ls /var';
+      const [uid, gid] = isRoot ? [123, 456] : [0, 0];
+      const shown = `/var 1777 ${uid}:${gid} 5\n/var/deep 711 0:0 6\n/gone 700\n/new 755\ndeep\nx\n`;
+      const asRoot: SandboxSpec = { user: { uid: 0, gid: 0 } };
+
+      test('show it as the layer below has it', async () => {
+        const image = layout([below, above]);
+        expect(await output(image, script, asRoot)).toBe(shown);
+        expect(await output(image, script, { ...asRoot, root: { readonly: true } })).toBe(shown);
+        const { enforcement } = await runScript(image, 'true');
+        expect(enforcement.image).toMatchObject({ layers: 2 });
+      });
+
+      test('show it as a layer between has it, and by themselves where none has it', async () => {
+        const between = tar({ name: 'var/', type: '5', mode: 0o770, mtime: 7 });
+        expect(await output(layout([below, between, above]), 'stat -c "%a %Y" /var')).toBe('770 7\n');
+        expect(await output(layout([root, above, tar({ name: 'new/more' })]), 'stat -c %a /new')).toBe('755\n');
+      });
+
+      test('keep its extended attributes', async () => {
+        requires('command:python3');
+        const marked = tar({ name: 'var/', type: '5', pax: { 'SCHILY.xattr.user.note': 'text' } });
+        const mounts = ['/usr', '/lib', '/lib64'].map(
+          (path): MountSpec => ({ type: 'bind', source: path, destination: path }),
+        );
+        const words = ['/usr/bin/python3', '-I', '-c', 'import os; print(os.getxattr("/var", "user.note"))'] as const;
+        const { stdout } = await run(words, { root: { image: layout([root, marked, above]), entrypoint: [] }, mounts });
+        expect(stdout).toBe("b'text'\n");
+      });
+
+      test('show a new one where they hid what was there', async () => {
+        const anew = tar({ name: '.wh.var' }, { name: 'var/x' });
+        expect(await output(layout([below, anew]), 'stat -c %a /var; ls /var')).toBe('755\nx\n');
+      });
+
+      test('leave nothing in the store when the image has gone', async () => {
+        const image = layout([below, above]);
+        await output(image, 'true');
+        const made = names('layers').filter((name) => name.startsWith('directories-'));
+        expect(made.length).toBeGreaterThan(0);
+        const { store } = openStore();
+        await store.collect(0);
+        expect(names('layers')).toEqual(expect.arrayContaining(made));
+        for (const { record } of store.list()) store.records.remove(record);
+        // Those of this process count as used as long as it is there.
+        await store.layers.collecting(() => store.layers.collect(new Set(), () => new Set(), 0));
+        expect(names('layers').filter((name) => name.startsWith('directories-'))).toEqual([]);
+        expect(await output(image, script, asRoot)).toBe(shown);
+      });
+
+      test('change nothing by that', async () => {
+        const spec: SandboxSpec = { ...asRoot, root: { changes: 'capture' } };
+        const result = await runScript(layout([below, above]), 'echo new > /var/new; rm /var/x', spec);
+        const { changes } = result;
+        expect(changes?.entries.map(({ path, kind }) => `${kind} ${path}`)).toEqual([
+          'added /var/new',
+          'deleted /var/x',
+        ]);
+        await changes?.discard();
+      });
+
+      test('of an App Container image, over an image that it depends on', async () => {
+        const lower = file(aci([...members, { name: 'var/', type: '5', mode: 0o1777 }]), '.aci');
+        const dependencies = [{ imageName: 'example.com/app' }];
+        const upper = aci([{ name: 'var/x' }], {}, { name: 'example.com/upper', dependencies });
+        const result = await run(
+          ['-c', 'stat -c %a /var; ls /var'],
+          {
+            root: { image: file(upper, '.aci') },
+            ...asRoot,
+          },
+          { image: { dependencies: [lower] } },
+        );
+        expect(result.stdout).toBe('1777\nx\n');
+      });
+    });
+
     test('may be 120', async () => {
       const more = Array.from({ length: 119 }, (_, index) =>
         tar(folder('d'), { name: `d/${index}` }, { name: 'd/last', content: String(index) }),
@@ -247,6 +333,8 @@ export function describeImages({ isRoot }: { readonly isRoot: boolean }): void {
       readonly kind: 'file' | 'symlink' | 'whiteout' | 'directory';
       /** Whether a whiteout of its name comes before it. */
       readonly hides: boolean;
+      /** Whether a directory has an entry of its own, also where there are others in it. */
+      readonly isNamed: boolean;
       readonly content: string;
       readonly mode: number;
       /** Where in the directory the mark is that hides what lower layers have there. */
@@ -261,6 +349,7 @@ export function describeImages({ isRoot }: { readonly isRoot: boolean }): void {
       item: fc.record<Item>({
         kind: fc.constantFrom('file', 'symlink', 'whiteout', 'directory', 'directory', 'directory'),
         hides: fc.boolean(),
+        isNamed: fc.boolean(),
         content: fc.constantFrom('x', 'yy'),
         mode: fc.constantFrom(0o755, 0o700, 0o1777),
         opaque: fc.constantFrom('no', 'no', 'first', 'last'),
@@ -272,26 +361,34 @@ export function describeImages({ isRoot }: { readonly isRoot: boolean }): void {
     }));
     const layer = fc.record({ entries: tree, opaque: fc.boolean(), mode: fc.constantFrom(0o755, 0o711) });
 
-    function membersOf(entries: Readonly<Record<string, Item>>, above = ''): Member[] {
-      return Object.entries(entries).flatMap(([name, { kind, hides, content, mode, opaque, entries }]): Member[] => {
-        const path = `${above}${name}`;
+    function membersOf(entries: Readonly<Record<string, Item>>, implies: boolean, above = ''): Member[] {
+      return Object.entries(entries).flatMap(([name, item]): Member[] => {
+        const { kind, hides, isNamed, content, mode, opaque, entries } = item;
+        // Where a directory may be implied no file is in its place: one over the other, that is an error.
+        const path = `${above}${implies && (kind === 'file' || kind === 'symlink') ? kind : name}`;
         const whiteout: Member = { name: `${above}.wh.${name}` };
         const mark: Member = { name: `${path}/.wh..wh..opq` };
         if (kind === 'whiteout') return [whiteout];
         const before = hides ? [whiteout] : [];
         if (kind === 'symlink') return [...before, { name: path, type: '2', linkname: 'a' }];
         if (kind === 'file') return [...before, { name: path, content }];
+        const inner = membersOf(entries, implies, `${path}/`);
+        // A mark in a directory that nothing else speaks of makes it in a layer, and is nothing where it is applied.
+        const isImplied = implies && !isNamed && inner.some(({ name }) => !name.includes('.wh.'));
         return [
           ...before,
-          { name: `${path}/`, type: '5', mode },
+          ...(isImplied ? [] : [{ name: `${path}/`, type: '5', mode }]),
           ...(opaque === 'first' ? [mark] : []),
-          ...membersOf(entries, `${path}/`),
+          ...inner,
           ...(opaque === 'last' ? [mark] : []),
         ];
       });
     }
 
-    test('show inside what they are when they are unpacked one over the other', async () => {
+    test.each([
+      ['all of their directories', false],
+      ['some of their directories only by names in them', true],
+    ])('show inside what they are when they are unpacked one over the other, with %s', async (_title, implies) => {
       const images = fc.array(fc.array(layer, { minLength: 2, maxLength: 4 }), { minLength: 6, maxLength: 6 });
       await fc.assert(
         fc.asyncProperty(images, async (all) => {
@@ -302,7 +399,7 @@ export function describeImages({ isRoot }: { readonly isRoot: boolean }): void {
               tar(
                 { name: './', type: '5', mode },
                 ...(opaque ? [{ name: '.wh..wh..opq' }] : []),
-                ...membersOf(entries),
+                ...membersOf(entries, implies),
               ),
             );
             const directory = join(work, `unpacked${count++}`);
@@ -316,7 +413,7 @@ export function describeImages({ isRoot }: { readonly isRoot: boolean }): void {
           const shown = await output(layout([root]), script, { mounts });
           expect(shown.trim().split('\n').sort()).toEqual(expected.sort());
         }),
-        { numRuns: 3, endOnFailure: true },
+        { numRuns: implies ? 6 : 3, endOnFailure: true },
       );
     });
 

@@ -1,12 +1,13 @@
 // Images that others have made, copied or saved: each has its own idea of layers, names and compression.
 import { execFileSync } from 'node:child_process';
-import { copyFileSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { copyFileSync, lstatSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { run } from '../../src/index.ts';
-import { BUSYBOX } from '../helpers/images.ts';
+import { BUSYBOX, busyboxRoot, ociImage, writeLayout } from '../helpers/images.ts';
 import { requires, whyMissing } from '../helpers/requires.ts';
+import { tar } from '../helpers/tar.ts';
 
 const needs = ['linux', 'root', 'userns', `file:${BUSYBOX}`, 'command:umoci'] as const;
 requires(...needs);
@@ -52,6 +53,39 @@ async function runs(image: string): Promise<void> {
 
 test('umoci makes layouts that run', async () => {
   await runs(layout);
+});
+
+test('directories that a layer only implies are what umoci makes of them', async () => {
+  const folder = { type: '5', uid: 7, gid: 8, mtime: 9 };
+  const layers = [
+    tar(
+      ...busyboxRoot(),
+      { name: 'a/', ...folder, mode: 0o1777 },
+      { name: 'a/b/', ...folder, mode: 0o700, pax: { 'SCHILY.xattr.user.note': 'text' } },
+      { name: 'c/', ...folder, mode: 0o750 },
+      { name: 'd/', ...folder, mode: 0o711 },
+    ),
+    tar({ name: 'a/b/', ...folder, mode: 0o2710, mtime: 10 }),
+    tar({ name: 'a/b/x' }, { name: 'c/.wh..wh..opq' }, { name: 'c/y' }, { name: '.wh.d' }, { name: 'd/z/x' }),
+    tar({ name: 'a/b/more' }),
+  ];
+  const place = writeLayout(join(work, 'implied'), ociImage(layers), 'app');
+  tool('umoci', 'unpack', '--image', 'implied:app', 'implied-bundle');
+  const paths = ['a', 'a/b', 'c', 'd', 'd/z'];
+  const seen = (directory: string): string[] =>
+    paths.map((path) => {
+      const { mode, uid, gid, mtime } = lstatSync(join(directory, path));
+      // Those that nobody describes have the time of unpacking.
+      const time = path.startsWith('d') ? '' : Math.floor(mtime.getTime() / 1000);
+      return `/${path} ${(mode & 0o7777).toString(8)} ${uid}:${gid} ${time}`.trim();
+    });
+  const script = `cd /; for f in ${paths.join(' ')}; do case $f in d*) t=;; *) t=' %Y';; esac; stat -c "/%n %a %u:%g$t" $f; done`;
+  const { stdout, stderr } = await run(['sh', '-c', script], {
+    root: { image: `oci:${place}`, entrypoint: [] },
+    user: { uid: 0, gid: 0 },
+  });
+  expect(stderr).toBe('');
+  expect(String(stdout).trim().split('\n')).toEqual(seen(join(work, 'implied-bundle/rootfs')));
 });
 
 test.each([

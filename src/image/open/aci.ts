@@ -11,6 +11,7 @@ import type { StoredLayer } from '../store/layers.ts';
 import { hashOf } from '../store/place.ts';
 import { type ImageRecord, identify } from '../store/records.ts';
 import type { ImageStore } from '../store/store.ts';
+import { inheritedLayer } from './inherited.ts';
 import { type LayerOptions, unpackLayer } from './layer.ts';
 
 export interface AciOptions extends LayerOptions {
@@ -47,7 +48,8 @@ export async function recordAci(
   }
   const names = layers.map(({ name }) => name);
   const { id, document } = image;
-  return { version: 1, reference, kind: 'aci', id, layers: names, document, file, createdMs: Date.now() };
+  const directories = await inheritedLayer(store, { layers, all: layers }, options.signal);
+  return { version: 1, reference, kind: 'aci', id, layers: names, directories, document, file, createdMs: Date.now() };
 }
 
 /** Unpacks it on the way, as nearly every image is used whole. */

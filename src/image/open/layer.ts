@@ -51,6 +51,7 @@ export async function unpackLayer(
     ...(signal === undefined ? {} : { signal }),
   };
   const report = await unpackSources([source], directory, options, true);
+  const { layer } = report;
   const [archive] = report.archives;
   if (archive === undefined) throw new Error('an archive was unpacked, and nothing is known of it');
   const { first, ...counts } = report.leftOut;
@@ -63,11 +64,23 @@ export async function unpackLayer(
   }
   const facts: LayerFacts = {
     diffId: archive.diffId,
-    opaque: report.opaque.map((name) => `/${Buffer.from(name, 'latin1').toString('utf8')}`),
-    hides: report.hides,
+    opaque: layer.opaque.map(inside),
+    hides: layer.hides,
+    ...(layer.implied.length === 0 ? {} : { implied: layer.implied.map(inside) }),
+    ...(layer.xattrs.size === 0 ? {} : { xattrs: Object.fromEntries([...layer.xattrs].map(textOf)) }),
     entries: report.entries,
     bytes: report.bytes,
     leftOut,
   };
   return { facts, archive };
+}
+
+/** Paths in archives have one character for each byte. */
+function inside(name: string): string {
+  return `/${Buffer.from(name, 'latin1').toString('utf8')}`;
+}
+
+function textOf([name, xattrs]: readonly [string, ReadonlyMap<string, Uint8Array>]): [string, Record<string, string>] {
+  const values = [...xattrs].map(([key, value]) => [key, Buffer.from(value).toString('base64')] as const);
+  return [inside(name), Object.fromEntries(values)];
 }

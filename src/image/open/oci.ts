@@ -19,6 +19,7 @@ import type { StoredLayer } from '../store/layers.ts';
 import { type FileIdentity, type ImageRecord, identify } from '../store/records.ts';
 import type { ImageStore } from '../store/store.ts';
 import { type ArchiveSource, unpack } from '../unpack.ts';
+import { inheritedLayer } from './inherited.ts';
 import { type LayerOptions, nameOfLayer, obtainOciLayer } from './layer.ts';
 
 export interface OciOptions extends LayerOptions {
@@ -34,28 +35,36 @@ interface Origin {
 /** Indexes within indexes, as in registries. */
 const INDEXES_MAX = 4;
 
-function recordOf(
+/** `layers`: as in the manifest, the lowest first. */
+async function recordOf(
+  store: ImageStore,
   { reference, file }: Origin,
   id: string,
   layers: readonly StoredLayer[],
   document: Uint8Array,
-): ImageRecord {
+  { signal }: OciOptions,
+): Promise<ImageRecord> {
   // From the lowest on in a manifest. overlayfs takes no directory twice, and of two that are the same the lower one shows nothing. Nor does it look whether a
   // layer as a whole hides those below.
   const lowest = Math.max(
     layers.findLastIndex(({ opaque }) => opaque.includes('/')),
     0,
   );
-  const names = [
-    ...new Set(
-      layers
-        .slice(lowest)
-        .map(({ name }) => name)
-        .reverse(),
-    ),
-  ];
-  const text = Buffer.from(document).toString('utf8');
-  return { version: 1, reference, kind: 'oci', id, layers: names, document: text, file, createdMs: Date.now() };
+  const all = layers.toReversed();
+  const shown = all.slice(0, all.length - lowest);
+  const unique = shown.filter(({ name }, index) => shown.findIndex((layer) => layer.name === name) === index);
+  const directories = await inheritedLayer(store, { layers: unique, all }, signal);
+  return {
+    version: 1,
+    reference,
+    kind: 'oci',
+    id,
+    layers: unique.map(({ name }) => name),
+    directories,
+    document: Buffer.from(document).toString('utf8'),
+    file,
+    createdMs: Date.now(),
+  };
 }
 
 /** `ref`: its name in the layout, or its digest. */
@@ -92,7 +101,7 @@ async function recordFromLayout(
     const diffId = config.diffIds[position] ?? '';
     layers.push(await obtainOciLayer(store.layers, diffId, () => layout.layer(layer, position), options));
   }
-  return recordOf(origin, digest, layers, document);
+  return await recordOf(store, origin, digest, layers, document, options);
 }
 
 /** An archive of either kind: unpacked to a directory that is gone again when its layers are in the store. */
@@ -145,7 +154,7 @@ async function recordFromDocker(
     });
     layers.push(await obtainOciLayer(store.layers, diffId, source, options));
   }
-  return recordOf(origin, digest, layers, document);
+  return await recordOf(store, origin, digest, layers, document, options);
 }
 
 export interface PullOptions extends OciOptions {
@@ -193,7 +202,7 @@ export async function recordPulled(
     progress.finished();
   });
   const layers = manifest.layers.map((_, position) => found.get(position)).filter((layer) => layer !== undefined);
-  return recordOf({ reference, file: undefined }, digest, layers, document);
+  return await recordOf(store, { reference, file: undefined }, digest, layers, document, options);
 }
 
 class Progress {

@@ -26,6 +26,10 @@ export interface LayerFacts {
   readonly opaque: readonly string[];
   /** Whether there are marks in it, which overlayfs alone does not show. */
   readonly hides: boolean;
+  /** Absolute inside: directories that the archive has no entry for, those above others first. Over layers that have them they are to be as they are there. Nothing where there are none. */
+  readonly implied?: readonly string[];
+  /** Of directories, by their path and the name of the attribute, in base64. */
+  readonly xattrs?: Readonly<Record<string, Readonly<Record<string, string>>>>;
   readonly entries: number;
   /** Of content, without holes. */
   readonly bytes: number;

@@ -24,6 +24,8 @@ export interface ImageRecord {
   readonly id: string;
   /** The uppermost first. */
   readonly layers: readonly string[];
+  /** A layer that comes above them, and is none of the image's own: directories that some of them only imply, as lower ones have them. */
+  readonly directories?: string | undefined;
   /** The image manifest of App Container, the configuration of OCI. Nothing for a tar archive. */
   readonly document: string | undefined;
   /** Where it was read from, unless that was a registry. */

@@ -12,6 +12,8 @@ export interface StoredImage {
   readonly record: ImageRecord;
   /** The uppermost first. */
   readonly layers: readonly StoredLayer[];
+  /** Above them, where the image needs one. */
+  readonly directories: StoredLayer | undefined;
 }
 
 export interface Collected {
@@ -72,7 +74,7 @@ export class ImageStore {
         ({ reference, file }) => file !== undefined && this.records.find(reference) === undefined,
       );
       for (const record of gone) this.records.remove(record);
-      const named = this.records.list().flatMap(({ layers }) => layers);
+      const named = this.records.list().flatMap(({ layers, directories = '' }) => [...layers, directories]);
       const keep = new Set([...named, ...layersOfCaptures()]);
       const removed = await this.layers.collect(keep, () => layersInUse(this.directory), graceMs);
       return {
@@ -93,5 +95,7 @@ function layersOfCaptures(): string[] {
 
 function withLayers(record: ImageRecord, find: (name: string) => StoredLayer | undefined): StoredImage | undefined {
   const layers = record.layers.map(find).filter((layer) => layer !== undefined);
-  return layers.length === record.layers.length ? { record, layers } : undefined;
+  const directories = record.directories === undefined ? undefined : find(record.directories);
+  const isWhole = layers.length === record.layers.length && directories?.name === record.directories;
+  return isWhole ? { record, layers, directories } : undefined;
 }
