@@ -16,12 +16,16 @@ export interface Call {
 
 type Options = Pick<Call, 'before' | 'parsed'>;
 
-/** What counts for which verb; a verb that is not here says so itself. */
+/** What counts for which verb. */
 const served: Readonly<Record<string, readonly (keyof DraftImage)[]>> = {
   build: ['out', 'compress', 'owner', 'force'],
   inspect: ['limits'],
   unpack: ['limits', 'whiteouts', 'setid', 'duplicates'],
   validate: ['limits', 'keyring'],
+  pull: ['keyring'],
+  ls: [],
+  rm: [],
+  gc: [],
 };
 const spellings: Partial<Record<keyof DraftImage, string>> = { limits: 'archive-limit' };
 

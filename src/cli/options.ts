@@ -571,12 +571,16 @@ export const options: readonly Option[] = [
     name: 'keyring',
     value: 'FILE',
     group: 'Images',
-    modes: ['image'],
-    help: 'validate: an App Container image must be signed by a key in this file',
+    modes: ['run', 'explain', 'image'],
+    help: 'an App Container image, and each that it depends on, must be signed by a key in this file',
     details:
-      'FILE is as gpg --export writes it. The signature is FILE.aci.asc beside FILE.aci, and is checked by gpgv (Debian: gpgv) in a sandbox. One that is missing or bad, or by a key that is unknown, expired or revoked, makes the image invalid; so is an image of any other kind.',
+      'FILE is as gpg --export writes it. The signature is FILE.aci.asc beside FILE.aci, and is checked by gpgv (Debian: gpgv) in a sandbox, each time. One that is missing or bad, or by a key that is unknown, expired or revoked, is an error; so is an image of any other kind. Of image: validate and pull.',
     completes: 'file',
-    apply: (draft, value) => use(() => (draft.image.keyring = value)),
+    apply: (draft, value) =>
+      use(() => {
+        draft.image.keyring = value;
+        draft.settings.image.keyring = value;
+      }),
   },
   {
     name: 'archive-limit',

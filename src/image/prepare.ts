@@ -18,6 +18,7 @@ import { parseBundle } from './oci/bundle.ts';
 import { parseImageConfig } from './oci/config.ts';
 import { ociToSpec } from './oci/spec.ts';
 import { type ImageOptions, type OpenedImage, openReference } from './open/open.ts';
+import { type ImageSignature, refuseSignature } from './open/signatures.ts';
 import type { Owners } from './owners.ts';
 import { rootAccounts } from './root-accounts.ts';
 import { kindOfDirectory } from './sniff.ts';
@@ -32,6 +33,8 @@ export interface ImageSummary {
   readonly layers: number;
   /** Of an App Container image: what became of each isolator. */
   readonly isolators: readonly IsolatorAccount[];
+  /** Of one that had to be signed: by whom it was, and each image that it depends on. */
+  readonly signatures?: readonly ImageSignature[];
 }
 
 /** What a spec with images in it becomes. */
@@ -53,8 +56,10 @@ export async function prepareImages(given: SandboxSpec, options: ImageOptions = 
     if (type !== 'image' || source === undefined || mounts.has(source)) continue;
     mounts.set(source, layeredRoot(await openReference(source, options)));
   }
-  if (hasImageRoot(given) && isBundle(given.root.image))
+  if (hasImageRoot(given) && isBundle(given.root.image)) {
+    if (options.keyring !== undefined) refuseSignature(given.root.image, 'the bundle of a runtime');
     return { ...prepareBundle(given), images: { root: undefined, mounts } };
+  }
   if (!hasImageRoot(given))
     return { spec: given, images: { root: undefined, mounts }, summary: undefined, command: undefined };
   const { root, ...prepared } = await prepareRoot(given, options);
@@ -158,6 +163,7 @@ async function prepareRoot(given: ImageSpec, options: ImageOptions): Promise<Pre
       id: image.record.id,
       layers: image.layers.length,
       isolators: said.isolators,
+      ...(image.signatures.length === 0 ? {} : { signatures: image.signatures }),
     },
     handlers: said.handlers,
     command: (more) => {

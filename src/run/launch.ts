@@ -139,7 +139,11 @@ function isEmpty(spec: unknown): boolean {
 }
 
 function negotiateAndPlan(spec: SandboxSpec, options: CallOptions): Soon<Prepared> {
-  return hasImages(spec) ? withImages(spec, options) : planFor(spec, options, undefined);
+  if (hasImages(spec)) return withImages(spec, options);
+  // Passed over, somebody would take for signed what is run.
+  if (options.image.keyring !== undefined)
+    throw new SpecError([{ path: ['options', 'image', 'keyring'], message: 'is for an image, and the spec has none' }]);
+  return planFor(spec, options, undefined);
 }
 
 function needsOf({ descriptors }: CallOptions): RequirementOptions {

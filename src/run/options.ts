@@ -217,6 +217,7 @@ const imageChecks: {
   pull: oneOf(['always', 'missing', 'never']),
   platform: ofType('string', "a platform, such as 'linux/arm64'"),
   dependencies: checkTexts,
+  keyring: ofType('string', 'a file of keys'),
   plainHttp: checkTexts,
   limits: ofType('object', 'an object of bounds'),
   onProgress: ofType('function', 'a function'),

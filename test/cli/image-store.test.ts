@@ -235,3 +235,17 @@ describe('the store', () => {
     });
   });
 });
+
+describe('--keyring', () => {
+  test('wants an image that is signed, of a run and of a pull, and means nothing elsewhere', () => {
+    requires('command:gpgv');
+    const image = archive();
+    const unsigned = `run-sandbox: there is no signature ${image}.asc\n`;
+    expect(acted(cli('--keyring', 'ring.gpg', image))).toEqual([125, '', unsigned]);
+    expect(acted(cli('image', 'pull', '--keyring', 'ring.gpg', image))).toEqual([125, '', unsigned]);
+    expect(cli('image', 'ls').stdout).not.toContain(image);
+    expect(cli('image', 'ls', '--keyring', 'ring.gpg').stderr).toContain('--keyring means nothing to image ls');
+    const { status, stderr } = cli('--keyring', 'ring.gpg', 'true');
+    expect([status, stderr]).toEqual([125, expect.stringContaining('keyring: is for an image, and the spec has none')]);
+  });
+});

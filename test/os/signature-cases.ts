@@ -7,8 +7,11 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { ImageError } from '../../src/errors/errors.ts';
 import { verifyDetached } from '../../src/image/aci/signature.ts';
 import { examineImage } from '../../src/image/examine.ts';
+import { openStore } from '../../src/image/open/open.ts';
+import { listImages, type MountSpec, type RunResult, run } from '../../src/index.ts';
 import { Gpg } from '../helpers/gpg.ts';
-import { whyMissing } from '../helpers/requires.ts';
+import { aci, BUSYBOX, busyboxRoot, ociImage, writeLayout } from '../helpers/images.ts';
+import { requires, whyMissing } from '../helpers/requires.ts';
 import { tar } from '../helpers/tar.ts';
 
 /** Before and after a key of two days has expired. */
@@ -93,6 +96,134 @@ export function describeSignatures(): void {
       expect(await said(at('files.tar'))).toEqual([
         'signature: only App Container images have a detached signature here, and this is none',
       ]);
+    });
+  });
+
+  describe('an image that must be signed to be run', () => {
+    requires(`file:${BUSYBOX}`);
+    beforeAll(() => {
+      process.env['XDG_CACHE_HOME'] = at('cache');
+    });
+
+    function write(content: Uint8Array): string {
+      const path = at(`${Math.random()}.aci`);
+      writeFileSync(path, content);
+      return path;
+    }
+
+    function signed(path: string, user = 'good'): string {
+      rmSync(`${path}.asc`, { force: true });
+      gpg?.run('--armor', '-u', `${user}@example.com`, '-o', `${path}.asc`, '--detach-sign', path);
+      return path;
+    }
+
+    const app = (says: string, more: object = {}): Buffer =>
+      aci(busyboxRoot(), { exec: ['/bin/sh', '-c', `echo ${says}`] }, more);
+
+    async function runs(image: string, dependencies: readonly string[] = []): Promise<RunResult> {
+      return await run([], { root: { image } }, { image: { keyring: ring, dependencies } });
+    }
+
+    async function isRefused(image: string, dependencies: readonly string[] = []): Promise<string> {
+      const error = await runs(image, dependencies).then(
+        () => undefined,
+        (error: ImageError) => error,
+      );
+      expect(error?.code).toBe('SBX_IMAGE_SIGNATURE');
+      return error?.message ?? '';
+    }
+
+    test('runs with a good signature, and says whose it is; the second time too', async () => {
+      exportRing();
+      const image = signed(write(app('one')));
+      for (const _round of [1, 2]) {
+        const { stdout, enforcement } = await runs(image);
+        expect(stdout).toBe('one\n');
+        expect(enforcement.image?.signatures).toEqual([
+          {
+            id: enforcement.image?.id,
+            name: 'example.com/app',
+            signers: [{ fingerprint: keys['good'], userId: 'good@example.com' }],
+          },
+        ]);
+      }
+      const { enforcement } = await run([], { root: { image } });
+      expect(enforcement.image).not.toHaveProperty('signatures');
+    });
+
+    test('is refused without one, before anything of it is unpacked, also when the store has it', async () => {
+      exportRing();
+      const image = write(app('two'));
+      expect(await isRefused(image)).toBe(`there is no signature ${image}.asc`);
+      expect((await listImages()).map(({ reference }) => reference)).not.toContain(image);
+      await run([], { root: { image } });
+      expect(await isRefused(image)).toBe(`there is no signature ${image}.asc`);
+      signed(image, 'stranger');
+      expect(await isRefused(image)).toContain(`it is by a key that is not in ${ring}: ${keys['stranger']}`);
+    });
+
+    test('is refused where it is not the one that was signed', async () => {
+      exportRing();
+      const image = signed(write(app('three')));
+      expect((await runs(image)).stdout).toBe('three\n');
+      writeFileSync(image, app('other'));
+      expect(await isRefused(image)).toContain('it is not of these bytes, or was changed');
+    });
+
+    test('is refused where the store has other bytes of it than were signed', async () => {
+      exportRing();
+      const image = signed(write(app('four')));
+      expect((await runs(image)).stdout).toBe('four\n');
+      // As if it had been another file when it was read, between two looks at the one that is signed.
+      const { store } = openStore();
+      const record = store.find(image)?.record;
+      const archives = record?.archives?.map((archive) => ({ ...archive, digest: `sha256:${'0'.repeat(64)}` }));
+      if (record !== undefined && archives !== undefined) store.records.put({ ...record, archives });
+      expect(await isRefused(image)).toMatch(
+        /is not what was unpacked of it: it is sha256:[0-9a-f]{64}, and was sha256:0/,
+      );
+    });
+
+    test('wants a signature of each image that it depends on, given or from the store', async () => {
+      exportRing();
+      const library = write(aci([{ name: 'lib', content: 'library' }], {}, { name: 'example.com/lib' }));
+      const dependencies = [{ imageName: 'example.com/lib' }];
+      const image = signed(write(app('$(cat /lib)', { dependencies })));
+      const missing = `the dependency ${library}: there is no signature ${library}.asc`;
+      expect(await isRefused(image, [library])).toBe(missing);
+      await run([], { root: { image: library, entrypoint: ['/x'] } }).catch(() => undefined);
+      expect(await isRefused(image)).toBe(missing);
+      signed(library, 'second');
+      for (const given of [[], [library]]) {
+        const { stdout, enforcement } = await runs(image, given);
+        expect(stdout).toBe('library\n');
+        expect(enforcement.image?.signatures?.map(({ name, signers }) => [name, signers[0]?.userId])).toEqual([
+          ['example.com/app', 'good@example.com'],
+          ['example.com/lib', 'second@example.com'],
+        ]);
+      }
+      rmSync(library);
+      expect(await isRefused(image)).toBe(`${library} is gone, and its signature cannot be checked; put it back`);
+    });
+
+    test('is none of another kind, and no command without an image', async () => {
+      exportRing();
+      const files = at('some.tar');
+      writeFileSync(files, tar(...busyboxRoot()));
+      expect(await isRefused(files)).toContain(`${files} is an archive of files, and only App Container images`);
+      const layout = writeLayout(at('layout'), ociImage([tar(...busyboxRoot())]));
+      expect(await isRefused(layout)).toContain('is an image of OCI');
+      expect(await isRefused('docker://localhost:1/app')).toContain('is an image at a registry');
+      expect(await isRefused(`bundle:${layout}`)).toContain('is the bundle of a runtime');
+      const mounted = signed(write(app('five')));
+      const mounts: MountSpec[] = [{ type: 'image', source: files, destination: '/mnt' }];
+      await expect(
+        run(['true'], { root: { image: mounted, entrypoint: [] }, mounts }, { image: { keyring: ring } }),
+      ).rejects.toMatchObject({ code: 'SBX_IMAGE_SIGNATURE' });
+      await expect(run(['true'], {}, { image: { keyring: ring } })).rejects.toMatchObject({
+        code: 'SBX_SPEC_INVALID',
+        issues: [{ path: ['options', 'image', 'keyring'] }],
+      });
     });
   });
 

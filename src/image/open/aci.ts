@@ -1,4 +1,5 @@
 // An App Container image as layers: its own files, those of the images it depends on below them, and of each what the lists of paths let through.
+import { realpathSync } from 'node:fs';
 import { ImageError } from '../../errors/errors.ts';
 import { AciArchiveRules, entryTypes } from '../aci/archive.ts';
 import { type AciImage, type RenderStep, renderOrder, whitelistJudge, whyNoMatch } from '../aci/dependencies.ts';
@@ -22,6 +23,8 @@ export interface AciOptions extends LayerOptions {
 /** An archive that was read: what it is, and where it is. */
 interface Known extends AciImage {
   readonly path: string;
+  /** Of its bytes. */
+  readonly digest: string;
   readonly document: string;
 }
 
@@ -34,7 +37,8 @@ export async function recordAci(
   const file = identify(path);
   const image = await readAci(store, path, options);
   const given: Known[] = [];
-  for (const dependency of options.dependencies ?? []) given.push(await readAci(store, dependency, options));
+  for (const dependency of options.dependencies ?? [])
+    given.push(await readAci(store, realpathSync(dependency), options));
   const known = new Map<string, Known>([image, ...given].map((one) => [one.id, one]));
   const steps = renderOrder(image, (dependency) => {
     const found = given.find((one) => whyNoMatch(dependency, one) === undefined) ?? fromStore(store, dependency);
@@ -48,19 +52,24 @@ export async function recordAci(
   }
   const names = layers.map(({ name }) => name);
   const { id, document } = image;
+  const used = new Set([image, ...steps.map((step) => known.get(step.image.id) ?? image)]);
+  const archives = [...used].map(({ id, manifest: { name }, path, digest }) => ({ id, name, path, digest }));
   const directories = await inheritedLayer(store, { layers, all: layers }, options.signal);
-  return { version: 1, reference, kind: 'aci', id, layers: names, directories, document, file, createdMs: Date.now() };
+  const createdMs = Date.now();
+  return { version: 1, reference, kind: 'aci', id, layers: names, directories, archives, document, file, createdMs };
 }
 
 /** Unpacks it on the way, as nearly every image is used whole. */
 async function readAci(store: ImageStore, path: string, options: LayerOptions): Promise<Known> {
   let document: Uint8Array | undefined;
+  let digest = '';
   const size = identify(path).size;
   const layer = await store.layers.addAs(async (directory) => {
     const reader = new AciReader(path);
     const source = { name: path, content: readArchiveFile(path), select: reader.rootfs };
     const { facts, archive } = await unpackLayer(source, directory, 'keep', options);
     document = reader.manifest;
+    ({ digest } = archive);
     return { name: layerName(archive.imageId, []), facts };
   });
   if (document === undefined) throw new ImageError('SBX_IMAGE_INVALID', `${path}: there is no image manifest`);
@@ -70,6 +79,7 @@ async function readAci(store: ImageStore, path: string, options: LayerOptions): 
     size,
     manifest,
     path,
+    digest,
     document: Buffer.from(document).toString('utf8'),
   };
 }
@@ -111,13 +121,15 @@ function withoutCovered(steps: readonly RenderStep[]): RenderStep[] {
 /** An image that was opened before, where its archive is still there: other lists of paths may want other files of it. */
 function fromStore(store: ImageStore, wanted: AciDependency): Known | undefined {
   for (const { record } of store.list()) {
-    if (record.kind !== 'aci' || record.document === undefined || record.file === undefined) continue;
+    const own = record.archives?.find(({ id }) => id === record.id);
+    if (own === undefined || record.document === undefined || record.file === undefined) continue;
     const manifest: AciManifest = parseAciManifest(record.document);
     const found = {
       id: record.id,
       size: record.file.size,
       manifest,
       path: record.file.path,
+      digest: own.digest,
       document: record.document,
     };
     if (whyNoMatch(wanted, found) === undefined) return found;

@@ -10,12 +10,13 @@ import { keyOfOwners, type Owners, ownersFor } from '../owners.ts';
 import { formatReference, type ImageReference, parseImageReference, type RegistryReference } from '../reference.ts';
 import type { RegistryOptions } from '../registry/client.ts';
 import { storedCredentials } from '../registry/credentials.ts';
-import { sniffImage } from '../sniff.ts';
+import { type ImageKind, sniffImage } from '../sniff.ts';
 import { hashOf } from '../store/place.ts';
 import { type ImageRecord, identify } from '../store/records.ts';
 import { ImageStore, type StoredImage } from '../store/store.ts';
 import { recordAci } from './aci.ts';
 import { type PullProgress, recordArchive, recordLayout, recordPulled } from './oci.ts';
+import { type ImageSignature, refuseSignature, SignatureCheck } from './signatures.ts';
 import { recordTar } from './tar.ts';
 
 /** About how an image is had, not about the sandbox. */
@@ -34,6 +35,11 @@ export interface ImageOptions {
   readonly platform?: string;
   /** Archives of App Container images that the image may depend on; those that the store knows need not be named. */
   readonly dependencies?: readonly string[];
+  /**
+   * A file of OpenPGP keys, as `gpg --export` writes it: the image, and each that it depends on, must be signed by one of them. The signature is
+   * `app.aci.asc` beside `app.aci`, and is checked each time. Images of other kinds are refused. It takes gpgv (Debian: gpgv).
+   */
+  readonly keyring?: string;
   /** Registries, with their port where they have one, that are spoken to without TLS. Those of this machine are. */
   readonly plainHttp?: readonly string[];
   /** How much of an archive is believed. */
@@ -55,6 +61,8 @@ export interface OpenedImage extends StoredImage {
   readonly owners: Owners;
   /** A directory of the store with nothing in it. */
   readonly empty: string;
+  /** Where a keyring was given: of all that it is rendered from, its own first. */
+  readonly signatures: readonly ImageSignature[];
 }
 
 /** The store of this caller, and whose the files in it are. @throws {ImageError} `SBX_IMAGE_STORE` */
@@ -67,10 +75,13 @@ export function openStore(): { readonly store: ImageStore; readonly owners: Owne
 export async function openReference(text: string, options: OpenOptions = {}): Promise<OpenedImage> {
   const { store, owners } = openStore();
   const image = parseImageReference(text);
-  const opened =
-    image.kind === 'registry' ? await openRemote(store, image, options) : await openFile(store, image, options);
-  return { ...opened, owners, empty: join(store.directory, 'empty') };
+  const empty = join(store.directory, 'empty');
+  if (image.kind !== 'registry') return { ...(await openFile(store, image, options)), owners, empty };
+  if (options.keyring !== undefined) refuseSignature(text, 'an image at a registry');
+  return { ...(await openRemote(store, image, options)), signatures: [], owners, empty };
 }
+
+type FoundKind = ImageKind | 'oci';
 
 interface Wanted {
   readonly platform: Platform;
@@ -111,7 +122,7 @@ async function openFile(
   store: ImageStore,
   image: Exclude<ImageReference, RegistryReference>,
   options: OpenOptions,
-): Promise<StoredImage> {
+): Promise<StoredImage & Pick<OpenedImage, 'signatures'>> {
   const { path: given, kind } = image;
   if (!existsSync(given)) throw new ImageError('SBX_IMAGE_REFERENCE', `${given} does not exist`, { archive: given });
   const path = realpathSync(resolve(given));
@@ -119,8 +130,10 @@ async function openFile(
   const { platform, suffix } = wantedOf(options);
   const scheme = kind === 'path' ? '' : `${kind}:`;
   const reference = `${scheme}${path}${ref === undefined ? '' : `:${ref}`}${suffix}${dependencySuffix(options)}`;
+  const sniff = async (): Promise<FoundKind> =>
+    kind === 'path' ? await sniffImage(path, { ...defaultArchiveLimits, ...options.limits }) : kind;
   const make = async (): Promise<ImageRecord> => {
-    const found = kind === 'path' ? await sniffImage(path, { ...defaultArchiveLimits, ...options.limits }) : kind;
+    const found = await sniff();
     switch (found) {
       case 'aci':
         return await recordAci(store, reference, path, options);
@@ -138,8 +151,30 @@ async function openFile(
         throw new ImageError('SBX_IMAGE_REFERENCE', `${given} ${notImages[found]}`, { archive: given });
     }
   };
-  return await store.obtain(reference, false, make);
+  const { keyring, dependencies = [] } = options;
+  if (keyring === undefined) return { ...(await store.obtain(reference, false, make)), signatures: [] };
+  const found = await sniff();
+  if (found !== 'aci') refuseSignature(given, kindsInWords[found]);
+  const check = new SignatureCheck(keyring);
+  // What nobody signed is not unpacked either.
+  await check.file(given, 'image');
+  for (const dependency of dependencies) await check.file(dependency, 'dependency');
+  // One that was recorded by an earlier version does not say of which bytes it is.
+  const isNew = store.records.find(reference)?.archives === undefined;
+  const opened = await store.obtain(reference, isNew, make);
+  return { ...opened, signatures: await check.image(opened.record) };
 }
+
+const kindsInWords: Readonly<Record<Exclude<FoundKind, 'aci'>, string>> = {
+  tar: 'an archive of files',
+  oci: 'an image of OCI',
+  'oci-layout': 'an image of OCI',
+  'oci-archive': 'an image of OCI',
+  'docker-archive': 'an archive of docker save',
+  directory: 'a directory',
+  bundle: 'the bundle of a runtime',
+  manifest: 'a document',
+};
 
 /** With other dependencies, or with other content in them, it is another image. */
 function dependencySuffix({ dependencies = [] }: ImageOptions): string {

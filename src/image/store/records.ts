@@ -15,6 +15,17 @@ export interface FileIdentity {
   readonly ctimeMs: number;
 }
 
+/** An archive of App Container as it was read. */
+export interface RecordedArchive {
+  /** Of its image. */
+  readonly id: string;
+  readonly name: string;
+  /** Without symlinks. */
+  readonly path: string;
+  /** `sha256:` of its bytes, compressed as they were. */
+  readonly digest: string;
+}
+
 export interface ImageRecord {
   readonly version: 1;
   /** As a person would write it. */
@@ -26,6 +37,8 @@ export interface ImageRecord {
   readonly layers: readonly string[];
   /** A layer that comes above them, and is none of the image's own: directories that some of them only imply, as lower ones have them. */
   readonly directories?: string | undefined;
+  /** Of App Container: the image's own, and those of the images that it depends on. */
+  readonly archives?: readonly RecordedArchive[];
   /** The image manifest of App Container, the configuration of OCI. Nothing for a tar archive. */
   readonly document: string | undefined;
   /** Where it was read from, unless that was a registry. */
