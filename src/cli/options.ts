@@ -212,7 +212,7 @@ export const options: readonly Option[] = [
     name: 'kill-signal',
     value: 'SIGNAL',
     group: 'Process',
-    help: 'first signal of an orderly end; SIGTERM by default',
+    help: "first signal of an orderly end; the image's StopSignal or SIGTERM by default",
     completes: Object.keys(constants.signals),
     apply: (draft, value) =>
       read.attempt(

@@ -45,6 +45,8 @@ export interface PreparedImages {
   readonly summary: ImageSummary | undefined;
   /** The whole command, where `words` were given for it, if the root is an image. @throws {ImageError} where there is none. */
   readonly command: ((words: readonly string[]) => readonly [string, ...string[]]) | undefined;
+  /** What ends it, where the root is an image that says so. */
+  readonly stopSignal?: NodeJS.Signals | undefined;
   /** Programs to run before and after it. */
   readonly handlers?: AciApp['eventHandlers'] | undefined;
 }
@@ -121,7 +123,7 @@ function noCommand(reference: string): ImageError {
   );
 }
 
-interface PreparedRoot extends Pick<PreparedImages, 'spec' | 'summary' | 'command' | 'handlers'> {
+interface PreparedRoot extends Pick<PreparedImages, 'spec' | 'summary' | 'command' | 'handlers' | 'stopSignal'> {
   readonly root: ImageRoot;
 }
 
@@ -132,6 +134,7 @@ interface Said {
   /** In place of what the caller does not say. */
   readonly words: readonly string[];
   readonly handlers?: AciApp['eventHandlers'] | undefined;
+  readonly stopSignal?: NodeJS.Signals | undefined;
   /** Where the image lets nobody write to what is mounted. */
   readonly readonlyAt: readonly string[];
   readonly isolators: readonly IsolatorAccount[];
@@ -166,6 +169,7 @@ async function prepareRoot(given: ImageSpec, options: ImageOptions): Promise<Pre
       ...(image.signatures.length === 0 ? {} : { signatures: image.signatures }),
     },
     handlers: said.handlers,
+    stopSignal: said.stopSignal,
     command: (more) => {
       const [first, ...rest] = [...entrypoint, ...(more.length > 0 ? more : words)];
       if (first !== undefined && first !== '') return [first, ...rest];
@@ -196,7 +200,7 @@ const someCommand = ['true'];
 
 function sayOci(document: string, given: ImageSpec, host: LayeredHost): Said {
   const config = parseImageConfig(document);
-  const { spec, notes } = ociToSpec(config, {
+  const { spec, notes, stopSignal } = ociToSpec(config, {
     root: '/',
     accounts: rootAccounts(host, LAYERED_ROOT).read,
     architecture: process.arch,
@@ -212,6 +216,7 @@ function sayOci(document: string, given: ImageSpec, host: LayeredHost): Said {
     spec: mounts.length === 0 ? rest : { ...rest, mounts },
     entry: config.entrypoint,
     words: config.cmd,
+    stopSignal,
     readonlyAt: [],
     isolators: [],
     notes,

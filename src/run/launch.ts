@@ -47,6 +47,8 @@ export interface Prepared {
   readonly keeper: Keeper | undefined;
   /** Where the root is an image: the whole command for what the caller said of it. */
   readonly commandOf: PreparedImages['command'];
+  /** What the image wants to be ended by. */
+  readonly stopSignal?: NodeJS.Signals | undefined;
   /** Where programs run around the command: what each run begins with. */
   readonly begin?: ((call: CheckedCall, runProgram: RunProgram) => AroundRun) | undefined;
   /** Directories for what is captured, where that is not the keeper's business. */
@@ -295,6 +297,7 @@ function planWith(
     request,
     keeper,
     commandOf: prepared?.command,
+    stopSignal: prepared?.stopSignal,
   };
 }
 
@@ -408,11 +411,19 @@ export function commandFor({ commandOf }: Prepared, { command }: CheckedCall): r
 
 export function requestFor(
   command: LaunchRequest['command'],
-  { options }: CheckedCall,
+  { options: { gracePeriodMs } }: CheckedCall,
   stdio: LaunchRequest['stdio'],
+  killSignal: NodeJS.Signals,
 ): LaunchRequest {
-  const { killSignal, gracePeriodMs } = options;
   return { command, stdio, killSignal, gracePeriodMs };
+}
+
+/** What asks a command to end: as the caller says, else as its image does. */
+export function killSignalOf(
+  prepared: Pick<Prepared, 'stopSignal'> | undefined,
+  { killSignal }: Pick<CallOptions, 'killSignal'>,
+): NodeJS.Signals {
+  return killSignal ?? prepared?.stopSignal ?? 'SIGTERM';
 }
 
 /**

@@ -22,7 +22,8 @@ export interface CallOptions {
   readonly encoding: 'utf8' | 'buffer';
   readonly stripFinalNewline: boolean;
   readonly signal: AbortSignal | undefined;
-  readonly killSignal: NodeJS.Signals;
+  /** Where the caller names none, an image may. */
+  readonly killSignal: NodeJS.Signals | undefined;
   readonly gracePeriodMs: number;
   readonly backend: BackendName | undefined;
   readonly optional: readonly Feature[] | 'all';
@@ -71,7 +72,7 @@ const defaults: CheckedOptions = {
   encoding: 'utf8',
   stripFinalNewline: false,
   signal: undefined,
-  killSignal: 'SIGTERM',
+  killSignal: undefined,
   gracePeriodMs: 2000,
   backend: undefined,
   optional: [],

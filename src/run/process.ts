@@ -16,6 +16,7 @@ import {
   commandFor,
   explainFailure,
   type Keeper,
+  killSignalOf,
   type Prepared,
   requestFor,
   type Soon,
@@ -53,7 +54,8 @@ export class Process implements SandboxProcess {
   /** What is executed, where an image has a say in it. */
   #command: readonly string[];
   readonly #purpose: Purpose;
-  readonly #termination: Termination;
+  readonly #termination: Termination = new Termination();
+  #killSignal: NodeJS.Signals;
   readonly #budget: Budget;
   readonly #stdin: InputPort = new InputPort();
   readonly #stdout: OutputPort;
@@ -85,7 +87,7 @@ export class Process implements SandboxProcess {
     this.#call = call;
     this.#command = call.command;
     this.#purpose = purpose;
-    this.#termination = new Termination(options.killSignal, options.gracePeriodMs);
+    this.#killSignal = killSignalOf(undefined, options);
     this.#budget = new Budget(() => this.#termination.end({ kind: 'overflow' }, true));
     this.#stdout = new OutputPort(options.stdout.includes('pipe'), this.#budget, this.#failing('read stdout'));
     const stderrKept = options.stderr !== 'stdout' && options.stderr.includes('pipe');
@@ -148,7 +150,7 @@ export class Process implements SandboxProcess {
     return this.result.finally(onFinally);
   }
 
-  terminate(reason: unknown = this.#call.options.killSignal): void {
+  terminate(reason: unknown = this.#killSignal): void {
     this.#cancel(reason);
   }
 
@@ -207,6 +209,7 @@ export class Process implements SandboxProcess {
     checkHandler(prepared.spec, this.#call.options.onSyscall);
     const command = commandFor(prepared, this.#call);
     this.#command = command;
+    this.#killSignal = killSignalOf(prepared, this.#call.options);
     if (this.#termination.order === undefined) this.#emit({ kind: 'planned', backend: prepared.backend.name });
     if (this.#termination.order !== undefined) {
       this.#conclude(prepared, unlaunched, { ...prepared.enforcement, applied: [] });
@@ -219,7 +222,7 @@ export class Process implements SandboxProcess {
     let launched: LaunchedProcess;
     try {
       launched = prepared.backend.launch(prepared.plan, {
-        ...requestFor(command, this.#call, routes.entries),
+        ...requestFor(command, this.#call, routes.entries, this.#killSignal),
         ...this.#hearing(prepared),
         ...this.#capturing(prepared),
         ...this.#collecting(prepared, routes),

@@ -10,8 +10,6 @@ export type EndOrder =
   | { readonly kind: 'failed'; readonly error: unknown };
 
 export class Termination {
-  readonly #killSignal: NodeJS.Signals;
-  readonly #gracePeriodMs: number;
   #launched: LaunchedProcess | undefined;
   #over = false;
   #order: EndOrder | undefined;
@@ -21,11 +19,6 @@ export class Termination {
   readonly ordered: Promise<void> = new Promise((resolve) => {
     this.#tellOrdered = resolve;
   });
-
-  constructor(killSignal: NodeJS.Signals, gracePeriodMs: number) {
-    this.#killSignal = killSignal;
-    this.#gracePeriodMs = gracePeriodMs;
-  }
 
   /** The first order, if there was one. */
   get order(): EndOrder | undefined {
@@ -54,6 +47,7 @@ export class Termination {
 
   #perform(): void {
     if (this.#atOnce) this.#launched?.kill();
-    else this.#launched?.terminate(this.#killSignal, this.#gracePeriodMs);
+    // By the signal that it was launched with, which may be the image's.
+    else this.#launched?.terminate();
   }
 }

@@ -36,7 +36,7 @@ export interface RunOptions {
   readonly stripFinalNewline?: boolean;
   /** Ends the sandbox in an orderly way (`killSignal`, grace, SIGKILL); `outcome` is `cancelled`. */
   readonly signal?: AbortSignal;
-  /** @defaultValue `'SIGTERM'` */
+  /** @defaultValue the `StopSignal` of an image of OCI, else `'SIGTERM'` */
   readonly killSignal?: NodeJS.Signals;
   /** @defaultValue 2000 */
   readonly gracePeriodMs?: Milliseconds;

@@ -1,7 +1,7 @@
 // The same sandbox for somebody else's spawner: a command line that carries the whole plan.
 import { BackendError, SpecError } from '../errors/errors.ts';
 import type { SandboxSpec } from '../spec/types.ts';
-import { checkCall, commandFor, namesImage, prepare } from './launch.ts';
+import { checkCall, commandFor, killSignalOf, namesImage, prepare } from './launch.ts';
 import { wrapOptionNames } from './options.ts';
 import type { RunOptions, WrappedCommand } from './types.ts';
 
@@ -39,7 +39,8 @@ export async function wrap(
       { backend: backend.name, because: 'it needs this library while the command runs' },
     ]);
   }
-  const { killSignal, gracePeriodMs } = call.options;
+  const { gracePeriodMs } = call.options;
+  const killSignal = killSignalOf(prepared, call.options);
   const wrapped = backend.wrap(plan, { command: commandFor(prepared, call), killSignal, gracePeriodMs });
   // Nothing is held for it yet; who disposes of it is ready for the day when something is.
   return { ...wrapped, enforcement, [Symbol.dispose]: () => {} };

@@ -143,7 +143,8 @@ function fakeLaunch(request: LaunchRequest): FakeLaunch {
     started,
     ended,
     orders,
-    terminate: (signal, gracePeriodMs) => void orders.push(`terminate ${signal} ${gracePeriodMs}`),
+    terminate: (signal = request.killSignal, gracePeriodMs = request.gracePeriodMs) =>
+      void orders.push(`terminate ${signal} ${gracePeriodMs}`),
     kill: () => void orders.push('kill'),
     signal: (signal) => void orders.push(`signal ${signal}`),
     forward: (signal) => void orders.push(`forward ${signal}`),

@@ -32,6 +32,7 @@ export interface RunConfig {
   readonly Cmd?: readonly string[];
   readonly Entrypoint?: readonly string[];
   readonly Env?: readonly string[];
+  readonly StopSignal?: string;
   readonly User?: string;
   readonly WorkingDir?: string;
   readonly Volumes?: Readonly<Record<string, object>>;

@@ -20,7 +20,15 @@ import type { ImageError } from '../../src/errors/errors.ts';
 import { blobPath } from '../../src/image/oci/layout.ts';
 import { openStore } from '../../src/image/open/open.ts';
 import { unpack } from '../../src/image/unpack.ts';
-import { type MountSpec, type RunResult, run, type SandboxSpec } from '../../src/index.ts';
+import {
+  type MountSpec,
+  type RunOptions,
+  type RunResult,
+  run,
+  type SandboxProcess,
+  type SandboxSpec,
+  spawn,
+} from '../../src/index.ts';
 import { guestPath } from '../helpers/guest.ts';
 import {
   aci,
@@ -200,6 +208,51 @@ export function describeImages({ isRoot }: { readonly isRoot: boolean }): void {
       };
       const { stdout } = await run([], { root: { image: file(aci(members, app), '.aci') } });
       expect(stdout).toBe('first\n123\n456\n/bin\n/srv image\n');
+    });
+
+    describe('StopSignal', () => {
+      const traps =
+        'trap "echo stopped; exit 7" USR1; trap "echo asked; exit 8" TERM; trap "echo quit; exit 9" QUIT; echo ready; while :; do sleep 0.1; done';
+      const stopped: RunConfig = { Cmd: ['/bin/sh', '-c', traps], StopSignal: 'SIGUSR1' };
+      /** Ends a run of it as soon as its traps are set. */
+      async function ended(
+        end: (running: SandboxProcess) => void,
+        config: RunConfig,
+        options: RunOptions = {},
+      ): Promise<Pick<RunResult, 'outcome'> & { readonly stdout: string }> {
+        const running = spawn([], { root: { image: layout([root], config) } }, { gracePeriodMs: '1min', ...options });
+        let stdout = '';
+        for await (const line of running.lines()) {
+          if (line === 'ready') end(running);
+          stdout += `${line}\n`;
+        }
+        return { stdout, outcome: (await running).outcome };
+      }
+
+      test('is what a run is ended by', async () => {
+        const { stdout, outcome } = await ended((running) => running.terminate(), stopped);
+        expect([stdout, outcome]).toEqual(['ready\nstopped\n', { kind: 'cancelled', reason: 'SIGUSR1' }]);
+        const controller = new AbortController();
+        const aborted = await ended(() => controller.abort('enough'), stopped, { signal: controller.signal });
+        expect([aborted.stdout, aborted.outcome]).toEqual([
+          'ready\nstopped\n',
+          { kind: 'cancelled', reason: 'enough' },
+        ]);
+      });
+
+      test('is what a limit of time ends it by', async () => {
+        const spec: SandboxSpec = { root: { image: layout([root], stopped) }, limits: { wallMs: '8s' } };
+        const { stdout, outcome } = await run([], spec, { gracePeriodMs: '1min' });
+        expect([stdout, outcome]).toEqual(['ready\nstopped\n', { kind: 'limit', limit: 'wallMs' }]);
+      });
+
+      test('gives way to the signal of the caller, and to SIGTERM where there is none or it has no name', async () => {
+        const end = (running: SandboxProcess): void => running.terminate();
+        expect((await ended(end, stopped, { killSignal: 'SIGQUIT' })).stdout).toBe('ready\nquit\n');
+        const { StopSignal: _, ...none } = stopped;
+        expect((await ended(end, none)).stdout).toBe('ready\nasked\n');
+        expect((await ended(end, { ...none, StopSignal: 'SIGRTMIN+3' })).stdout).toBe('ready\nasked\n');
+      });
     });
 
     test('is refused where its user is not in it', async () => {
