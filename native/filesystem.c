@@ -149,11 +149,11 @@ static int open_directory(const struct mount_step *at, int place, const char *na
 
 // An owner without a number in this user namespace cannot be given: the directory stays the caller's, who then may write at the top of a view that is
 // nobody else's. The mode last: a change of owner may take bits of it away.
-static void take_place_of(const struct mount_step *at, int upper, int lower) {
+void take_place_of(const struct mount_step *at, int directory, int lower) {
   struct stat status;
   if (fstat(lower, &status) < 0) fail_mount(at, "fstat");
-  if (fchown(upper, status.st_uid, status.st_gid) < 0 && errno != EINVAL && errno != EPERM) fail_mount(at, "fchown");
-  if (fchmod(upper, status.st_mode & 01777) < 0) fail_mount(at, "fchmod");
+  if (fchown(directory, status.st_uid, status.st_gid) < 0 && errno != EINVAL && errno != EPERM) fail_mount(at, "fchown");
+  if (fchmod(directory, status.st_mode & 01777) < 0) fail_mount(at, "fchmod");
 }
 
 void open_upper(const struct mount_step *at, int place, int lower, struct layers *layers) {

@@ -30,6 +30,8 @@ void attach(const struct mount_step *at, int mount_fd, int target);
 int detached_filesystem(const struct mount_step *at, const char *type, const char *options, uint32_t flags);
 // On `target`. -1: by mount(2), which gives no descriptor.
 int mount_overlay(const struct mount_step *at, const struct layers *layers, uint32_t flags, int target);
+// Owner and mode of a directory of the host, for one that will be seen in its place.
+void take_place_of(const struct mount_step *at, int directory, int lower);
 // Opens the two directories of the layer above, "upper" and "work", in the directory `place`. The former gets owner and mode of `lower`, whose place it takes.
 void open_upper(const struct mount_step *at, int place, int lower, struct layers *layers);
 

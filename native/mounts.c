@@ -213,16 +213,64 @@ static int make_disk_directory(const struct mount_step *at) {
   return part;
 }
 
+static bool write_all(int descriptor, const uint8_t *bytes, size_t length) {
+  while (length > 0) {
+    ssize_t written = write(descriptor, bytes, length);
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) return false;
+    bytes += written;
+    length -= (size_t)written;
+  }
+  return true;
+}
+
+// Layers of the overlay that comes next, below its source.
+static int below[PLAN_LAYERS_MAX];
+static size_t below_count;
+
+// overlayfs shows the uppermost directory: one on the way to a mount point has to be what it is in the layers below.
+static void make_alike(const struct mount_step *at, int skeleton, const char *path, uint32_t layer) {
+  int made = path_make_directory(skeleton, path, 0755);
+  int opened = made < 0 ? -1 : openat(made, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (opened < 0) fail(at->step, at->index, "mkdirat", path);
+  int lower = path_open_beneath(layer == 0 ? root_source : below[layer - 1], path + 1);
+  // What is mounted in the source is not in the overlay.
+  if (lower < 0 && errno != EXDEV && errno != ENOENT) fail(at->step, at->index, "openat2", path);
+  if (lower >= 0) {
+    take_place_of(at, opened, lower);
+    (void)close(lower);
+  }
+  (void)close(opened);
+  (void)close(made);
+}
+
+static void make_content(const struct mount_step *at, int skeleton, const char *path, struct reader *r) {
+  uint32_t length = read_u32(r);
+  const uint8_t *content = read_bytes(r, length);
+  const char *name;
+  int parent = path_open_parent(skeleton, path, &name);
+  int file = parent < 0 ? -1 : openat(parent, name, O_CREAT | O_EXCL | O_NOFOLLOW | O_WRONLY | O_CLOEXEC, 0644);
+  if (file < 0 || !write_all(file, content, length)) fail(at->step, at->index, file < 0 ? "openat" : "write", path);
+  (void)close(file);
+  (void)close(parent);
+}
+
+static void make_mount_point(const struct mount_step *at, int skeleton, const char *path, bool file) {
+  int made = file ? path_make_file(skeleton, path, 0644) : path_make_directory(skeleton, path, 0755);
+  if (made < 0) fail(at->step, at->index, file ? "openat" : "mkdirat", path);
+  (void)close(made);
+}
+
 static void make_skeleton(const struct mount_step *at, int scratch, struct reader *r) {
   uint32_t count = read_u32(r);
   int skeleton = path_make_directory(scratch, "/skeleton", 0755);
   if (skeleton < 0) fail_mount(at, "mkdirat");
   for (uint32_t i = 0; i < count; i++) {
-    bool file = read_u32(r) == 1;
+    uint32_t kind = read_u32(r);
     const char *path = read_string(r);
-    int made = file ? path_make_file(skeleton, path, 0644) : path_make_directory(skeleton, path, 0755);
-    if (made < 0) fail(at->step, at->index, file ? "openat" : "mkdirat", path);
-    (void)close(made);
+    if (kind == PLAN_SKELETON_LIKE) make_alike(at, skeleton, path, read_u32(r));
+    else if (kind == PLAN_SKELETON_CONTENT) make_content(at, skeleton, path, r);
+    else make_mount_point(at, skeleton, path, kind == PLAN_SKELETON_FILE);
   }
   (void)close(skeleton);
 }
@@ -254,10 +302,6 @@ static void close_upper(const struct layers *layers) {
   (void)close(layers->upper);
   (void)close(layers->work);
 }
-
-// Layers of the overlay that comes next, below its source.
-static int below[PLAN_LAYERS_MAX];
-static size_t below_count;
 
 void mounts_layer(struct record *record) {
   struct mount_step at = {.step = record->step, .index = record->index, .path = read_string(&record->payload)};
@@ -498,17 +542,6 @@ void mounts_symlink(struct record *record) {
   int parent = path_open_parent(new_root, path, &name);
   if (parent < 0 || symlinkat(target, parent, name) < 0) fail(record->step, record->index, "symlinkat", path);
   (void)close(parent);
-}
-
-static bool write_all(int descriptor, const uint8_t *bytes, size_t length) {
-  while (length > 0) {
-    ssize_t written = write(descriptor, bytes, length);
-    if (written < 0 && errno == EINTR) continue;
-    if (written < 0) return false;
-    bytes += written;
-    length -= (size_t)written;
-  }
-  return true;
 }
 
 void mounts_file(struct record *record) {

@@ -243,6 +243,7 @@ static const char *check_root(struct plan *plan, struct reader *r) {
   if (kind > PLAN_ROOT_CAPTURE) return "unknown kind of root";
   plan->root_kind = kind;
   bool is_overlay = kind == PLAN_ROOT_OVERLAY || kind == PLAN_ROOT_SCRATCH || kind == PLAN_ROOT_CAPTURE;
+  uint32_t layers = plan->layers;
   if (take_layers(plan) && !is_overlay) return "layers of what is no overlay";
   if (read_u32(r) > 1) return "unknown flags of the root";
   const char *source = read_string(r);
@@ -255,8 +256,11 @@ static const char *check_root(struct plan *plan, struct reader *r) {
   uint32_t count = read_u32(r);
   if (count > PLAN_RECORDS_MAX) return "skeleton too large";
   for (uint32_t i = 0; i < count && !r->failed; i++) {
-    if (read_u32(r) > 1) return "unknown kind in the skeleton";
+    uint32_t entry = read_u32(r);
+    if (entry >= PLAN_SKELETON_KINDS) return "unknown kind in the skeleton";
     if (!is_absolute(read_string(r))) return "a path of the skeleton is not absolute";
+    if (entry == PLAN_SKELETON_LIKE && read_u32(r) > layers) return "a directory of the skeleton is like one of a layer that is not there";
+    if (entry == PLAN_SKELETON_CONTENT) (void)read_bytes(r, read_u32(r));
   }
   return NULL;
 }

@@ -24,6 +24,7 @@
 #define PLAN_RULES_MAX 4096u        // of Landlock
 #define PLAN_SOURCES_MAX 4096u
 #define PLAN_TREES_MAX 4096u
+enum { PLAN_SKELETON_DIRECTORY, PLAN_SKELETON_FILE, PLAN_SKELETON_LIKE, PLAN_SKELETON_CONTENT, PLAN_SKELETON_KINDS };
 #define PLAN_LAYERS_MAX 490u        // overlayfs takes 500, and some are ours
 // Descriptors that a tool inherits: the way to the supervisor, this program, and from here on the sources that the plan names.
 #define PLAN_TOOL_SOCKET 3

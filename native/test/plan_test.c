@@ -690,8 +690,10 @@ static void init_values_are_checked(void) {
   CHECK(close_and_refuse("the root's source is not absolute"));
   put_root(PLAN_ROOT_OVERLAY, 0, "/srv", PLAN_RECORDS_MAX + 1);
   CHECK(close_and_refuse("skeleton too large"));
-  put_root(PLAN_ROOT_OVERLAY, 0, "/srv", 1), put_u32(&builder, 2), put_string(&builder, "/a");
+  put_root(PLAN_ROOT_OVERLAY, 0, "/srv", 1), put_u32(&builder, PLAN_SKELETON_KINDS), put_string(&builder, "/a");
   CHECK(close_and_refuse("unknown kind in the skeleton"));
+  put_root(PLAN_ROOT_OVERLAY, 0, "/srv", 1), put_u32(&builder, PLAN_SKELETON_LIKE), put_string(&builder, "/a"), put_u32(&builder, 1);
+  CHECK(close_and_refuse("a directory of the skeleton is like one of a layer that is not there"));
   put_root(PLAN_ROOT_OVERLAY, 0, "/srv", 1), put_u32(&builder, 0), put_string(&builder, "a");
   CHECK(close_and_refuse("a path of the skeleton is not absolute"));
   put_mount(PLAN_MOUNT_KINDS, 0, 0, "/a", "/b");

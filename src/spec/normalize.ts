@@ -19,6 +19,7 @@ import { collect, type PlacedMount, resolveMounts, resolveWorkspace } from './mo
 import { nearest } from './nearest.ts';
 import { cleanPath } from './paths.ts';
 import { resolveRoot, resolveWritablePaths } from './root.ts';
+import { coveredDirectories, placeForHosts } from './skeleton.ts';
 import type {
   Limits,
   NormalizedMount,
@@ -81,7 +82,8 @@ export function normalize(
   const image = images.root;
   const notes: string[] = [...(image?.notes ?? [])];
   const cache: LookupCache = new Map();
-  const host = image === undefined ? outside : new LayeredHost(outside, image);
+  const layered = image === undefined ? undefined : new LayeredHost(outside, image);
+  const host = layered ?? outside;
 
   const root = resolveRoot(spec.root, image, host, report, notes);
   const resolvedUser = resolveUser(spec.user, host, root.lookupPath, report, cache);
@@ -98,6 +100,10 @@ export function normalize(
   if (spec.limits?.diskBytes !== undefined) refuseUnbounded(root, mounts, report);
   if (idMappings.needsHelper && images.passesOn !== true) refuseForeignFiles(root, mounts, report);
   const missingMountPoints = checkMountPoints(mounts, { ...context, root, home, cache });
+  const skeleton = { root, host, layered, cache };
+  const destinations = mounts.map(({ destination }) => destination);
+  const hostsFile = spec.network === 'host' ? undefined : placeForHosts(destinations, skeleton);
+  const added = [...missingMountPoints.map(({ path }) => path), ...(hostsFile === undefined ? [] : [hostsFile])];
   const terminal = resolveTerminal(spec.terminal, report);
 
   const normalized: NormalizedSpec = {
@@ -110,6 +116,8 @@ export function normalize(
       changes: root.changes,
       writablePaths,
       missingMountPoints,
+      coveredDirectories: coveredDirectories(added, skeleton),
+      hostsFile,
     },
     mounts: mounts.map(withoutPlace),
     workspace,

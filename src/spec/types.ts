@@ -504,6 +504,10 @@ export interface NormalizedRoot {
   readonly writablePaths: readonly string[];
   /** Mount points that the root does not have (directory roots; always empty for the host view, which is made from nothing). */
   readonly missingMountPoints: readonly { readonly path: string; readonly kind: 'directory' | 'file' }[];
+  /** Directories on the way to those that the root does have, and which of the layers shows what each is like, 0 where there is one; those inside of others first. */
+  readonly coveredDirectories: readonly { readonly path: string; readonly layer: number }[];
+  /** Of an image that has no /etc/hosts, without a network: its place. */
+  readonly hostsFile: string | undefined;
 }
 
 /** A filter that was compiled for this spec. */

@@ -499,7 +499,8 @@ export const aciItems: readonly AciItem[] = [
     item: 'A110-A113',
     what: 'what an app finds around it',
     state: 'in part',
-    how: 'What any command finds: `/proc`, `/dev`, a loopback. `/sys` and a UUID of the pod are missing.',
+    how: 'What any command finds: `/proc`, `/dev`, a loopback, `/etc/hosts` where the image has none. `/sys` and a UUID of the pod are missing.',
+    test: ['os/images-cases.ts', 'is there where the image has none, and is none of the changes'],
   },
   {
     item: 'A114',

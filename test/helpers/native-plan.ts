@@ -108,6 +108,8 @@ export function defaultSteps(
       changes: 'keep',
       writablePaths: [],
       missingMountPoints: [],
+      coveredDirectories: [],
+      hostsFile: undefined,
     },
     mounts: [
       {

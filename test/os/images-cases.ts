@@ -2,6 +2,8 @@
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import {
+  chmodSync,
+  cpSync,
   lstatSync,
   mkdirSync,
   mkdtempSync,
@@ -22,6 +24,7 @@ import { openStore } from '../../src/image/open/open.ts';
 import { unpack } from '../../src/image/unpack.ts';
 import {
   type MountSpec,
+  type RootSpec,
   type RunOptions,
   type RunResult,
   run,
@@ -551,6 +554,90 @@ export function describeImages({ isRoot }: { readonly isRoot: boolean }): void {
       expect(await output(layout([root]), 'stat -c %a /tmp; touch /tmp/x; ls /tmp', spec)).toBe('1777\nx\n');
       const own = tar({ name: 'tmp/', type: '5', mode: 0o1777 }, { name: 'tmp/own' });
       expect(await output(layout([root, own]), 'ls /tmp', spec)).toBe('own\n');
+    });
+
+    test('keeps owner and mode of directories in which something is mounted that it lacks', async () => {
+      const own = tar(
+        { name: './', type: '5', mode: 0o711 },
+        { name: 'open/', type: '5', mode: 0o1777, uid: 123, gid: 456 },
+        { name: 'closed/', type: '5', mode: 0o700 },
+        { name: 'closed/in/', type: '5', mode: 0o750, uid: 123 },
+      );
+      // Of what the lowest has there nothing is to be seen.
+      const lowest = tar({ name: 'gone/', type: '5' }, { name: 'gone/in/', type: '5', mode: 0o700 });
+      const image = layout([lowest, root, own, tar({ name: 'gone/.wh..wh..opq' })]);
+      const mounts: MountSpec[] = ['/open/a', '/closed/in/b/c', '/gone/in/d'].map((destination) => ({
+        type: 'tmpfs',
+        destination,
+      }));
+      const script = 'stat -c "%a %u:%g %n" / /open /closed /closed/in /closed/in/b /gone/in';
+      const [uid, gid] = isRoot ? [123, 456] : [0, 0];
+      const spec = (more: RootSpec): SandboxSpec => ({ mounts, user: { uid: 0, gid: 0 }, root: more });
+      for (const more of [{}, { readonly: true }, { changes: 'capture' }] as const) {
+        const { stdout, stderr, changes } = await runScript(image, script, spec(more));
+        expect([stdout, stderr]).toEqual([
+          `711 0:0 /\n1777 ${uid}:${gid} /open\n700 0:0 /closed\n750 ${uid}:0 /closed/in\n755 0:0 /closed/in/b\n755 0:0 /gone/in\n`,
+          '',
+        ]);
+        expect(changes?.entries ?? []).toEqual([]);
+        await changes?.discard();
+      }
+    });
+
+    test('of a directory keeps them, too', async () => {
+      const directory = join(work, `directory${count++}`);
+      mkdirSync(join(directory, 'closed'), { recursive: true });
+      mkdirSync(join(directory, 'bin'));
+      cpSync(BUSYBOX, join(directory, 'bin/busybox'));
+      chmodSync(join(directory, 'closed'), 0o711);
+      const mounts: MountSpec[] = [{ type: 'tmpfs', destination: '/closed/a' }];
+      const { stdout } = await run(['/bin/busybox', 'stat', '-c', '%a', '/closed'], { root: directory, mounts });
+      expect(stdout).toBe('711\n');
+    });
+
+    describe('/etc/hosts', () => {
+      const has = tar({ name: 'etc/hosts', content: '127.0.0.1 own\n' });
+
+      test('is there where the image has none, and is none of the changes', async () => {
+        const spec: SandboxSpec = { hostname: 'here', user: { uid: 0, gid: 0 } };
+        const text = '127.0.0.1 localhost here\n::1 localhost\n';
+        const stats = 'cat /etc/hosts; stat -c "%a %u" /etc/hosts';
+        expect(await output(layout([root]), stats, spec)).toBe(`${text}644 0\n`);
+        expect(await output(layout([root]), stats, { ...spec, root: { readonly: true } })).toBe(`${text}644 0\n`);
+        const written = await output(layout([root]), 'echo more >> /etc/hosts; cat /etc/hosts', spec);
+        expect(written).toBe(`${text}more\n`);
+        const { changes } = await runScript(layout([root]), 'true', { ...spec, root: { changes: 'capture' } });
+        expect(changes?.entries).toEqual([]);
+        await changes?.discard();
+      });
+
+      test('is there where the image has no /etc at all', async () => {
+        const bare = layout([tar(...members.filter(({ name }) => !name.startsWith('etc')))]);
+        expect(await output(bare, 'ls /etc; cat /etc/hosts', { user: { uid: 0, gid: 0 } })).toMatch(
+          /^hosts\n127\.0\.0\.1 localhost/,
+        );
+      });
+
+      test('is what the image has, or the caller mounts, or the network of the host has', async () => {
+        const script = 'cat /etc/hosts';
+        expect(await output(layout([root, has]), script)).toBe('127.0.0.1 own\n');
+        const source = file(Buffer.from('127.0.0.1 given\n'), '.hosts');
+        const mounts: MountSpec[] = [{ type: 'bind', source, destination: '/etc/hosts' }];
+        expect(await output(layout([root]), script, { mounts })).toBe('127.0.0.1 given\n');
+        expect(await output(layout([root]), script, { network: 'host' })).toBe(readFileSync('/etc/hosts', 'utf8'));
+        const inside: MountSpec[] = [{ type: 'tmpfs', destination: '/etc/hosts/in' }];
+        expect(await output(layout([root]), 'ls /etc/hosts', { mounts: inside })).toBe('in\n');
+        const over: MountSpec[] = [{ type: 'tmpfs', destination: '/etc' }];
+        expect(await output(layout([root]), 'ls /etc', { mounts: over, user: { uid: 0, gid: 0 } })).toBe('');
+      });
+
+      test('stays away where /etc is none, or a symlink that leads nowhere', async () => {
+        const bare = members.filter(({ name }) => !name.startsWith('etc'));
+        const asFile = layout([tar(...bare, { name: 'etc', content: 'text' })]);
+        expect(await output(asFile, 'cat /etc', { user: { uid: 0, gid: 0 } })).toBe('text');
+        const asLink = layout([tar(...bare, { name: 'etc', type: '2', linkname: '/elsewhere' })]);
+        expect(await output(asLink, 'cat /elsewhere/hosts', { user: { uid: 0, gid: 0 } })).toMatch(/^127\.0\.0\.1/);
+      });
     });
 
     test('can be mounted: read-only, or changed as long as the run lasts', async () => {

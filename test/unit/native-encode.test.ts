@@ -14,6 +14,7 @@ import {
   recordTypes,
   rootKinds,
   type Step,
+  skeletonKinds,
 } from '../../src/backends/launcher/steps.ts';
 import { type CapabilityName, capabilities, capabilityNames } from '../../src/spec/capabilities.ts';
 import { landlockAccesses, landlockScopes } from '../../src/spec/landlock.ts';
@@ -140,8 +141,11 @@ function decodeStep(step: RecordType, r: Reader): Step {
       const source = r.string();
       const options = r.string();
       const skeleton = r.list(() => {
-        const file = r.u32() === 1;
-        return { path: r.string(), kind: file ? ('file' as const) : ('directory' as const) };
+        const kind = nameOf(skeletonKinds, r.u32());
+        const path = r.string();
+        if (kind === 'like') return { kind, path, layer: r.u32() };
+        if (kind === 'content') return { kind, path, content: r.raw(r.u32()).toString('base64') };
+        return { kind, path };
       });
       return { step, kind, readonly, source, options, skeleton };
     }
@@ -341,7 +345,13 @@ const arbitrarySteps: { readonly [Name in RecordType]: fc.Arbitrary<Step> } = {
     readonly: fc.boolean(),
     source: text,
     options: text,
-    skeleton: fc.array(fc.record({ path: text, kind: fc.constantFrom('directory', 'file') })),
+    skeleton: fc.array(
+      fc.oneof(
+        fc.record({ path: text, kind: fc.constantFrom('directory', 'file') }),
+        fc.record({ path: text, kind: fc.constant('like' as const), layer: u32 }),
+        fc.record({ path: text, kind: fc.constant('content' as const), content: bytes.map(base64) }),
+      ),
+    ),
   }),
   mount: fc.record({
     step: is('mount'),

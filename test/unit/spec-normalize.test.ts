@@ -42,6 +42,8 @@ describe('the default', () => {
         changes: 'keep',
         writablePaths: [],
         missingMountPoints: [],
+        coveredDirectories: [],
+        hostsFile: undefined,
       },
       mounts: [],
       workspace: undefined,

@@ -11,6 +11,7 @@ import {
   recordTypes,
   rootKinds,
   type Step,
+  skeletonKinds,
 } from './steps.ts';
 
 const HEADER_BYTES = 16;
@@ -145,8 +146,10 @@ function encodeStep(w: Writer, step: Step): void {
       w.string(step.options);
       w.u32(step.skeleton.length);
       for (const entry of step.skeleton) {
-        w.u32(entry.kind === 'file' ? 1 : 0);
+        w.u32(skeletonKinds[entry.kind]);
         w.string(entry.path);
+        if (entry.kind === 'like') w.u32(entry.layer);
+        if (entry.kind === 'content') w.blob(Buffer.from(entry.content, 'base64'));
       }
       return;
     case 'mount':

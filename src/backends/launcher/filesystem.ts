@@ -18,7 +18,7 @@ import {
   tmpfsOptions,
 } from '../layout.ts';
 import { capturePlace } from './captures.ts';
-import type { MountFlag, RootKind, Step } from './steps.ts';
+import type { MountFlag, RootKind, SkeletonEntry, Step } from './steps.ts';
 
 export function filesystemSteps(
   wanted: NormalizedSpec,
@@ -87,7 +87,7 @@ function hostViewSteps({ spec, caller }: Context): Step[] {
     { step: 'mkdir', mode: 0o755, path: '/etc' },
     ...etc.map((entry) => hostEntry('/etc/', entry)),
     textFile('/etc/hostname', `${spec.hostname}\n`),
-    ...(network ? [] : [textFile('/etc/hosts', `127.0.0.1 localhost ${spec.hostname}\n::1 localhost\n`)]),
+    ...(network ? [] : [textFile('/etc/hosts', hostsOf(spec.hostname))]),
     ...spec.root.writablePaths.map((path) => bind(path, path, 'any', ['sourceWithoutLinks'])),
   ];
 }
@@ -110,7 +110,7 @@ function directorySteps(spec: NormalizedSpec): Step[] {
       readonly: root.readonly,
       source: root.path ?? '/',
       options: root.changes === 'keep' ? '' : layerAbove(spec, '/', SCRATCH_BYTES, root.changes),
-      skeleton: missing.map(({ path, kind }) => ({ path, kind })),
+      skeleton: missing.length > 0 || root.kind === 'image' ? skeletonOf(spec, missing) : [],
     },
     ...root.writablePaths.map(
       (path): Step => ({
@@ -123,6 +123,20 @@ function directorySteps(spec: NormalizedSpec): Step[] {
         options: '',
       }),
     ),
+  ];
+}
+
+function skeletonOf(
+  { root, hostname }: NormalizedSpec,
+  missing: NormalizedSpec['root']['missingMountPoints'],
+): SkeletonEntry[] {
+  const hosts: SkeletonEntry[] =
+    root.hostsFile === undefined ? [] : [{ kind: 'content', path: root.hostsFile, content: base64(hostsOf(hostname)) }];
+  return [
+    ...missing.map(({ path, kind }) => ({ path, kind })),
+    ...hosts,
+    // When all is made in them: their modes may forbid it.
+    ...root.coveredDirectories.map(({ path, layer }) => ({ kind: 'like', path, layer }) as const),
   ];
 }
 
@@ -291,5 +305,14 @@ function fresh(
 }
 
 function textFile(path: string, text: string): Step {
-  return { step: 'file', mode: 0o644, path, content: Buffer.from(text).toString('base64') };
+  return { step: 'file', mode: 0o644, path, content: base64(text) };
+}
+
+function base64(text: string): string {
+  return Buffer.from(text).toString('base64');
+}
+
+/** Without a network there is nobody else. */
+function hostsOf(hostname: string): string {
+  return `127.0.0.1 localhost ${hostname}\n::1 localhost\n`;
 }

@@ -161,6 +161,15 @@ export interface PlanFormat {
   readonly mask: string;
 }
 
+export type SkeletonEntry =
+  | { readonly kind: 'directory' | 'file'; readonly path: string }
+  /** With the owner and mode that it has in that layer: 0 is the source, the others are the `layer` steps. */
+  | { readonly kind: 'like'; readonly path: string; readonly layer: number }
+  /** `content`: base64. */
+  | { readonly kind: 'content'; readonly path: string; readonly content: string };
+
+export const skeletonKinds = { directory: 0, file: 1, like: 2, content: 3 } as const;
+
 export type Step =
   | { readonly step: 'namespaces'; readonly namespaces: readonly NamespaceName[] }
   /** `helper`: path of newuidmap or newgidmap; `undefined`: the launcher writes the file itself. */
@@ -213,7 +222,7 @@ export type Step =
   /** A directory below the source of the overlay that comes next, a root or a mount; the uppermost first. Such a mount may be read-only. */
   | { readonly step: 'layer'; readonly path: string }
   /**
-   * `skeleton`: only for overlays: mount points that the source lacks. `options`: tmpfs mount data, for `scratch` empty where it is a part of the disk; for
+   * `skeleton`: only for overlays: mount points that the source lacks, and what else lies above it. `options`: tmpfs mount data, for `scratch` empty where it is a part of the disk; for
    * `capture` the directory of the layer above.
    */
   | {
@@ -222,7 +231,7 @@ export type Step =
       readonly readonly: boolean;
       readonly source: string;
       readonly options: string;
-      readonly skeleton: readonly { readonly path: string; readonly kind: 'directory' | 'file' }[];
+      readonly skeleton: readonly SkeletonEntry[];
     }
   /** `options`: for `tmpfs` mount data, for `disk` ownership, for `overlay` as for a root that is one. */
   | {
