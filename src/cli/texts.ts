@@ -75,7 +75,7 @@ export const operandRules: readonly (readonly [what: string, meaning: string])[]
     'the root, as with --root; what follows is the command, /bin/sh when nothing does',
   ],
   [
-    'an image file (.aci, .oci, .tar, also compressed), oci:DIR, bundle:DIR, docker://NAME',
+    'an image file (.aci, .oci, .tar, also compressed, .sqfs), oci:DIR, bundle:DIR, docker://NAME',
     'the image that is run; what follows are arguments of its entry point',
   ],
   ['anything else, and everything after `--`', 'the command'],

@@ -38,15 +38,26 @@ export function kindOfDirectory(path: string): 'oci-layout' | 'bundle' | 'direct
   return has('config.json') && has('rootfs') ? 'bundle' : 'directory';
 }
 
+/** Told by its first bytes; no archive, and an image only for who runs it. */
+export function isSquashfs(path: string): boolean {
+  return detect(headOf(path)) === 'squashfs';
+}
+
 /** `{` comes first, and it is no archive. */
 function isJson(path: string): boolean {
+  const head = headOf(path);
+  return detect(head) === 'unknown' && /^[\s\ufeff]*\{/.test(head.toString('utf8'));
+}
+
+/** Empty where it is no file. */
+function headOf(path: string): Buffer {
   // A FIFO that nobody writes to would be waited for.
   const descriptor = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
   try {
-    if (!fstatSync(descriptor).isFile()) return false;
     const head = Buffer.alloc(DETECT_BYTES);
-    const length = readSync(descriptor, head, 0, head.length, 0);
-    return detect(head.subarray(0, length)) === 'unknown' && /^[\s\ufeff]*\{/.test(head.toString('utf8', 0, length));
+    return fstatSync(descriptor).isFile()
+      ? head.subarray(0, readSync(descriptor, head, 0, head.length, 0))
+      : head.subarray(0, 0);
   } finally {
     closeSync(descriptor);
   }

@@ -162,6 +162,43 @@ export function describeImages({ isRoot }: { readonly isRoot: boolean }): void {
     });
   });
 
+  describe('an image of squashfs', () => {
+    requires('command:tar2sqfs', 'command:sqfs2tar');
+    const top: Member = { name: './', type: '5', mode: 0o711 };
+    const own: Member[] = [
+      { name: 'own/', type: '5', mode: 0o1770, uid: 123, gid: 456, mtime: 5 },
+      { name: 'own/hard', type: '1', linkname: 'etc/passwd' },
+    ];
+    function squashfs(...more: readonly Member[]): string {
+      const path = join(work, `image${count++}.sqfs`);
+      execFileSync('tar2sqfs', ['--quiet', path], { input: tar(...more), stdio: ['pipe', 'ignore', 'pipe'] });
+      return path;
+    }
+
+    test('runs as a tar archive does, and is unpacked once', async () => {
+      const image = squashfs(top, ...members, ...own);
+      const script = 'stat -c "%a %n" /; stat -c "%a %u:%g %Y" /own; cat /own/hard | wc -l; echo x > /own/new';
+      const [uid, gid] = isRoot ? [123, 456] : [0, 0];
+      const spec: SandboxSpec = { user: { uid: 0, gid: 0 }, ...(isRoot ? { capabilities: ['CAP_DAC_OVERRIDE'] } : {}) };
+      for (const _round of [1, 2]) expect(await output(image, script, spec)).toBe(`711 /\n1770 ${uid}:${gid} 5\n2\n`);
+      const { enforcement } = await runScript(image, 'true');
+      expect(enforcement.image).toMatchObject({ kind: 'tar', layers: 1 });
+    });
+
+    test('that is cut short, or expands beyond the bounds, is refused and leaves nothing', async () => {
+      const whole = readFileSync(squashfs(...members));
+      const short = file(whole.subarray(0, 4000), '.sqfs');
+      expect((await refused(short)).message).toMatch(/sqfs2tar cannot read it/);
+      const bomb = squashfs({ name: 'zeros', content: new Uint8Array(64 * 1024 * 1024) });
+      const limits = { ratioFloorBytes: 1024 * 1024 };
+      await expect(run(['x'], { root: { image: bomb } }, { image: { limits } })).rejects.toMatchObject({
+        code: 'SBX_IMAGE_LIMIT',
+        message: expect.stringContaining('expand to'),
+      });
+      expect(names('work')).toEqual([]);
+    });
+  });
+
   describe('what an image says of its command', () => {
     const config: RunConfig = {
       Entrypoint: ['/bin/sh', '-c', 'echo "$0 $*"; id -u; id -g; pwd; echo "$HOME $A $B"'],

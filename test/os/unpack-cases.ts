@@ -619,7 +619,9 @@ export function describeUnpacking(who: { readonly isRoot: boolean }): void {
       const pad = (text: string): Buffer => Buffer.concat([Buffer.from(text, 'latin1'), Buffer.alloc(2000)]);
       expect((await refused(Buffer.alloc(0))).message).toMatch(/archive0\.tar: it is empty$/);
       expect((await refused(Buffer.from('hello'))).message).toMatch(/it is no tar archive, compressed or not$/);
-      expect((await refused(pad('hsqs'))).message).toMatch(/it is an image of squashfs, and not an archive; mount it/);
+      expect((await refused(pad('hsqs'))).message).toMatch(
+        /it is an image of squashfs, and not an archive; make it one/,
+      );
       expect((await refused(Buffer.concat([Buffer.alloc(1024), Buffer.from('e2e1f5e0', 'hex')]))).message).toMatch(
         /it is an image of erofs/,
       );

@@ -80,11 +80,12 @@ function asCompression(content: Content, archive: string): Compression | 'none' 
     case 'empty':
       throw invalid('it is empty', subject);
     case 'squashfs':
+      throw unsupported(`it is an image of ${content}, and not an archive`, subject, 'make it one: sqfs2tar FILE');
     case 'erofs':
       throw unsupported(
         `it is an image of ${content}, and not an archive`,
         subject,
-        'mount it, and run its directory as the root',
+        'unpack it, and run its directory as the root: fsck.erofs --extract=DIRECTORY FILE',
       );
     case 'pgp':
       throw unsupported('it is encrypted or signed by PGP', subject, 'decrypt it first: gpg --decrypt');

@@ -10,7 +10,7 @@ import { keyOfOwners, type Owners, ownersFor } from '../owners.ts';
 import { formatReference, type ImageReference, parseImageReference, type RegistryReference } from '../reference.ts';
 import type { RegistryOptions } from '../registry/client.ts';
 import { storedCredentials } from '../registry/credentials.ts';
-import { type ImageKind, sniffImage } from '../sniff.ts';
+import { type ImageKind, isSquashfs, sniffImage } from '../sniff.ts';
 import { hashOf } from '../store/place.ts';
 import { type ImageRecord, identify } from '../store/records.ts';
 import { ImageStore, type StoredImage } from '../store/store.ts';
@@ -81,7 +81,7 @@ export async function openReference(text: string, options: OpenOptions = {}): Pr
   return { ...(await openRemote(store, image, options)), signatures: [], owners, empty };
 }
 
-type FoundKind = ImageKind | 'oci';
+type FoundKind = ImageKind | 'oci' | 'squashfs';
 
 interface Wanted {
   readonly platform: Platform;
@@ -130,8 +130,9 @@ async function openFile(
   const { platform, suffix } = wantedOf(options);
   const scheme = kind === 'path' ? '' : `${kind}:`;
   const reference = `${scheme}${path}${ref === undefined ? '' : `:${ref}`}${suffix}${dependencySuffix(options)}`;
+  const limits = { ...defaultArchiveLimits, ...options.limits };
   const sniff = async (): Promise<FoundKind> =>
-    kind === 'path' ? await sniffImage(path, { ...defaultArchiveLimits, ...options.limits }) : kind;
+    kind !== 'path' ? kind : isSquashfs(path) ? 'squashfs' : await sniffImage(path, limits);
   const make = async (): Promise<ImageRecord> => {
     const found = await sniff();
     switch (found) {
@@ -139,6 +140,10 @@ async function openFile(
         return await recordAci(store, reference, path, options);
       case 'tar':
         return await recordTar(store, reference, path, options);
+      case 'squashfs': {
+        const { readSquashfs } = await import('../squashfs.ts');
+        return await recordTar(store, reference, path, options, () => readSquashfs(path, limits, options.onNote));
+      }
       case 'oci':
       case 'oci-layout':
         return await recordLayout(store, reference, path, ref, { ...options, platform });
@@ -167,6 +172,7 @@ async function openFile(
 
 const kindsInWords: Readonly<Record<Exclude<FoundKind, 'aci'>, string>> = {
   tar: 'an archive of files',
+  squashfs: 'an image of squashfs',
   oci: 'an image of OCI',
   'oci-layout': 'an image of OCI',
   'oci-archive': 'an image of OCI',
