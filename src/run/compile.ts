@@ -10,7 +10,7 @@ import type { DeniedCall } from '../seccomp/denied.ts';
 import { checkInheritName } from '../spec/checks.ts';
 import { isEnvSpec, ownNames } from '../spec/environment.ts';
 import type { EnvSpec, NormalizedSpec, SandboxSpec } from '../spec/types.ts';
-import { checkCall, namesImage, type Prepared, prepareTrusted } from './launch.ts';
+import { checkCall, killSignalOf, namesImage, type Prepared, prepareTrusted } from './launch.ts';
 import { wrapOptionNames } from './options.ts';
 import { formatCall } from './result.ts';
 import type { RunOptions } from './types.ts';
@@ -45,7 +45,8 @@ export async function compile(
   // Variables of now must not be those of every call: what is inherited is left out here, and taken then.
   const prepared = await prepareTrusted({ ...spec, env }, call.options, issues);
   if (prepared.backend.compile === undefined) throw new BackendError('nothing can be compiled', [onlyNative(backend)]);
-  const { killSignal, gracePeriodMs } = call.options;
+  const { gracePeriodMs } = call.options;
+  const killSignal = killSignalOf(prepared, call.options);
   const { nameableCalls } = await import('../seccomp/denied.ts');
   const calls = () => linesOf(nameableCalls());
   const facts = {
