@@ -390,8 +390,9 @@ static void wait_for_call(const struct run *run, int socket_fd) {
 }
 
 static void perform(const struct run *run, pid_t init, int socket_fd, struct record *record) {
-  // The filter need not allow it to wait.
-  if (record->step == STEP_SECCOMP || record->step == STEP_EXEC) wait_for_call(run, socket_fd);
+  // A filter need not allow it to wait.
+  bool last = record->step == STEP_EXEC || (record->step == STEP_SECCOMP && !run->plan.waits_filtered);
+  if (last) wait_for_call(run, socket_fd);
   if (record->step == STEP_SECCOMP || record->step == STEP_EXEC) die_with_init(init);
   switch (record->step) {
     case STEP_RLIMIT: set_rlimit(record); break;

@@ -423,6 +423,8 @@ static const char *check_collect(struct plan *plan, struct reader *r) {
   if ((flags & ~(uint32_t)PLAN_COLLECT_FLAGS) != 0) return "unknown flags of collect";
   plan->has_input = (flags & PLAN_COLLECT_INPUT) != 0;
   plan->waits = (flags & PLAN_COLLECT_WAITS) != 0;
+  plan->waits_filtered = (flags & PLAN_COLLECT_FILTERED) != 0;
+  if (plan->waits_filtered && !plan->waits) return "unknown flags of collect";
   plan->input_bytes = read_u32(r);
   if (plan->input_bytes > PLAN_INPUT_MAX || (!plan->has_input && plan->input_bytes > 0)) return "input out of range";
   plan->input = read_bytes(r, plan->input_bytes);

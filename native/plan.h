@@ -44,8 +44,9 @@ enum { PLAN_MOUNT_BIND = 0, PLAN_MOUNT_TMPFS, PLAN_MOUNT_PROC, PLAN_MOUNT_DEVPTS
 // What a control group bounds or counts; UNIFIED: it is one of version 2; VACATE: its parent's
 // processes move below it first.
 enum { PLAN_CGROUP_MEMORY = 1, PLAN_CGROUP_PIDS = 2, PLAN_CGROUP_PROCESSOR_TIME = 4, PLAN_CGROUP_UNIFIED = 8, PLAN_CGROUP_VACATE = 16, PLAN_CGROUP_FLAGS = 31 };
-// INPUT: the command finds something on its descriptor 0. WAITS: the record exec names no command, which comes by an order.
-enum { PLAN_COLLECT_INPUT = 1, PLAN_COLLECT_WAITS = 2, PLAN_COLLECT_FLAGS = 3 };
+// INPUT: the command finds something on its descriptor 0. WAITS: the record exec names no command, which comes by an order. FILTERED: the filters
+// allow recvmsg(2), dup2(2) and close(2), and are installed before the wait.
+enum { PLAN_COLLECT_INPUT = 1, PLAN_COLLECT_WAITS = 2, PLAN_COLLECT_FILTERED = 4, PLAN_COLLECT_FLAGS = 7 };
 enum { PLAN_BINFMT_AROUND = 1, PLAN_BINFMT_IF_POSSIBLE = 2, PLAN_BINFMT_FLAGS = 3 };
 // Between the fields of a registration with binfmt_misc: nothing that stands in a path.
 #define BINFMT_SEPARATOR '\x01'
@@ -112,6 +113,7 @@ struct plan {
   bool collects;         // output goes by the channel, and the caller hears of nothing but the end
   bool has_input;
   bool waits;            // for its command, when all else is done
+  bool waits_filtered;   // the filters too
   const uint8_t *input;  // what the command finds on its descriptor 0
   uint32_t input_bytes;
   uint32_t columns, rows;

@@ -545,6 +545,8 @@ static void put_collect(uint32_t flags, uint32_t bytes) {
 static void collecting_is_checked(void) {
   put_collect(PLAN_COLLECT_FLAGS + 1, 0);
   CHECK(close_and_refuse("unknown flags of collect"));
+  put_collect(PLAN_COLLECT_FILTERED, 0);
+  CHECK(close_and_refuse("unknown flags of collect"));
   put_collect(PLAN_COLLECT_INPUT, PLAN_INPUT_MAX + 1);
   CHECK(close_and_refuse("input out of range"));
   put_collect(0, 1);

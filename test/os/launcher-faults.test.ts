@@ -211,7 +211,12 @@ function waitingPlan(steps: readonly Step[]): Buffer {
   const exec = steps.at(-1);
   if (exec?.step !== 'exec') throw new Error('a plan without exec');
   const split = steps.findIndex(({ step }) => step === 'hostname');
-  const waiting = [...steps.slice(0, split), ...stepsOfPreparation, ...steps.slice(split, -1), { ...exec, argv: [] }];
+  const waiting = [
+    ...steps.slice(0, split),
+    ...stepsOfPreparation({ steps, env: {} }),
+    ...steps.slice(split, -1),
+    { ...exec, argv: [] },
+  ];
   const call = encodeCall({ command: exec.argv as [string], killSignal: 'SIGTERM', gracePeriodMs: 2000 });
   return Buffer.concat([encodePlan(waiting), call ?? Buffer.alloc(0)]);
 }

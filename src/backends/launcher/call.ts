@@ -1,6 +1,7 @@
 // The steps of one call: the plan's, and what belongs to this command.
 import { constants } from 'node:os';
 import { InternalError } from '../../errors/errors.ts';
+import { defaultFilter } from '../../seccomp/default-filter.ts';
 import type { LaunchRequest } from '../backend.ts';
 import type { LauncherPlan, Step } from './steps.ts';
 
@@ -53,10 +54,23 @@ export function stepsOfCall(
 }
 
 /** What stands for the steps of a call in a sandbox that is prepared for one: its output is collected, and its input comes with the call. */
-export const stepsOfPreparation: readonly Step[] = [
-  { step: 'pipes', streams: [1, 2] },
-  { step: 'collect', input: undefined, waits: true },
-];
+export function stepsOfPreparation(plan: LauncherPlan): readonly Step[] {
+  const filters = plan.steps.filter((step) => step.step === 'seccomp');
+  const allowsWaiting = filters.length === 1 && filters[0]?.filter === plainFilter();
+  return [
+    { step: 'pipes', streams: [1, 2] },
+    { step: 'collect', input: undefined, waits: allowsWaiting ? 'behind the filter' : 'before the filter' },
+  ];
+}
+
+let plain: string | undefined;
+
+/** The default filter of a command without capabilities: of this one we know what it allows. */
+function plainFilter(): string {
+  const architecture = process.arch === 'arm64' ? 'arm64' : 'x64';
+  plain ??= Buffer.from(defaultFilter({ architecture, capabilities: [] })).toString('base64');
+  return plain;
+}
 
 export function isPreparedFor({ stdio, collect, captures }: LaunchRequest): boolean {
   const [stdin, stdout, stderr] = stdio;

@@ -27,6 +27,7 @@ const ASKS = 4;
 /** In the flags of `collect`. */
 const HAS_INPUT = 1;
 const WAITS = 2;
+const FILTERED = 4;
 const noBytes = new Uint8Array(0);
 const sourceKinds = { any: 0, directory: 1, file: 2 } as const;
 
@@ -127,7 +128,11 @@ function encodeStep(w: Writer, step: Step): void {
       w.u32(step.streams.reduce<number>((mask, stream) => mask | (1 << stream), 0));
       return;
     case 'collect':
-      w.u32((step.input === undefined ? 0 : HAS_INPUT) | (step.waits === true ? WAITS : 0));
+      w.u32(
+        (step.input === undefined ? 0 : HAS_INPUT) |
+          (step.waits === undefined ? 0 : WAITS) |
+          (step.waits === 'behind the filter' ? FILTERED : 0),
+      );
       w.blob(typeof step.input === 'string' ? Buffer.from(step.input) : (step.input ?? noBytes));
       return;
     case 'hostname':

@@ -68,7 +68,12 @@ class WarmPool {
     this.#count = count;
     const { before, after, confined } = knowledgeOf(plan);
     this.#confined = confined;
-    this.#plan = joinRecords([before, encodeRecords(stepsOfPreparation), after, encodeRecords([execStep(plan, [])])]);
+    this.#plan = joinRecords([
+      before,
+      encodeRecords(stepsOfPreparation(plan)),
+      after,
+      encodeRecords([execStep(plan, [])]),
+    ]);
     this.#fill();
   }
 

@@ -214,7 +214,11 @@ export type Step =
    * the pipe of stdin holds, at most 64 KiB; absent where there is no such pipe. `waits`: for the
    * arguments of the exec, which has none, and which an order brings.
    */
-  | { readonly step: 'collect'; readonly input: string | Uint8Array | undefined; readonly waits?: boolean }
+  | {
+      readonly step: 'collect';
+      readonly input: string | Uint8Array | undefined;
+      readonly waits?: 'before the filter' | 'behind the filter';
+    }
   | { readonly step: 'hostname'; readonly hostname: string }
   | { readonly step: 'loopback' }
   /** A file system of which the mounts of kind `disk` are parts, bounded together. `options`: tmpfs mount data. Before the root. */
