@@ -98,10 +98,13 @@ export function architectureCases(): void {
   afterAll(() => bench.remove());
   // What this host offers is remembered for the whole process.
   beforeEach(async () => {
+    // Of modules that are gone nobody would end the server.
+    vi.stubEnv('SANDBOXLIB_SERVER', 'off');
     vi.resetModules();
     lib = await import('../../src/index.ts');
   });
   afterEach(() => {
+    vi.unstubAllEnvs();
     delete process.env['SANDBOXLIB_LAUNCHER'];
   });
 

@@ -22,10 +22,13 @@ export function hostCases(): void {
   afterAll(() => bench.remove());
   // What a host offers is remembered for the whole process, and here each test has another host.
   beforeEach(async () => {
+    // Of modules that are gone nobody would end the server.
+    vi.stubEnv('SANDBOXLIB_SERVER', 'off');
     vi.resetModules();
     lib = await import('../../src/index.ts');
   });
   afterEach(() => {
+    vi.unstubAllEnvs();
     delete process.env['SANDBOXLIB_LAUNCHER'];
     delete process.env['SANDBOXLIB_BACKEND'];
   });

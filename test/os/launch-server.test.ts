@@ -123,6 +123,18 @@ describe('a server', () => {
     expect(processesWith(`sleep\0${marker}`)).toEqual([]);
   });
 
+  it('is not there in a Worker, which could not wait for its end', () => {
+    const script = `
+      const { Worker } = await import('node:worker_threads');
+      const { readFileSync } = await import('node:fs');
+      const work = "import(" + JSON.stringify(${JSON.stringify(index)}) + ").then(async ({ run, createSandbox }) => {" +
+        "await run(['true']); await run(['true']); const s = await createSandbox({}, { warm: 2 }); await s.run(['true']); })";
+      await new Promise((resolve) => new Worker(work, { eval: true }).once('exit', resolve));
+      console.log(readFileSync('/proc/self/task/' + process.pid + '/children', 'utf8').trim());`;
+    const { status, stdout, stderr } = inNode(script);
+    expect({ status, stdout, stderr }).toEqual({ status: 0, stdout: '\n', stderr: '' });
+  });
+
   it('takes no privilege along that its caller gave up', () => {
     if (process.getuid?.() !== 0) return;
     const script = `

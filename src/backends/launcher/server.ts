@@ -1,6 +1,7 @@
 // Processes that start sandboxes for this one (native/serve.c). A fork of Node copies the page tables of its whole heap: milliseconds where that is empty, tens
 // of them where it is not. So Node forks once, and what it made then forks for every run.
 import { type ChildProcess, spawn } from 'node:child_process';
+import { isMainThread } from 'node:worker_threads';
 import type { BackendPlan, LaunchedProcess, LaunchRequest } from '../backend.ts';
 import { callSteps, execStep, isPreparedFor, partsOf, stepsOfCall, stepsOfPreparation } from './call.ts';
 import { withCaptures } from './captures.ts';
@@ -172,8 +173,10 @@ function knowledgeOf(plan: LauncherPlan): Knowledge {
 }
 
 function idleLane(launcher: string): Lane | undefined {
+  // A thread may end before its children do, and nobody waits for them then: they would stay as zombies.
+  if (!isMainThread) return undefined;
   const who = identity();
-  for (const server of servers) {
+  for (const server of [...servers]) {
     // A server stays who this process was when it started it.
     if (server.launcher === launcher && server.who === who) {
       const lane = server.take();
