@@ -3,6 +3,15 @@ import type { LaunchEnd, Usage } from '../backend.ts';
 import type { EndedLine } from './status.ts';
 
 export function launchEnd(line: EndedLine): LaunchEnd {
+  const usage: { -readonly [Name in keyof Usage]: Usage[Name] } = {
+    wallMs: line.wallMs,
+    cpuUserMs: line.cpuUserMs,
+    cpuSystemMs: line.cpuSystemMs,
+  };
+  for (const name of counts) {
+    const count = line[name];
+    if (count !== undefined) usage[name] = count;
+  }
   return {
     code: line.code,
     signal: line.signal,
@@ -10,12 +19,7 @@ export function launchEnd(line: EndedLine): LaunchEnd {
     ...(line.denied === undefined ? {} : { denied: line.denied }),
     stdoutTruncated: line.stdoutTruncated,
     stderrTruncated: line.stderrTruncated,
-    usage: {
-      wallMs: line.wallMs,
-      cpuUserMs: line.cpuUserMs,
-      cpuSystemMs: line.cpuSystemMs,
-      ...Object.fromEntries(counts.flatMap((name) => (line[name] === undefined ? [] : [[name, line[name]]]))),
-    },
+    usage,
   };
 }
 

@@ -24,6 +24,15 @@ export function launcherPath(): string {
   );
 }
 
+let lookedAt: { readonly override: string | undefined; readonly path: string } | undefined;
+
+/** The same, looked at only once: for whoever has started one already. */
+export function knownLauncherPath(): string {
+  const override = process.env['SANDBOXLIB_LAUNCHER'];
+  if (lookedAt === undefined || lookedAt.override !== override) lookedAt = { override, path: launcherPath() };
+  return lookedAt.path;
+}
+
 /** What to do about a launcher that is there and does not work. */
 export function remedyForLauncher(launcher: string): string {
   return process.env['SANDBOXLIB_LAUNCHER'] === launcher

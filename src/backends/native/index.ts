@@ -1,7 +1,7 @@
 // The native backend: our launcher, with nothing between it and the kernel.
 import type { Backend } from '../backend.ts';
 import { launchPlan } from '../launcher/launch.ts';
-import { launcherPath } from '../launcher/locate.ts';
+import { knownLauncherPath, launcherPath } from '../launcher/locate.ts';
 import { keepWarm, launchByServer } from '../launcher/server.ts';
 import type { LauncherPlan } from '../launcher/steps.ts';
 import { wrapPlan } from '../launcher/wrap.ts';
@@ -20,8 +20,7 @@ export const native: Backend<LauncherPlan> = {
 
   plan: planNative,
   launch(plan, request) {
-    const launcher = launcherPath();
-    return launchByServer(launcher, plan, request) ?? launchPlan(launcher, plan, request);
+    return launchByServer(knownLauncherPath(), plan, request) ?? launchPlan(launcherPath(), plan, request);
   },
 
   keepWarm: (plan, count) => keepWarm(launcherPath(), plan, count),
