@@ -232,11 +232,12 @@ describe('an end', () => {
     await shell('true');
     const running = run(['sh', '-c', 'trap "" TERM; sleep 100'], { limits: { wallMs: 50 } }, { gracePeriodMs: 50 });
     await delay(20);
-    const end = performance.now() + 500;
+    const end = performance.now() + 5000;
     while (performance.now() < end);
     const result = await running;
     expect(result.outcome).toEqual({ kind: 'limit', limit: 'wallMs' });
-    expect(result.usage.wallMs).toBeLessThan(450);
+    // Before anybody here could have told it to.
+    expect(result.usage.wallMs).toBeLessThan(4500);
   });
 
   it('by the caller is the end of that run alone, whenever it comes', async () => {
