@@ -260,6 +260,12 @@ static bool parse_arguments(int count, char **values, struct arguments *parsed) 
   return sources == 1 && (parsed->channel_fd < 0 || parsed->status_fd < 0);
 }
 
+// No call has failed there, whatever errno is left of one.
+static int refuse_plan_for_privileges(void) {
+  errno = 0;
+  return refuse_plan(NO_INDEX, privileged);
+}
+
 static int refuse_privileges(void) {
   (void)!write(STDERR_FILENO, privileged, sizeof privileged - 1);
   return EXIT_USAGE;
@@ -271,7 +277,7 @@ static int run_plan(const struct arguments *arguments, pid_t parent) {
   run.channel_fd = arguments->channel_fd;
   run.status_fd = arguments->status_fd;
   status_use(run.channel_fd >= 0 ? run.channel_fd : run.status_fd);
-  if (has_gained_privileges()) return refuse_plan(NO_INDEX, privileged);
+  if (has_gained_privileges()) return refuse_plan_for_privileges();
   if (!open_standard()) return refuse(STEP_DESCRIPTORS, "open");
   if (!reset_signals()) return refuse(STEP_SIGNALS, "sigaction");
   const char *reason;
@@ -300,7 +306,7 @@ static int run_compiled(int count, char **values) {
   run.inside_fd = run.complaints_fd = run.channel_fd = run.status_fd = -1;
   words_use(&compiled);
   status_speak_by(&speaker);
-  if (has_gained_privileges()) return refuse_plan(NO_INDEX, privileged);
+  if (has_gained_privileges()) return refuse_plan_for_privileges();
   if (!open_standard()) return refuse(STEP_DESCRIPTORS, "open");
   if (!reset_signals()) return refuse(STEP_SIGNALS, "sigaction");
   const char *reason;

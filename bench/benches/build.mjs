@@ -5,7 +5,7 @@ import { createSandbox } from '../../dist/index.js';
 import { benchDirectory } from '../lib/bench-directory.mjs';
 import { inTurn } from '../lib/harness.mjs';
 import { compiledWay } from '../lib/ours.mjs';
-import { isInstalled } from '../lib/peers.mjs';
+import { bubblewrap, isInstalled } from '../lib/peers.mjs';
 import { start } from '../lib/start.mjs';
 
 export async function* measure({ rounds, quick }) {
@@ -19,20 +19,7 @@ export async function* measure({ rounds, quick }) {
   const command = ['sh', '-c', './configure && make -s && ./program'];
   const clean = () => rmSync(join(project, 'out'), { recursive: true, force: true });
   const sandbox = await createSandbox({ workspace: project });
-  const bwrap = [
-    'bwrap',
-    '--unshare-all',
-    '--die-with-parent',
-    '--ro-bind',
-    '/',
-    '/',
-    '--proc',
-    '/proc',
-    '--dev',
-    '/dev',
-    '--tmpfs',
-    '/tmp',
-  ];
+  const bwrap = [...bubblewrap, '--tmpfs', '/tmp'];
   const ways = [
     { name: 'plain', once: () => start(command, { cwd: project }) },
     { name: 'sandboxlib, run() of a sandbox', once: async () => void (await sandbox.run(command)).assertSuccess() },

@@ -4,22 +4,10 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { createSandbox } from '../../dist/index.js';
 import { withRatios } from '../lib/harness.mjs';
-import { isInstalled } from '../lib/peers.mjs';
+import { bubblewrap, isInstalled } from '../lib/peers.mjs';
 
 const command = ['sleep', '600'];
-const bwrap = [
-  'bwrap',
-  '--unshare-all',
-  '--die-with-parent',
-  '--ro-bind',
-  '/',
-  '/',
-  '--proc',
-  '/proc',
-  '--dev',
-  '/dev',
-  '--',
-];
+const bwrap = [...bubblewrap, '--'];
 
 export async function* measure({ quick }) {
   const count = quick ? 4 : 32;

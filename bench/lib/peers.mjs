@@ -64,6 +64,20 @@ async function peer(name, as, spec, command, directory) {
   }
 }
 
+/** What people type: all namespaces, and the whole host to be seen. */
+export const bubblewrap = [
+  'bwrap',
+  '--unshare-all',
+  '--die-with-parent',
+  '--ro-bind',
+  '/',
+  '/',
+  '--proc',
+  '/proc',
+  '--dev',
+  '/dev',
+];
+
 /** Less than the same: what people type. */
 export function shortPeers(command) {
   const all = [
@@ -71,7 +85,7 @@ export function shortPeers(command) {
       'unshare',
       ['unshare', '--user', '--map-root-user', '--mount', '--pid', '--fork', '--net', '--ipc', '--uts', '--cgroup'],
     ],
-    ['bwrap', ['bwrap', '--unshare-all', '--ro-bind', '/', '/', '--proc', '/proc', '--dev', '/dev']],
+    ['bwrap', bubblewrap],
   ];
   const names = { unshare: 'unshare, all namespaces, the host’s files', bwrap: 'bwrap --unshare-all, one bind of /' };
   return all.map(([program, argv]) =>

@@ -112,7 +112,6 @@ export interface Explanation {
   readonly equivalent?: Equivalent;
 }
 
-/** The nearest thing that bubblewrap can do. */
 /** The same sandbox in the words of another tool. */
 export interface Equivalent {
   readonly tool: ToolName;
