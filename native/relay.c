@@ -10,6 +10,10 @@
 
 #include "channel.h"
 
+#define SPLICE_BYTES 1048576u
+// Between two looks at everything else.
+#define SPLICES_PER_STEP 16
+
 static bool may_block(const struct stat *status, int descriptor) { return S_ISFIFO(status->st_mode) || isatty(descriptor); }
 
 // O_NONBLOCK on the caller's own descriptor would change it for the caller too, so pipes and terminals are opened once more. A regular file has a
@@ -35,6 +39,7 @@ bool relay_open(struct relay *relay, int from, bool from_is_ours, int to, bool t
   relay->to_is_socket = S_ISSOCK(target.st_mode);
   relay->to_is_terminal = isatty(to) == 1;
   relay->to_is_own = to_is_ours;
+  relay->splices = from_is_ours && to_is_ours;
   if (!from_is_ours && may_block(&source, from)) {
     int own = open_again(from, O_RDONLY);
     if (own >= 0) relay->from = own;
@@ -67,8 +72,14 @@ bool relay_open_from_memory(struct relay *relay, const uint8_t *bytes, size_t le
 bool relay_flushed(const struct relay *relay) { return relay->start == relay->end; }
 bool relay_ended(const struct relay *relay) { return relay->from < 0 && relay_flushed(relay); }
 
+// What may pass without a look at how much it is.
+static size_t splice_allowance(const struct relay *relay) {
+  if (!relay->splices || relay->last || !relay_flushed(relay) || relay->from < 0) return 0;
+  return relay->budget == NULL || *relay->budget > SPLICE_BYTES ? SPLICE_BYTES : (size_t)*relay->budget;
+}
+
 size_t relay_poll(const struct relay *relay, struct pollfd *entries) {
-  if (!relay_flushed(relay)) {
+  if (!relay_flushed(relay) || (splice_allowance(relay) > 0 && relay->target_is_full)) {
     entries[0] = (struct pollfd){.fd = relay->to, .events = POLLOUT};
     return 1;
   }
@@ -149,8 +160,36 @@ static ssize_t read_some(struct relay *relay) {
   return read(relay->from, relay->buffer, sizeof relay->buffer);
 }
 
+static bool has_room(int descriptor) {
+  struct pollfd room = {.fd = descriptor, .events = POLLOUT};
+  return poll(&room, 1, 0) != 0;
+}
+
+// Pages are handed on, and no byte is copied. False where it does not go that way: there it is read and written, and what is really wrong shows then.
+static bool splice_some(struct relay *relay) {
+  relay->target_is_full = false;
+  for (int round = 0; round < SPLICES_PER_STEP && splice_allowance(relay) > 0; round++) {
+    ssize_t got = splice(relay->from, NULL, relay->to, NULL, splice_allowance(relay), SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0 && errno == EAGAIN) {
+      relay->target_is_full = !has_room(relay->to);
+      return true;
+    }
+    if (got < 0) return false;
+    if (got == 0) close_source(relay);
+    relay->passed += (uint64_t)got;
+    if (relay->budget != NULL) *relay->budget -= (uint64_t)got;
+  }
+  return true;
+}
+
 bool relay_step(struct relay *relay) {
   flush_out(relay);
+  if (splice_allowance(relay) > 0) {
+    if (!splice_some(relay)) relay->splices = false;
+    // Where nothing more may pass, what comes is still to be looked for.
+    else if (relay->budget == NULL || *relay->budget > 0) return true;
+  }
   if (!relay_flushed(relay) || relay->from < 0) return true;
   ssize_t got;
   do got = read_some(relay);

@@ -15,6 +15,8 @@ struct relay {
   bool from_is_socket, to_is_socket, to_is_terminal;
   unsigned stream;  // not 0: the destination is the channel, where this is the command's descriptor
   bool to_is_own;  // `to` is a non-blocking descriptor of our own, which a write cannot block on
+  bool splices;    // both ends are our own, and what passes need not be looked at
+  bool target_is_full;  // which alone keeps it from being spliced on
   bool last;       // no writer is left: what is there now is the rest
   bool reader_gone;
   bool truncated;
