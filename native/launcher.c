@@ -26,12 +26,12 @@
 
 #define EXIT_USAGE 125
 #define ORDER_BYTES 12
-#define FIRST_LANE 3
+#define SERVER_ORDERS_FD 3
 
 static const char usage[] =
     "usage: launcher run --channel-fd N\n"
     "       launcher run (--plan-fd N | --plan-env NAME) [--status-fd N]\n"
-    "       launcher serve --lanes N\n"
+    "       launcher serve --lanes N --streams N\n"
     "       launcher inside --socket-fd N\n"
     "       launcher inside --rendezvous PATH --network own|room\n"
     "       launcher rendezvous --directory PATH --tree PATH COMMAND [ARG...]\n"
@@ -128,22 +128,10 @@ static bool drop(int descriptor, size_t length) {
   return true;
 }
 
-// On a lane orders may stand before the plan, for a run that had ended before they came. None begins as a plan does.
-static bool read_header(int descriptor, uint8_t header[PLAN_HEADER_BYTES], bool after_orders) {
-  for (;;) {
-    if (!read_all(descriptor, header, ORDER_BYTES)) return false;
-    if (!after_orders || memcmp(header, "SBXP", 4) == 0) break;
-    struct reader order = {.at = header, .end = header + ORDER_BYTES, .failed = false};
-    uint32_t type = read_u32(&order), a = read_u32(&order);
-    if (type == CONTROL_CALL && !drop(descriptor, a)) return false;
-  }
-  return read_all(descriptor, header + ORDER_BYTES, PLAN_HEADER_BYTES - ORDER_BYTES);
-}
-
-static const uint8_t *read_plan(int descriptor, bool after_orders, size_t *length, const char **reason) {
+static const uint8_t *read_plan(int descriptor, size_t *length, const char **reason) {
   uint8_t header[PLAN_HEADER_BYTES];
   *reason = "the plan cannot be read";
-  if (!read_header(descriptor, header, after_orders)) return NULL;
+  if (!read_all(descriptor, header, sizeof header)) return NULL;
   errno = 0;
   uint32_t announced = plan_length(header, reason);
   if (announced == 0) return NULL;
@@ -231,7 +219,6 @@ static bool follow_parent(pid_t parent, bool has_channel) {
 struct arguments {
   int channel_fd, plan_fd, status_fd;
   const char *plan_env;
-  bool on_lane;  // the channel is a lane of a server, which lasts longer than this run
 };
 
 static bool parse_descriptor(const char *text, int *to) {
@@ -284,7 +271,7 @@ static int run_plan(const struct arguments *arguments, pid_t parent) {
   size_t length = 0;
   const uint8_t *bytes = arguments->plan_env != NULL
                              ? plan_from_environment(arguments->plan_env, &length, &reason)
-                             : read_plan(arguments->channel_fd >= 0 ? arguments->channel_fd : arguments->plan_fd, arguments->on_lane, &length, &reason);
+                             : read_plan(arguments->channel_fd >= 0 ? arguments->channel_fd : arguments->plan_fd, &length, &reason);
   if (bytes == NULL) return refuse_plan(NO_INDEX, reason);
   uint32_t index;
   errno = 0;
@@ -340,8 +327,27 @@ static void outlast_caller(int channel_fd) {
   }
 }
 
+// On a lane an order may stand before the plan, for a run that had ended before it came. None begins as a plan does.
+static bool has_late_order(int lane) {
+  uint8_t begin[4];
+  ssize_t got;
+  do got = recv(lane, begin, sizeof begin, MSG_PEEK | MSG_WAITALL);
+  while (got < 0 && errno == EINTR);
+  return got == (ssize_t)sizeof begin && memcmp(begin, "SBXP", sizeof begin) != 0;
+}
+
+static bool pass_over_order(int lane) {
+  uint8_t bytes[ORDER_BYTES];
+  if (!read_all(lane, bytes, sizeof bytes)) return false;
+  struct reader order = {.at = bytes, .end = bytes + sizeof bytes, .failed = false};
+  uint32_t type = read_u32(&order), a = read_u32(&order);
+  return type != CONTROL_CALL || drop(lane, a);
+}
+
 static int run_on_lane(int lane) {
-  const struct arguments arguments = {.channel_fd = lane, .plan_fd = -1, .status_fd = -1, .on_lane = true};
+  const struct arguments arguments = {.channel_fd = lane, .plan_fd = -1, .status_fd = -1};
+  // And no more, for with the next plan there come streams, which only the server can give.
+  if (has_late_order(lane)) return pass_over_order(lane) ? 0 : EXIT_USAGE;
   (void)run_plan(&arguments, getppid());
   bool told = !channel_in_use() || channel_finish();
   return told && supervise_left_whole_orders() ? 0 : EXIT_USAGE;
@@ -350,20 +356,28 @@ static int run_on_lane(int lane) {
 static bool parse_count(const char *text, unsigned long most, size_t *to) {
   char *end;
   unsigned long number = strtoul(text, &end, 10);
-  if (end == text || *end != '\0' || number == 0 || number > most) return false;
+  if (end == text || *end != '\0' || number > most) return false;
   *to = number;
   return true;
 }
 
-static int serve_lanes(size_t count, pid_t parent) {
-  int lanes[SERVE_LANES_MAX];
+static bool parse_served(char **values, struct served *served) {
+  *served = (struct served){.orders_fd = SERVER_ORDERS_FD, .first = SERVER_ORDERS_FD + 1};
+  if (strcmp(values[0], "--lanes") != 0 || strcmp(values[2], "--streams") != 0) return false;
+  return parse_count(values[1], SERVE_LANES_MAX, &served->lanes) && served->lanes > 0 &&
+         parse_count(values[3], SERVE_STREAMS_MAX, &served->streams);
+}
+
+static int serve_lanes(const struct served *served, pid_t parent) {
+  int sockets[1 + SERVE_LANES_MAX + SERVE_STREAMS_MAX];
+  size_t count = 1 + served->lanes + served->streams;
   if (has_gained_privileges()) return refuse_privileges();
   for (size_t i = 0; i < count; i++) {
-    lanes[i] = FIRST_LANE + (int)i;
-    if (fcntl(lanes[i], F_GETFD) < 0) return refuse_usage();
+    sockets[i] = served->orders_fd + (int)i;
+    if (fcntl(sockets[i], F_GETFD) < 0) return refuse_usage();
   }
-  if (!open_standard() || !reset_signals() || !descriptors_close_except(lanes, count)) return EXIT_USAGE;
-  return follow_parent(parent, true) ? serve(FIRST_LANE, count, run_on_lane) : EXIT_USAGE;
+  if (!open_standard() || !reset_signals() || !descriptors_close_except(sockets, count)) return EXIT_USAGE;
+  return follow_parent(parent, true) ? serve(served, run_on_lane) : EXIT_USAGE;
 }
 
 // Both ends of a rendezvous; -1 where the arguments name none.
@@ -401,9 +415,9 @@ int main(int count, char **values) {
     if (has_gained_privileges()) return refuse_privileges();
     return parse_descriptor(values[3], &records) && open_standard() && reset_signals() ? unpack_main(records, values[5]) : EXIT_USAGE;
   }
-  size_t lanes;
-  if (count == 4 && strcmp(values[1], "serve") == 0 && strcmp(values[2], "--lanes") == 0) {
-    return parse_count(values[3], SERVE_LANES_MAX, &lanes) ? serve_lanes(lanes, parent) : refuse_usage();
+  if (count == 6 && strcmp(values[1], "serve") == 0) {
+    struct served served;
+    return parse_served(values + 2, &served) ? serve_lanes(&served, parent) : refuse_usage();
   }
   int socket_fd;
   if (count == 4 && strcmp(values[1], "inside") == 0 && strcmp(values[2], "--socket-fd") == 0) {

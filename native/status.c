@@ -91,6 +91,8 @@ void status_started(pid_t init) {
   begin("started");
   add(",\"pid\":");
   add_number(init);
+  add(",\"supervisor\":");
+  add_number(getpid());
   finish();
 }
 

@@ -1,15 +1,18 @@
-// One end of a socket whose other end a server holds (native/serve.c). It carries one run at a time: the plan and orders there, and back the command's
-// output and the last word.
-import { constants } from 'node:os';
+// One end of a socket whose other end a server holds (native/serve.c). It carries one run at a time: the plan and orders there, and back the last word, and
+// the command's output where nobody needs a stream of it.
 import type { Duplex, Readable, Writable } from 'node:stream';
 import { InternalError, LaunchError } from '../../errors/errors.ts';
 import type { LaunchEnd, LaunchedProcess, LaunchRequest } from '../backend.ts';
 import { launchEnd } from './ending.ts';
 import { launchError } from './failure.ts';
+import { OrderedRun } from './ordered.ts';
 import { control, encodeOrder } from './orders.ts';
 import { type OutputLine, parseStatusLine, type StatusLine } from './status.ts';
 
 export type LaneSocket = Duplex & { ref(): unknown; unref(): unknown };
+
+/** The sockets of one run that are its stdin, stdout and stderr. */
+export type LentStreams = Partial<Readonly<Record<0 | 1 | 2, LaneSocket>>>;
 
 const NEWLINE = 10;
 /** What is read is part of something larger, which a few bytes are not to keep. */
@@ -51,8 +54,8 @@ export class Lane {
   }
 
   /** Preconditions: idle, and not closed. */
-  start(plan: Uint8Array, request: CollectRequest, confined: boolean): LaunchedProcess {
-    const run = new LaneRun(request, confined, (order) => this.#order(run, order), this.#socket);
+  start(plan: Uint8Array, request: LaunchRequest, confined: boolean, streams: LentStreams = {}): LaunchedProcess {
+    const run = new LaneRun(request, confined, streams, (order) => this.#order(run, order), this.#socket);
     this.#run = run;
     this.#socket.ref();
     this.#socket.write(plan);
@@ -66,7 +69,7 @@ export class Lane {
   }
 
   /** Preconditions: prepared, and not gone. */
-  call(order: Uint8Array, request: CollectRequest, confined: boolean): LaunchedProcess {
+  call(order: Uint8Array, request: LaunchRequest, confined: boolean): LaunchedProcess {
     this.#onGone = undefined;
     return this.start(order, request, confined);
   }
@@ -86,11 +89,18 @@ export class Lane {
   }
 
   #hear(line: StatusLine): void {
-    if (line.event === 'ended') this.#settle((run) => run.finish(launchEnd(line)));
-    else if (line.event === 'failed') this.#settle((run) => run.fail(launchError(line, run.confined)));
+    if (line.event === 'ended') {
+      // Its supervisor lives on until somebody has read the rest. There will be no other word of it, and no other run here.
+      if (line.outputPending === true) this.#run?.leaveOutput();
+      this.#settle((run) => run.finish(launchEnd(line)), line.outputPending === true);
+    } else if (line.event === 'failed') {
+      this.#settle((run) => run.fail(launchError(line, run.confined)));
+    } else {
+      this.#run?.hear(line);
+    }
   }
 
-  #settle(act: (run: LaneRun) => void): void {
+  #settle(act: (run: LaneRun) => void, isLast = false): void {
     const run = this.#run;
     const onGone = this.#onGone;
     if (run === undefined && onGone === undefined) return;
@@ -98,7 +108,7 @@ export class Lane {
     this.#socket.unref();
     onGone?.();
     if (run !== undefined) act(run);
-    if (!this.#closed) this.#onIdle(this);
+    if (!this.#closed && !isLast) this.#onIdle(this);
   }
 }
 
@@ -155,39 +165,76 @@ export class LaneReader {
   }
 }
 
-export type CollectRequest = LaunchRequest & { readonly collect: NonNullable<LaunchRequest['collect']> };
-
-class LaneRun implements LaunchedProcess {
-  readonly pid = undefined;
-  readonly stdin: Writable | undefined = undefined;
-  readonly stdout: Readable | undefined = undefined;
-  readonly stderr: Readable | undefined = undefined;
+class LaneRun extends OrderedRun implements LaunchedProcess {
+  pid: number | undefined;
+  readonly stdin: Writable | undefined;
+  readonly stdout: Readable | undefined;
+  readonly stderr: Readable | undefined;
   readonly extra: ReadonlyMap<number, Readable & Writable> = new Map();
   readonly confined: boolean;
   readonly started: Promise<void>;
   readonly ended: Promise<LaunchEnd>;
-  readonly #request: CollectRequest;
   readonly #order: (order: Uint8Array) => void;
   readonly #socket: LaneSocket;
+  #begin: () => void = () => {};
   #resolve: (end: LaunchEnd) => void = () => {};
   #reject: (error: Error) => void = () => {};
+  #leavesOutput = false;
 
-  constructor(request: CollectRequest, confined: boolean, order: (order: Uint8Array) => void, socket: LaneSocket) {
-    this.#request = request;
+  constructor(
+    request: LaunchRequest,
+    confined: boolean,
+    streams: LentStreams,
+    order: (order: Uint8Array) => void,
+    socket: LaneSocket,
+  ) {
+    super(request);
     this.confined = confined;
+    this.stdin = streams[0];
+    this.stdout = streams[1];
+    this.stderr = streams[2];
     this.#order = order;
     this.#socket = socket;
     this.ended = new Promise((resolve, reject) => {
       this.#resolve = resolve;
       this.#reject = reject;
     });
-    this.started = this.ended.then(() => {});
+    // Where output is collected nobody is told of the start before the end.
+    const begun = new Promise<void>((resolve) => {
+      this.#begin = resolve;
+    });
+    this.started = Promise.race([begun, this.ended.then(() => {})]);
     // Whoever awaits them sees the rejection; nobody has to.
     this.started.catch(() => {});
   }
 
   output(stream: 1 | 2, bytes: Uint8Array): void {
-    this.#request.collect.onOutput(stream, bytes);
+    this.request.collect?.onOutput(stream, bytes);
+  }
+
+  hear(line: StatusLine): void {
+    if (line.event === 'started') {
+      this.pid = line.supervisor;
+      this.#begin();
+    } else if (line.event === 'syscall') {
+      this.decide(line);
+    }
+  }
+
+  /** Whoever reads it gets it all, as long as the lane is there; then the lane ends. */
+  leaveOutput(): void {
+    this.#leavesOutput = true;
+    const outputs = [this.stdout, this.stderr].filter((stream) => stream?.closed === false) as Readable[];
+    let open = outputs.length;
+    if (open === 0) this.#socket.destroy();
+    for (const output of outputs) {
+      output.once('close', () => {
+        if (--open === 0) this.#socket.destroy();
+      });
+    }
+    this.#socket.once('close', () => {
+      for (const output of outputs) if (!output.readableEnded) output.destroy(lost());
+    });
   }
 
   finish(end: LaunchEnd): void {
@@ -198,27 +245,14 @@ class LaneRun implements LaunchedProcess {
     this.#reject(error);
   }
 
-  terminate(
-    signal: NodeJS.Signals = this.#request.killSignal,
-    gracePeriodMs: number = this.#request.gracePeriodMs,
-  ): void {
-    this.#order(encodeOrder(control.terminate, constants.signals[signal], Math.ceil(gracePeriodMs)));
+  protected send(order: Buffer): void {
+    this.#order(order);
   }
 
-  kill(): void {
-    this.#order(encodeOrder(control.kill, 0, 0));
-  }
-
-  signal(signal: NodeJS.Signals): void {
-    this.#order(encodeOrder(control.signal, constants.signals[signal], 0));
-  }
-
-  forward(signal: NodeJS.Signals): void {
-    this.#order(encodeOrder(control.forward, constants.signals[signal], 0));
-  }
-
-  resize(columns: number, rows: number): void {
-    this.#order(encodeOrder(control.resize, columns, rows));
+  override kill(): void {
+    // All that may still be there is output that nobody took.
+    if (this.#leavesOutput) this.#socket.destroy();
+    else super.kill();
   }
 
   ref(): void {

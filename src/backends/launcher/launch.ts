@@ -1,7 +1,6 @@
 // One run of the launcher: spawn it, hand it the plan, follow its status lines. The channel is a socket; when this process dies, however it
 // dies, the kernel closes it, and the launcher ends the sandbox.
 import { type ChildProcess, spawn } from 'node:child_process';
-import { constants } from 'node:os';
 import type { Duplex, Readable, Writable } from 'node:stream';
 import { LaunchError } from '../../errors/errors.ts';
 import type { BackendPlan, LaunchEnd, LaunchedProcess, LaunchRequest } from '../backend.ts';
@@ -11,7 +10,7 @@ import { encodePlan } from './encode.ts';
 import { launchEnd } from './ending.ts';
 import { launchError } from './failure.ts';
 import { remedyForLauncher } from './locate.ts';
-import { control, decisionNumber, encodeOrder } from './orders.ts';
+import { OrderedRun } from './ordered.ts';
 import { type EndedLine, type FailedLine, type SyscallLine, statusReader } from './status.ts';
 import type { LauncherPlan } from './steps.ts';
 
@@ -92,7 +91,7 @@ function extraDescriptors(request: LaunchRequest): ExtraDescriptor[] {
   return extra;
 }
 
-class LauncherProcess implements LaunchedProcess {
+class LauncherProcess extends OrderedRun implements LaunchedProcess {
   readonly pid: number | undefined;
   readonly stdin: Writable | undefined;
   readonly stdout: Readable | undefined;
@@ -103,7 +102,6 @@ class LauncherProcess implements LaunchedProcess {
   readonly #child: ChildProcess;
   /** None where there were no descriptors left for it: then there is no launcher either. */
   readonly #channel: (Duplex & { ref?(): unknown; unref?(): unknown }) | undefined;
-  readonly #request: LaunchRequest;
   #over = false;
 
   constructor(
@@ -114,8 +112,8 @@ class LauncherProcess implements LaunchedProcess {
     extra: readonly ExtraDescriptor[],
     confined: boolean,
   ) {
+    super(request);
     this.#child = child;
-    this.#request = request;
     this.pid = child.pid;
     this.stdin = child.stdin ?? undefined;
     this.stdout = child.stdout ?? undefined;
@@ -127,7 +125,7 @@ class LauncherProcess implements LaunchedProcess {
         .map(({ from, to }) => [to, streams[from] as Duplex]),
     );
     this.#channel = streams[CHANNEL_FD] as Duplex | undefined;
-    const outcome = follow(child, this.#channel, launcher, confined, (line) => this.#decide(line));
+    const outcome = follow(child, this.#channel, launcher, confined, (line) => this.decide(line));
     this.started = outcome.started;
     this.ended = outcome.ended.finally(() => {
       this.#over = true;
@@ -138,29 +136,10 @@ class LauncherProcess implements LaunchedProcess {
     this.#channel?.write(plan);
   }
 
-  terminate(
-    signal: NodeJS.Signals = this.#request.killSignal,
-    gracePeriodMs: number = this.#request.gracePeriodMs,
-  ): void {
-    this.#send(control.terminate, constants.signals[signal], Math.ceil(gracePeriodMs));
-  }
-
-  kill(): void {
+  override kill(): void {
     // All that may still be there is output that nobody took.
     if (this.#over) this.#channel?.destroy();
-    else this.#send(control.kill, 0, 0);
-  }
-
-  signal(signal: NodeJS.Signals): void {
-    this.#send(control.signal, constants.signals[signal], 0);
-  }
-
-  forward(signal: NodeJS.Signals): void {
-    this.#send(control.forward, constants.signals[signal], 0);
-  }
-
-  resize(columns: number, rows: number): void {
-    this.#send(control.resize, columns, rows);
+    else super.kill();
   }
 
   ref(): void {
@@ -173,16 +152,9 @@ class LauncherProcess implements LaunchedProcess {
     this.#channel?.unref?.();
   }
 
-  #decide({ slot, answer, pid, number, audit, args }: SyscallLine): void {
-    const call = { number, audit, args, ...(pid === undefined ? {} : { pid }), action: answer };
-    // Who started this without an ear for it gets what asks refused.
-    const decision = this.#request.onSyscall?.(call) ?? Promise.resolve({ errno: constants.errno.EPERM });
-    decision.then((decided) => this.#send(control.answer, slot, decisionNumber(decided)));
-  }
-
-  #send(type: number, a: number, b: number): void {
+  protected send(order: Buffer): void {
     if (this.#over || this.#channel?.writable !== true) return;
-    this.#channel.write(encodeOrder(type, a, b));
+    this.#channel.write(order);
   }
 }
 

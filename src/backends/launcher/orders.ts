@@ -2,7 +2,16 @@
 import { constants } from 'node:os';
 import type { LaunchRequest, SyscallDecision } from '../backend.ts';
 
-export const control = { terminate: 1, kill: 2, resize: 3, signal: 4, forward: 5, answer: 6, call: 7 } as const;
+export const control = {
+  terminate: 1,
+  kill: 2,
+  resize: 3,
+  signal: 4,
+  forward: 5,
+  answer: 6,
+  call: 7,
+  lend: 8,
+} as const;
 const ORDER_BYTES = 12;
 /** Among answers, beside errors. */
 const DECIDES_KILL = 0xffff;
@@ -13,6 +22,11 @@ export function encodeOrder(type: number, a: number, b: number): Buffer {
   record.writeUInt32LE(a, 4);
   record.writeUInt32LE(b, 8);
   return record;
+}
+
+/** To a server: what comes next on a lane has one of its streams as this descriptor. */
+export function encodeLend(lane: number, descriptor: 0 | 1 | 2, stream: number): Buffer {
+  return encodeOrder(control.lend, lane, descriptor * 0x10000 + stream);
 }
 
 /** A call may have so many bytes, and so many arguments. */

@@ -2,19 +2,30 @@
 // of them where it is not. So Node forks once, and what it made then forks for every run.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { isMainThread } from 'node:worker_threads';
+import { InternalError } from '../../errors/errors.ts';
 import type { BackendPlan, LaunchedProcess, LaunchRequest } from '../backend.ts';
 import { callSteps, execStep, isPreparedFor, partsOf, stepsOfCall, stepsOfPreparation } from './call.ts';
 import { withCaptures } from './captures.ts';
 import { encodePlan, encodeRecords, joinRecords, type Records } from './encode.ts';
-import { type CollectRequest, Lane, type LaneSocket } from './lane.ts';
-import { encodeCall } from './orders.ts';
+import { Lane, type LaneSocket, type LentStreams } from './lane.ts';
+import { encodeCall, encodeLend } from './orders.ts';
 import type { LauncherPlan } from './steps.ts';
 
-/** Runs at a time of the first server. */
-const FIRST_LANES = 8;
+interface Size {
+  /** Runs at a time. */
+  readonly lanes: number;
+  /** Sockets that can be a stream of a run, of one each. */
+  readonly streams: number;
+}
+
+const FIRST: Size = { lanes: 8, streams: 0 };
 /** Of each that is started because all the others are busy. */
-const MORE_LANES = 64;
-const FIRST_LANE_FD = 3;
+const MORE: Size = { lanes: 64, streams: 0 };
+/** Of each that is started because no other has streams left. Three are the most that a run needs. */
+const WITH_STREAMS: Size = { lanes: 16, streams: 48 };
+const STREAMS_OF_RUN = 3;
+const ORDERS_FD = 3;
+const FIRST_LANE_FD = ORDERS_FD + 1;
 /** How long a server beyond the first may have nothing to do. */
 const IDLE_MS = 10_000;
 
@@ -37,10 +48,17 @@ export function launchByServer(
   request: LaunchRequest,
 ): LaunchedProcess | undefined {
   const known = knowledgeOf(plan.detail);
-  if (request.collect === undefined || !known.mayGo || !isWorthIt()) return undefined;
-  const collecting = request as CollectRequest;
-  const prepared = pools.get(plan.detail)?.launch(launcher, collecting);
-  return prepared ?? idleLane(launcher)?.start(encodeRun(plan.detail, request), collecting, known.confined);
+  if (!known.mayGo || !mayGo(request) || !isWorthIt()) return undefined;
+  const prepared = request.collect === undefined ? undefined : pools.get(plan.detail)?.launch(launcher, request);
+  if (prepared !== undefined) return prepared;
+  const piped = request.collect === undefined ? ([0, 1, 2] as const).filter((fd) => request.stdio[fd] === 'pipe') : [];
+  const place = findPlace(launcher, piped);
+  return place?.lane.start(encodeRun(plan.detail, request), request, known.confined, place.streams);
+}
+
+/** What the caller passes on as it is, no server has. */
+function mayGo({ stdio }: LaunchRequest): boolean {
+  return stdio.length <= 3 && stdio.every((entry) => entry === 'pipe' || entry === 'ignore' || entry === 'stdout');
 }
 
 /** Keeps `count` sandboxes of this plan ready for commands to come. */
@@ -78,7 +96,7 @@ class WarmPool {
     this.#fill();
   }
 
-  launch(launcher: string, request: CollectRequest): LaunchedProcess | undefined {
+  launch(launcher: string, request: LaunchRequest): LaunchedProcess | undefined {
     if (this.#closed || launcher !== this.#launcher || !isPreparedFor(request)) return undefined;
     const order = encodeCall(request);
     if (order === undefined) return undefined;
@@ -105,7 +123,7 @@ class WarmPool {
 
   #fill(): void {
     while (!this.#closed && !this.#failed && this.#ready.length < this.#count) {
-      const lane = idleLane(this.#launcher);
+      const lane = findPlace(this.#launcher, [])?.lane;
       if (lane === undefined) return;
       this.#ready.push(lane);
       lane.prepare(this.#plan, () => {
@@ -172,21 +190,27 @@ function knowledgeOf(plan: LauncherPlan): Knowledge {
   return made;
 }
 
-function idleLane(launcher: string): Lane | undefined {
+/** A lane, and the streams that go with what is next started on it. */
+interface Place {
+  readonly lane: Lane;
+  readonly streams: LentStreams;
+}
+
+function findPlace(launcher: string, piped: readonly (0 | 1 | 2)[]): Place | undefined {
   // A thread may end before its children do, and nobody waits for them then: they would stay as zombies.
   if (!isMainThread) return undefined;
   const who = identity();
   for (const server of [...servers]) {
     // A server stays who this process was when it started it.
     if (server.launcher === launcher && server.who === who) {
-      const lane = server.take();
-      if (lane !== undefined) return lane;
+      const place = server.take(piped);
+      if (place !== undefined) return place;
     } else {
       server.retire();
     }
   }
-  const server = Server.start(launcher, who, servers.length === 0 ? FIRST_LANES : MORE_LANES);
-  return server?.take();
+  const size = piped.length > 0 ? WITH_STREAMS : servers.length === 0 ? FIRST : MORE;
+  return Server.start(launcher, who, size)?.take(piped);
 }
 
 function identity(): string {
@@ -198,18 +222,23 @@ class Server {
   readonly launcher: string;
   readonly who: string;
   readonly #child: ChildProcess;
+  readonly #orders: LaneSocket;
   readonly #lanes: Set<Lane>;
+  readonly #numbers: ReadonlyMap<Lane, number>;
   /** The one that has rested longest comes first: its server may still have to see the end of its last run. */
   readonly #idle: Lane[];
+  /** Those that no run had yet, by their numbers. */
+  readonly #streams: (readonly [number, LaneSocket])[];
   #retired = false;
   #patience: NodeJS.Timeout | undefined;
 
   /** `undefined` where it cannot be started: a launch without it says why. */
-  static start(launcher: string, who: string, lanes: number): Server | undefined {
-    const stdio = ['ignore', 'ignore', 'ignore', ...Array<'pipe'>(lanes).fill('pipe')] as const;
+  static start(launcher: string, who: string, { lanes, streams }: Size): Server | undefined {
+    const sockets = Array<'pipe'>(FIRST_LANE_FD - ORDERS_FD + lanes + streams).fill('pipe');
+    const args = ['serve', '--lanes', String(lanes), '--streams', String(streams)];
     let child: ChildProcess;
     try {
-      child = spawn(launcher, ['serve', '--lanes', String(lanes)], { stdio: [...stdio], env: {}, cwd: '/' });
+      child = spawn(launcher, args, { stdio: ['ignore', 'ignore', 'ignore', ...sockets], env: {}, cwd: '/' });
     } catch {
       return undefined;
     }
@@ -217,15 +246,21 @@ class Server {
     child.on('error', () => {});
     child.unref();
     if (child.pid === undefined) return undefined;
-    return new Server(child, launcher, who);
+    return new Server(child, launcher, who, lanes);
   }
 
-  private constructor(child: ChildProcess, launcher: string, who: string) {
+  private constructor(child: ChildProcess, launcher: string, who: string, lanes: number) {
     this.#child = child;
     this.launcher = launcher;
     this.who = who;
-    const sockets = child.stdio.slice(FIRST_LANE_FD) as unknown as LaneSocket[];
-    this.#idle = sockets.map(
+    const [orders, ...sockets] = child.stdio.slice(ORDERS_FD) as unknown as [LaneSocket, ...LaneSocket[]];
+    this.#orders = orders;
+    for (const socket of [orders, ...sockets.slice(lanes)]) {
+      socket.unref();
+      // As of a lane: the end says it.
+      socket.on('error', () => {});
+    }
+    this.#idle = sockets.slice(0, lanes).map(
       (socket) =>
         new Lane(
           socket,
@@ -233,16 +268,38 @@ class Server {
           (lane) => this.#forget(lane),
         ),
     );
+    this.#numbers = new Map(this.#idle.map((lane, number) => [lane, number]));
+    this.#streams = sockets.slice(lanes).map((socket, number) => [number, socket]);
     this.#lanes = new Set(this.#idle);
     servers.push(this);
     // What runs goes on, and its lane ends with it.
     child.once('exit', () => this.retire());
   }
 
-  take(): Lane | undefined {
+  take(piped: readonly (0 | 1 | 2)[]): Place | undefined {
+    if (piped.length > this.#streams.length) return undefined;
     const lane = this.#idle.shift();
-    if (lane !== undefined) clearTimeout(this.#patience);
-    return lane;
+    if (lane === undefined) return undefined;
+    clearTimeout(this.#patience);
+    return { lane, streams: this.#lend(lane, piped) };
+  }
+
+  get #hasStreams(): boolean {
+    return this.#streams.length >= STREAMS_OF_RUN;
+  }
+
+  #lend(lane: Lane, piped: readonly (0 | 1 | 2)[]): LentStreams {
+    const lent: { [Descriptor in 0 | 1 | 2]?: LaneSocket } = {};
+    for (const descriptor of piped) {
+      const [stream, socket] = this.#streams.shift() ?? [];
+      const number = this.#numbers.get(lane);
+      if (stream === undefined || socket === undefined || number === undefined)
+        throw new InternalError('a server lends what it does not have');
+      this.#orders.write(encodeLend(number, descriptor, stream));
+      socket.ref();
+      lent[descriptor] = socket;
+    }
+    return lent;
   }
 
   /** Takes no more runs, and ends with the last of those that it has. */
@@ -250,6 +307,8 @@ class Server {
     this.#retired = true;
     remove(servers, this);
     for (const lane of this.#idle.splice(0)) lane.close();
+    for (const [, socket] of this.#streams.splice(0)) socket.destroy();
+    if (this.#lanes.size === 0) this.#orders.destroy();
   }
 
   async end(): Promise<void> {
@@ -265,9 +324,14 @@ class Server {
       return;
     }
     this.#idle.push(lane);
-    if (this.#idle.length < this.#lanes.size || servers[0] === this) return;
+    if (this.#idle.length < this.#lanes.size) return;
     clearTimeout(this.#patience);
-    this.#patience = setTimeout(() => this.retire(), IDLE_MS).unref();
+    this.#patience = setTimeout(() => this.#isNeeded() || this.retire(), IDLE_MS).unref();
+  }
+
+  /** Though it has nothing to do: the next run would need another. */
+  #isNeeded(): boolean {
+    return servers[0] === this || (this.#hasStreams && !servers.some((other) => other !== this && other.#hasStreams));
   }
 
   #forget(lane: Lane): void {

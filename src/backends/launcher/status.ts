@@ -3,7 +3,10 @@ import { type ExecReason, InternalError } from '../../errors/errors.ts';
 
 export interface StartedLine {
   readonly event: 'started';
+  /** Of the sandbox's init. */
   readonly pid: number;
+  /** Of the launcher that says it. */
+  readonly supervisor: number;
 }
 
 export interface FailedLine {
