@@ -1,4 +1,4 @@
-// The launcher's command line and the way a plan comes in. What it does with one is in supervisor.c, init.c and command.c; README.md tells the whole.
+// The launcher's command line, and what a process gives up before it carries out a plan. What it does with one is in supervisor.c, init.c and command.c; README.md tells the whole.
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -15,7 +14,9 @@
 #include "changes.h"
 #include "channel.h"
 #include "compiled.h"
+#include "intake.h"
 #include "lock.h"
+#include "orders.h"
 #include "probe.h"
 #include "rendezvous.h"
 #include "run.h"
@@ -25,7 +26,6 @@
 #include "unpack.h"
 
 #define EXIT_USAGE 125
-#define ORDER_BYTES 12
 #define SERVER_ORDERS_FD 3
 
 static const char usage[] =
@@ -98,96 +98,6 @@ static bool reset_signals(void) {
   sigemptyset(&none);
   return sigprocmask(SIG_SETMASK, &none, NULL) == 0;
 }
-
-static bool read_all(int descriptor, uint8_t *to, size_t length) {
-  while (length > 0) {
-    ssize_t got = read(descriptor, to, length);
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return false;
-    if (got == 0) {
-      errno = EPIPE;
-      return false;
-    }
-    to += got;
-    length -= (size_t)got;
-  }
-  return true;
-}
-
-static void *allocate(size_t length) {
-  void *memory = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  return memory == MAP_FAILED ? NULL : memory;
-}
-
-static bool drop(int descriptor, size_t length) {
-  uint8_t dropped[512];
-  for (size_t part; length > 0; length -= part) {
-    part = length < sizeof dropped ? length : sizeof dropped;
-    if (!read_all(descriptor, dropped, part)) return false;
-  }
-  return true;
-}
-
-static const uint8_t *read_plan(int descriptor, size_t *length, const char **reason) {
-  uint8_t header[PLAN_HEADER_BYTES];
-  *reason = "the plan cannot be read";
-  if (!read_all(descriptor, header, sizeof header)) return NULL;
-  errno = 0;
-  uint32_t announced = plan_length(header, reason);
-  if (announced == 0) return NULL;
-  *reason = "the plan cannot be read";
-  uint8_t *bytes = allocate(announced);
-  if (bytes == NULL) return NULL;
-  memcpy(bytes, header, sizeof header);
-  if (!read_all(descriptor, bytes + sizeof header, announced - sizeof header)) return NULL;
-  *length = announced;
-  return bytes;
-}
-
-static int base64_value(char character) {
-  if (character >= 'A' && character <= 'Z') return character - 'A';
-  if (character >= 'a' && character <= 'z') return character - 'a' + 26;
-  if (character >= '0' && character <= '9') return character - '0' + 52;
-  return character == '+' ? 62 : character == '/' ? 63 : -1;
-}
-
-struct decoder {
-  uint8_t *bytes;
-  size_t length, capacity;
-  uint32_t bits;
-  unsigned count;
-};
-
-static bool decode_base64(struct decoder *decoder, const char *text) {
-  for (; *text != '\0' && *text != '='; text++) {
-    int value = base64_value(*text);
-    if (value < 0 || decoder->length == decoder->capacity) return false;
-    decoder->bits = decoder->bits << 6 | (uint32_t)value;
-    decoder->count += 6;
-    if (decoder->count < 8) continue;
-    decoder->count -= 8;
-    decoder->bytes[decoder->length++] = (uint8_t)(decoder->bits >> decoder->count);
-  }
-  return true;
-}
-
-// NAME0, NAME1, ...: one string of the environment holds at most 128 KiB (execve(2)).
-static const uint8_t *plan_from_environment(const char *name, size_t *length, const char **reason) {
-  struct decoder decoder = {.bytes = allocate(PLAN_BYTES_MAX), .capacity = PLAN_BYTES_MAX};
-  *reason = "no memory for the plan";
-  if (decoder.bytes == NULL) return NULL;
-  *reason = "the plan in the environment is missing or not base64";
-  for (unsigned part = 0;; part++) {
-    char variable[128];
-    (void)snprintf(variable, sizeof variable, "%s%u", name, part);
-    const char *text = getenv(variable);
-    if (text == NULL) break;
-    if (!decode_base64(&decoder, text)) return NULL;
-  }
-  *length = decoder.length;
-  return decoder.length > 0 ? decoder.bytes : NULL;
-}
-
 
 static int compare(const void *a, const void *b) { return *(const int *)a - *(const int *)b; }
 
@@ -270,8 +180,8 @@ static int run_plan(const struct arguments *arguments, pid_t parent) {
   const char *reason;
   size_t length = 0;
   const uint8_t *bytes = arguments->plan_env != NULL
-                             ? plan_from_environment(arguments->plan_env, &length, &reason)
-                             : read_plan(arguments->channel_fd >= 0 ? arguments->channel_fd : arguments->plan_fd, &length, &reason);
+                             ? intake_from_environment(arguments->plan_env, &length, &reason)
+                             : intake_from_descriptor(arguments->channel_fd >= 0 ? arguments->channel_fd : arguments->plan_fd, &length, &reason);
   if (bytes == NULL) return refuse_plan(NO_INDEX, reason);
   uint32_t index;
   errno = 0;
@@ -327,30 +237,13 @@ static void outlast_caller(int channel_fd) {
   }
 }
 
-// On a lane an order may stand before the plan, for a run that had ended before it came. None begins as a plan does.
-static bool has_late_order(int lane) {
-  uint8_t begin[4];
-  ssize_t got;
-  do got = recv(lane, begin, sizeof begin, MSG_PEEK | MSG_WAITALL);
-  while (got < 0 && errno == EINTR);
-  return got == (ssize_t)sizeof begin && memcmp(begin, "SBXP", sizeof begin) != 0;
-}
-
-static bool pass_over_order(int lane) {
-  uint8_t bytes[ORDER_BYTES];
-  if (!read_all(lane, bytes, sizeof bytes)) return false;
-  struct reader order = {.at = bytes, .end = bytes + sizeof bytes, .failed = false};
-  uint32_t type = read_u32(&order), a = read_u32(&order);
-  return type != CONTROL_CALL || drop(lane, a);
-}
-
 static int run_on_lane(int lane) {
   const struct arguments arguments = {.channel_fd = lane, .plan_fd = -1, .status_fd = -1};
   // And no more, for with the next plan there come streams, which only the server can give.
-  if (has_late_order(lane)) return pass_over_order(lane) ? 0 : EXIT_USAGE;
+  if (orders_come_late(lane)) return orders_pass_over(lane) ? 0 : EXIT_USAGE;
   (void)run_plan(&arguments, getppid());
   bool told = !channel_in_use() || channel_finish();
-  return told && supervise_left_whole_orders() ? 0 : EXIT_USAGE;
+  return told && orders_left_whole() ? 0 : EXIT_USAGE;
 }
 
 static bool parse_count(const char *text, unsigned long most, size_t *to) {

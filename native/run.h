@@ -41,11 +41,6 @@ struct run {
 
 // supervisor.c: returns the launcher's exit status.
 int supervise(struct run *run);
-// Afterwards: whether what is still to be read from the channel begins with a whole order, or with a plan.
-bool supervise_left_whole_orders(void);
-
-// What a caller orders by the channel.
-enum { CONTROL_TERMINATE = 1, CONTROL_KILL, CONTROL_RESIZE, CONTROL_SIGNAL, CONTROL_FORWARD, CONTROL_ANSWER, CONTROL_CALL, CONTROL_LEND };
 
 // init.c: pid 1 of the sandbox; `socket_fd` leads to the supervisor. With a tool, the process that becomes the tool.
 _Noreturn void init_main(const struct run *run, int socket_fd);

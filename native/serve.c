@@ -20,10 +20,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "orders.h"
 #include "run.h"
 
 #define EXIT_FAILED 125
-#define ORDER_BYTES 12
 
 struct lane {
   int descriptor;  // -1: the caller has closed it
@@ -84,9 +84,8 @@ static bool read_orders(void) {
     server.order_used += (size_t)got;
     if (server.order_used < ORDER_BYTES) continue;
     server.order_used = 0;
-    struct reader order = {.at = server.order, .end = server.order + ORDER_BYTES, .failed = false};
-    uint32_t type = read_u32(&order), lane = read_u32(&order), what = read_u32(&order);
-    if (type != CONTROL_LEND || !obey_lend(lane, what)) return false;
+    struct order order = order_parse(server.order);
+    if (order.type != ORDER_LEND || !obey_lend(order.a, order.b)) return false;
   }
 }
 

@@ -23,24 +23,23 @@
 #include "channel.h"
 #include "compiled.h"
 #include "complaints.h"
+#include "orders.h"
 #include "run.h"
 #include "sampling.h"
+#include "scheduling.h"
 #include "status.h"
 #include "streams.h"
 #include "sys.h"
 #include "terminal.h"
+#include "verdict.h"
 
-#define EXIT_LIMIT 124
 #define EXIT_SANDBOX_FAILED 125
-#define EXIT_NOT_EXECUTABLE 126
-#define EXIT_NOT_FOUND 127
-#define CONTROL_BYTES 12
 #define TOOL_PATIENCE_NS 5000000000
 // For one that no signal ends: what an engine was asked for it does in its own time.
 #define UNASKED_TOOL_PATIENCE_NS 30000000000
 // For an init that alone can end everything, on a machine that may be busy with what it is to end.
 #define INIT_PATIENCE_NS 30000000000
-#define CONTROLS_PER_ROUND 64
+#define ORDERS_PER_ROUND 64
 #define MILLISECOND_NS INT64_C(1000000)
 #define PROCESSOR_TIME_CHECK_MIN_NS MILLISECOND_NS
 #define PROCESSOR_TIME_CHECK_MAX_NS (100 * MILLISECOND_NS)
@@ -49,8 +48,6 @@
 #define BOUNDS_CHECK_NS (5 * MILLISECOND_NS)
 #define BOUNDS_ASK_NS (50 * MILLISECOND_NS)
 #define BOUNDS_PATIENCE_NS (1000 * MILLISECOND_NS)
-#define SBX_SCHED_DEADLINE 6
-#define SBX_SCHED_RESET_ON_FORK 0x40000000L
 
 static struct {
   struct run *run;
@@ -71,10 +68,8 @@ static struct {
   int64_t command_us;    // processor time of the command and its children, as init knows it at the end
   int64_t processor_time_check_ns, bounds_check_ns, bounds_until_ns;  // 0: none
   int master;  // of the sandbox's terminal, or -1
-  uint8_t control[CONTROL_BYTES];
-  size_t control_used;
-  size_t call_length, call_used;  // of a call that is on its way; 0: none is
-  bool called;                    // or nobody was waited for
+  size_t call_length;
+  bool called;  // or nobody was waited for
   unsigned from_terminal[NSIG];  // signals that came from the terminal and whose forwarded double is still to come
 } self;
 
@@ -92,36 +87,6 @@ static int refuse(enum step step, uint32_t index, const char *syscall, const cha
   cgroups_remove();
   status_failed(&self.failure);
   return EXIT_SANDBOX_FAILED;
-}
-
-// Nobody's sandbox gets a better class than the default; a worse one, which the caller chose, stays. The calls are made by number, because
-// those of musl always fail with ENOSYS.
-static const char *reset_scheduling(void) {
-  long class = syscall(SYS_sched_getscheduler, 0);
-  if (class < 0) return "sched_getscheduler";
-  class &= ~SBX_SCHED_RESET_ON_FORK;
-  int priority = 0;
-  bool better = class == SCHED_FIFO || class == SCHED_RR || class == SBX_SCHED_DEADLINE;
-  if (better && syscall(SYS_sched_setscheduler, 0, SCHED_OTHER, &priority) < 0) return "sched_setscheduler";
-  errno = 0;
-  int nice_value = getpriority(PRIO_PROCESS, 0);
-  if (errno != 0) return "getpriority";
-  if (nice_value < 0 && setpriority(PRIO_PROCESS, 0, 0) < 0) return "setpriority";
-  long io_class = syscall(SYS_ioprio_get, SBX_IOPRIO_WHO_PROCESS, 0) >> SBX_IOPRIO_CLASS_SHIFT;
-  if (io_class == SBX_IOPRIO_CLASS_RT && syscall(SYS_ioprio_set, SBX_IOPRIO_WHO_PROCESS, 0, 0) < 0) return "ioprio_set";
-  return NULL;
-}
-
-// A caller that the OOM killer is to spare does not pass that on.
-static const char *reset_oom_score(void) {
-  int file = open("/proc/self/oom_score_adj", O_RDWR | O_CLOEXEC);
-  if (file < 0) return errno == ENOENT ? NULL : "open(oom_score_adj)";
-  char text[16] = "";
-  ssize_t got = read(file, text, sizeof text - 1);
-  const char *failed = got < 0 ? "read(oom_score_adj)" : NULL;
-  if (failed == NULL && text[0] == '-' && pwrite(file, "0", 1, 0) != 1) failed = "write(oom_score_adj)";
-  (void)close(file);
-  return failed;
 }
 
 static void prepare_terminal(struct run *run) {
@@ -267,16 +232,15 @@ static void forward(int signal) {
   end_with(signal, self.run->plan.grace_milliseconds);
 }
 
-static uint32_t control_u32(size_t at) {
-  const uint8_t *b = self.control + at;
-  return (uint32_t)b[0] | (uint32_t)b[1] << 8 | (uint32_t)b[2] << 16 | (uint32_t)b[3] << 24;
-}
-
 // What follows the order is the call. A second one is none of ours: the sandbox is used once.
 static void expect_call(uint32_t length) {
   errno = EINVAL;
-  if (self.called || length == 0 || length > CALL_BYTES_MAX) give_up(STEP_PLAN, errno, "recv");
-  else self.call_length = length;
+  if (self.called || length == 0 || length > CALL_BYTES_MAX) {
+    give_up(STEP_PLAN, errno, "recv");
+    return;
+  }
+  self.call_length = length;
+  orders_expect_call(self.run->call->bytes, length);
 }
 
 // EPIPE: init is gone, which its end tells. Otherwise nobody would ever come to it.
@@ -296,7 +260,6 @@ static void hand_call_on(const struct call *call) {
 static void take_call(void) {
   struct call *call = self.run->call;
   const char *wrong = call_parse(call, self.call_length);
-  self.call_length = 0;
   if (wrong != NULL) {
     give_up(STEP_PLAN, EINVAL, "recv");
     (void)snprintf(self.failure.detail, sizeof self.failure.detail, "%s", wrong);
@@ -308,53 +271,40 @@ static void take_call(void) {
   hand_call_on(call);
 }
 
-static void obey(void) {
-  uint32_t type = control_u32(0), a = control_u32(4), b = control_u32(8);
-  bool names_signal = type == CONTROL_TERMINATE || type == CONTROL_SIGNAL || type == CONTROL_FORWARD;
-  if (names_signal && (a == 0 || a >= NSIG)) return;
-  switch (type) {
-    case CONTROL_TERMINATE:
+static void obey(struct order order) {
+  bool names_signal = order.type == ORDER_TERMINATE || order.type == ORDER_SIGNAL || order.type == ORDER_FORWARD;
+  if (names_signal && (order.a == 0 || order.a >= NSIG)) return;
+  switch (order.type) {
+    case ORDER_TERMINATE:
       set_cause(CAUSE_TERMINATED, 0);
-      end_with((int)a, b);
+      end_with((int)order.a, order.b);
       break;
-    case CONTROL_KILL:
+    case ORDER_KILL:
       set_cause(CAUSE_TERMINATED, 0);
       kill_all();
       break;
-    case CONTROL_RESIZE: resize(a, b); break;
-    case CONTROL_SIGNAL: to_init(MESSAGE_SIGNAL_COMMAND, (int)a); break;
-    case CONTROL_FORWARD: forward((int)a); break;
-    case CONTROL_CALL: expect_call(a); break;
-    case CONTROL_ANSWER: to_init(MESSAGE_ANSWER, (int)(a << 16 | (b & 0xffff))); break;
+    case ORDER_RESIZE: resize(order.a, order.b); break;
+    case ORDER_SIGNAL: to_init(MESSAGE_SIGNAL_COMMAND, (int)order.a); break;
+    case ORDER_FORWARD: forward((int)order.a); break;
+    case ORDER_CALL: expect_call(order.a); break;
+    case ORDER_ANSWER: to_init(MESSAGE_ANSWER, (int)(order.a << 16 | (order.b & 0xffff))); break;
     default: break;  // from a newer library; the plan's protocol number guards what matters
   }
 }
 
-static ssize_t receive_control(void) {
-  if (self.call_length == 0) return recv(self.run->channel_fd, self.control + self.control_used, CONTROL_BYTES - self.control_used, MSG_DONTWAIT);
-  return recv(self.run->channel_fd, self.run->call->bytes + self.call_used, self.call_length - self.call_used, MSG_DONTWAIT);
-}
-
-static void read_control(void) {
-  for (int round = 0; round < CONTROLS_PER_ROUND; round++) {
-    ssize_t got = receive_control();
-    if (got < 0 && (errno == EAGAIN || errno == EINTR)) return;
-    // ECONNRESET: the caller did not even read everything.
-    if (got < 0 && errno != ECONNRESET) give_up(STEP_RELAY, errno, "recv");
-    if (got <= 0) {
-      self.caller_gone = true;
-      kill_init();
-      return;
+static void read_orders(void) {
+  for (int round = 0; round < ORDERS_PER_ROUND; round++) {
+    struct order order;
+    switch (orders_next(self.run->channel_fd, &order)) {
+      case ORDERS_NONE: return;
+      case ORDERS_ONE: obey(order); break;
+      case ORDERS_CALL_CAME: take_call(); break;
+      case ORDERS_FAILED: give_up(STEP_RELAY, errno, "recv"); __attribute__((fallthrough));
+      case ORDERS_END:
+        self.caller_gone = true;
+        kill_init();
+        return;
     }
-    if (self.call_length != 0) {
-      self.call_used += (size_t)got;
-      if (self.call_used == self.call_length) take_call();
-      continue;
-    }
-    self.control_used += (size_t)got;
-    if (self.control_used < CONTROL_BYTES) continue;
-    self.control_used = 0;
-    obey();
   }
 }
 
@@ -771,7 +721,7 @@ static void watch_round(void) {
   complaints_read(&complaints);
   read_signals();
   read_messages();
-  if (self.run->channel_fd >= 0) read_control();
+  if (self.run->channel_fd >= 0) read_orders();
   channel_step();
   step_streams();
   if (cgroups_told(entries + groups_at, count - groups_at)) expect_bounds();
@@ -790,43 +740,9 @@ static bool reader_is_late(void) {
   return streams_await_caller();
 }
 
-static int exit_status_of_failure(void) {
-  if (self.failure.step != STEP_EXEC) return EXIT_SANDBOX_FAILED;
-  bool absent = self.failure.reason == EXEC_NOT_FOUND || self.failure.reason == EXEC_MISSING_INTERPRETER;
-  return absent ? EXIT_NOT_FOUND : EXIT_NOT_EXECUTABLE;
-}
-
-static int exit_status_of_ending(void) {
-  const struct ending *ending = &self.ending;
-  if (limit_name(ending->cause) != NULL) return EXIT_LIMIT;
-  // As run-sandbox has it: who asked for the end is told that it came.
-  if (self.run->compiled != NULL && ending->cause == CAUSE_SIGNALLED) return 128 + ending->by;
-  if (ending->exited && WIFEXITED(ending->wait_status)) return WEXITSTATUS(ending->wait_status);
-  if (ending->exited) return 128 + WTERMSIG(ending->wait_status);
-  return 128 + (ending->cause == CAUSE_SIGNALLED ? ending->by : SIGKILL);
-}
-
-// The kernel's counts decide, also where the command ended before anybody looked.
-static void judge_bounds(void) {
-  struct ending *ending = &self.ending;
-  ending->memory_peak = cgroups_memory_peak();
-  ending->pids_peak = cgroups_pids_peak();
-  int64_t user_us, system_us;
-  bool counted = cgroups_processor_time(&user_us, &system_us);
-  if (counted) ending->user_us = user_us, ending->system_us = system_us;
-  if (!self.started || ending->cause != CAUSE_COMMAND) return;
-  ending->cause = cgroups_met();
-  uint64_t bound = self.run->plan.cpu_milliseconds;
-  if (ending->cause == CAUSE_COMMAND && counted && bound > 0 && user_us + system_us >= (int64_t)bound * 1000) ending->cause = CAUSE_CPU;
-  uint64_t sampled = self.run->plan.sampled_cpu_milliseconds;
-  // More than the bound was written, whether the command was still there to be ended for it or not.
-  if (ending->cause == CAUSE_COMMAND && (ending->output_truncated || ending->error_truncated)) ending->cause = CAUSE_OUTPUT;
-  if (ending->cause == CAUSE_COMMAND && sampled > 0 && self.command_us >= (int64_t)sampled * 1000) ending->cause = CAUSE_CPU;
-}
-
 static int report_end(void) {
   if (!streams_tell(&self.ending)) set_cause(CAUSE_OUTPUT, 0);
-  judge_bounds();
+  verdict_judge(&self.run->plan, self.started, self.command_us, &self.ending);
   cgroups_remove();
   terminal_restore();
   bool explained = self.ending.exited || self.ending.cause != CAUSE_COMMAND;
@@ -842,12 +758,12 @@ static int report_end(void) {
   }
   if (self.failed && self.ending.cause == CAUSE_COMMAND) {
     status_failed(&self.failure);
-    return exit_status_of_failure();
+    return verdict_status_of_failure(&self.failure);
   }
   if (self.started_ns != 0) self.ending.wall_us = (self.ended_ns - self.started_ns) / 1000;
   if (self.run->compiled != NULL) compiled_judge(self.run->compiled, &self.ending);
   status_ended(&self.ending);
-  return exit_status_of_ending();
+  return verdict_status_of_ending(&self.ending, self.run->compiled != NULL);
 }
 
 // What a late reader still has to get it gets after the last word; that all of it came through is the exit status.
@@ -903,8 +819,6 @@ static const char *prepare_tool(struct run *run) {
   return failed;
 }
 
-bool supervise_left_whole_orders(void) { return self.control_used == 0 && self.call_length == 0; }
-
 // Of a sandbox that was made ahead nobody is to wait for what it takes to unmount its file systems (the kernel lets every processor come round first): they
 // outlast init, and end with this process, which has said its last word then. Who may not hold them so waits.
 static void hold_mounts(const struct run *run) {
@@ -920,8 +834,7 @@ int supervise(struct run *run) {
   self.master = self.socket_fd = self.room_fd = self.gate_fd = self.processes_fd = complaints.from = -1;
   self.called = !run->plan.waits;
   self.sweeps = run->plan.has_tool || (run->plan.namespaces & CLONE_NEWPID) == 0;
-  const char *failed = reset_scheduling();
-  if (failed == NULL) failed = reset_oom_score();
+  const char *failed = scheduling_reset();
   if (failed != NULL) return refuse(STEP_SCHEDULING, NO_INDEX, failed, NULL);
   if (run->plan.collects) channel_use(run->channel_fd);
   failed = streams_prepare(run);

@@ -296,7 +296,9 @@ static void endings_say_how(void) {
   ending = (struct ending){.cause = CAUSE_SIGNALLED, .by = SIGTERM};
   CHECK(strstr(said(say_ended, &ending), "\"cause\":\"signalled\",\"by\":\"SIGTERM\"") != NULL);
   pid_t pid = 4711;
-  CHECK(strcmp(said(say_started, &pid), "{\"event\":\"started\",\"pid\":4711}\n") == 0);
+  char started[96];
+  (void)snprintf(started, sizeof started, "{\"event\":\"started\",\"pid\":4711,\"supervisor\":%d}\n", (int)getpid());
+  CHECK(strcmp(said(say_started, &pid), started) == 0);
 }
 
 static void a_reader_that_left_is_no_matter(void) {

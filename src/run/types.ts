@@ -154,7 +154,7 @@ export interface RunResult {
 
 /** A run in progress: await it for the result, iterate it for lines of stdout, or use its streams. */
 export interface SandboxProcess extends PromiseLike<RunResult>, AsyncIterable<string>, AsyncDisposable {
-  /** Process id of the launcher on this host, once there is one. */
+  /** Process id of the launcher on this host, once there is one: at the latest when `started` has resolved. */
   readonly pid: number | undefined;
   /** Only where `stdin` is `'pipe'`; asking for it otherwise throws a SpecError. */
   readonly stdin: Writable;

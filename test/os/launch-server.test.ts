@@ -1,7 +1,7 @@
 // Runs by way of a server (native/serve.c): what one gives up for it, which is nothing, and what happens to them when something dies.
 import { spawn as spawnPlain, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { endServers } from '../../src/backends/launcher/server.ts';
@@ -9,6 +9,7 @@ import { createSandbox, LaunchError, type RunResult, run, type Sandbox } from '.
 import { takeInventory, waitForNothingLeft } from '../helpers/leftovers.ts';
 import { processesWith } from '../helpers/processes.ts';
 import { requires } from '../helpers/requires.ts';
+import { childrenOf, inits, servers, supervisors, until } from '../helpers/serving.ts';
 import { ensureBuilt, index, inNode } from '../security/in-node.ts';
 
 requires('linux', 'userns');
@@ -21,36 +22,6 @@ afterEach(async () => {
   vi.unstubAllEnvs();
   await endServers();
 });
-
-const readIfThere = (file: string): string => {
-  try {
-    return readFileSync(file, 'utf8');
-  } catch {
-    // The process is gone by now.
-    return '';
-  }
-};
-const childrenOf = (pid: number | string): string[] =>
-  readdirSync('/proc')
-    .filter((name) => /^\d+$/.test(name))
-    .filter(
-      (name) =>
-        readIfThere(`/proc/${name}/stat`)
-          .replace(/^.*\) /s, '')
-          .split(' ')[1] === String(pid),
-    );
-const isServer = (pid: string): boolean => readIfThere(`/proc/${pid}/cmdline`).includes('serve\0--lanes\0');
-const servers = (): string[] => childrenOf(process.pid).filter(isServer);
-const supervisors = (): string[] => servers().flatMap(childrenOf);
-const inits = (): string[] => supervisors().flatMap(childrenOf);
-
-async function until(condition: () => boolean): Promise<void> {
-  const deadline = performance.now() + 20_000;
-  while (!condition()) {
-    if (performance.now() > deadline) throw new Error(`never: ${condition.toString()}`);
-    await delay(2);
-  }
-}
 
 const shell = (script: string, options: Parameters<typeof run>[2] = {}): Promise<RunResult> =>
   run(['sh', '-c', script], {}, options);
@@ -454,10 +425,11 @@ describe('the server by itself', () => {
   it('refuses what it cannot serve', () => {
     const path = new URL(`../../prebuilds/linux-${process.arch}/launcher`, import.meta.url).pathname;
     const ask = (...args: readonly string[]) => spawnSync(path, args, { encoding: 'utf8', env: {}, cwd: '/' });
+    const usage = { status: 125, stderr: expect.stringContaining('usage') };
     for (const lanes of ['0', '-1', '257', 'x', '', '2'])
-      expect(ask('serve', '--lanes', lanes), lanes).toMatchObject({
-        status: 125,
-        stderr: expect.stringContaining('usage'),
-      });
+      expect(ask('serve', '--lanes', lanes, '--streams', '0'), lanes).toMatchObject(usage);
+    for (const streams of ['-1', '257', 'x', ''])
+      expect(ask('serve', '--lanes', '1', '--streams', streams), streams).toMatchObject(usage);
+    expect(ask('serve', '--lanes', '1')).toMatchObject(usage);
   });
 });
