@@ -6,7 +6,7 @@ import { dirname } from 'node:path';
 import { parseArgs } from 'node:util';
 import { printTable } from './lib/harness.mjs';
 
-const benches = ['latency', 'mounts', 'concurrency', 'streaming', 'memory', 'cli', 'compiled', 'build'];
+const benches = ['latency', 'mounts', 'concurrency', 'streaming', 'memory', 'cli', 'compiled', 'build', 'images'];
 
 const { values } = parseArgs({
   options: {
