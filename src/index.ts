@@ -21,10 +21,11 @@ export {
 } from './errors/errors.ts';
 export { type Availability, type Feature, features } from './features/feature.ts';
 export type { BackendSummary, Facility, Finding, HostReport } from './host/types.ts';
-export { collectImages, type Image, type ImageLayer, listImages, openImage } from './image/api.ts';
+export { collectImages, type Image, type ImageLayer, listImages, openImage, pushChanges } from './image/api.ts';
 export type { PullProgress } from './image/open/oci.ts';
 export type { ImageOptions } from './image/open/open.ts';
 export type { ImageSummary } from './image/prepare.ts';
+export type { PushedImage, PushOptions } from './image/push.ts';
 export type { Collected } from './image/store/store.ts';
 export { run, spawn } from './run/api.ts';
 export type { HandlerResults } from './run/around.ts';

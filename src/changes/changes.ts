@@ -6,7 +6,7 @@ import { openClosed, withAccess } from './closed.ts';
 import { compare, type Difference } from './compare.ts';
 import { type Lower, lowerOf } from './lower.ts';
 import { join, textOf } from './raw.ts';
-import { type Capture, removeCapture, viewDirectories } from './store.ts';
+import { type Capture, type CapturedImage, removeCapture, viewDirectories } from './store.ts';
 import type { ApplyReport, CaptureSummary, Change, Changes } from './types.ts';
 import { listUpper, type UpperEntry } from './upper.ts';
 
@@ -37,12 +37,14 @@ class CapturedChanges implements Changes {
   readonly startedAt: Date;
   readonly entries: readonly Change[];
   readonly views: readonly CapturedView[];
+  readonly image?: CapturedImage;
   readonly #startedNs: bigint;
   readonly #views: readonly View[];
 
   constructor(capture: Capture, views: readonly View[]) {
     ({ id: this.id, directory: this.directory, command: this.command, startedAt: this.startedAt } = summaryOf(capture));
     this.views = capture.views;
+    if (capture.image !== undefined) this.image = capture.image;
     this.entries = views.flatMap(({ view, differences }) => differences.map((each) => changeOf(view, each)));
     this.#startedNs = BigInt(capture.startedNs);
     this.#views = views;

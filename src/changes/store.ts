@@ -26,12 +26,21 @@ export interface Capture {
   readonly id: string;
   readonly directory: string;
   readonly views: readonly CapturedView[];
+  /** Of what the root's view lies over, where that is an image. */
+  readonly image?: CapturedImage;
   readonly command: readonly string[];
   /** Of the real-time clock, as the kernel stamps files with it: what has been touched since has a later ctime. In nanoseconds. */
   readonly startedNs: string;
   /** Who started the run: its process id, and when that began (proc_pid_stat(5), field 22). */
   readonly caller: { readonly pid: number; readonly startTime: string };
   readonly ended: boolean;
+}
+
+export interface CapturedImage {
+  readonly reference: string;
+  readonly kind: string;
+  /** Of an OCI image: the digest of its manifest, or of its configuration where it came from an archive of `docker save`. */
+  readonly id: string;
 }
 
 type Stored = Omit<Capture, 'id' | 'directory'>;
@@ -53,7 +62,11 @@ export function capturesDirectory(): string {
  *
  * @throws {SandboxError} `SBX_CHANGES_UNREADABLE` where there can be none.
  */
-export function createCapture(views: readonly CapturedView[], command: readonly string[]): Capture {
+export function createCapture(
+  views: readonly CapturedView[],
+  command: readonly string[],
+  image?: CapturedImage,
+): Capture {
   const parent = capturesDirectory();
   const id = randomBytes(5).toString('hex');
   const directory = join(parent, id);
@@ -66,7 +79,8 @@ export function createCapture(views: readonly CapturedView[], command: readonly 
       mkdirSync(path, { mode: 0o700 });
     const startedNs = String(nextTick(directory));
     const caller = { pid: process.pid, startTime: startTimeOf(process.pid) ?? '' };
-    return write({ version: 1, id, directory, views, command, startedNs, caller, ended: false });
+    const named = image === undefined ? {} : { image: { reference: image.reference, kind: image.kind, id: image.id } };
+    return write({ version: 1, id, directory, views, ...named, command, startedNs, caller, ended: false });
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
     if (code === undefined || error instanceof SandboxError) throw error;

@@ -1,5 +1,7 @@
 // What a command changed in views of directories, in the words of who looks at it.
+
 import type { CapturedView } from '../spec/captures.ts';
+import type { CapturedImage } from './store.ts';
 
 export type ChangedType = 'file' | 'directory' | 'symlink' | 'fifo' | 'socket' | 'device';
 
@@ -34,6 +36,8 @@ export interface Changes extends AsyncDisposable {
   /** Of this host, where they are. */
   readonly directory: string;
   readonly views: readonly CapturedView[];
+  /** What the root was a view of, where that was an image. */
+  readonly image?: CapturedImage;
   readonly command: readonly string[];
   readonly startedAt: Date;
   /** Directories before what they hold. What has only a new time of modification is not among them. */

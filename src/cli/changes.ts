@@ -4,15 +4,16 @@ import { listChanges, openChanges } from '../changes/api.ts';
 import { quoted } from '../changes/quoted.ts';
 import { rawOf } from '../changes/raw.ts';
 import type { CaptureSummary, Change, Changes } from '../changes/types.ts';
+import { pushChanges } from '../image/api.ts';
 import { formatCommand } from '../run/result.ts';
 import { formatBytes } from '../spec/units.ts';
 import { exitStatusOfError } from './exit.ts';
 import { sayError, sayUsage } from './failure.ts';
-import { newDraft } from './option.ts';
+import { newDraft, type Settings } from './option.ts';
 import type { Parsed } from './parse.ts';
 import { say, writeAll } from './say.ts';
 
-const verbs = ['show', 'diff', 'export', 'apply', 'discard'] as const;
+const verbs = ['show', 'diff', 'export', 'push', 'apply', 'discard'] as const;
 const formats = ['tar', 'oci-layer'] as const;
 type Verb = (typeof verbs)[number];
 
@@ -23,6 +24,9 @@ export async function changesCommand({ draft, operands, problems }: Parsed): Pro
   if (word !== undefined && verb === undefined) all.push(`changes ${word} is nothing: known are ${verbs.join(', ')}`);
   if (verb !== undefined && ids.length === 0) all.push(`changes ${verb} needs an id: run-sandbox changes lists them`);
   const format = verb === 'export' && ids.length > 1 ? ids.pop() : undefined;
+  const reference = verb === 'push' && ids.length > 1 ? ids.pop() : undefined;
+  if (verb === 'push' && ids.length > 0 && reference === undefined)
+    all.push('changes push needs a name at a registry: changes push ID [REGISTRY/]NAME[:TAG]');
   if (verb !== undefined && verb !== 'discard' && ids.length > 1) all.push(`changes ${verb} takes one id`);
   const known = formats.find((name) => name === (format ?? 'tar'));
   if (known === undefined) all.push(`changes export knows ${formats.join(' and ')}, not ${format}`);
@@ -31,12 +35,20 @@ export async function changesCommand({ draft, operands, problems }: Parsed): Pro
   if (all.length > 0) return sayUsage(all);
   try {
     if (verb === undefined) await list(draft.settings.json);
+    else if (verb === 'push') await push(await openChanges(ids[0] ?? ''), reference ?? '', draft.settings);
     else for (const id of ids) await perform(verb, await openChanges(id), draft.settings.json, known);
     return 0;
   } catch (error) {
     sayError(error, newDraft());
     return exitStatusOfError(error);
   }
+}
+
+async function push(changes: Changes, reference: string, { json, image }: Settings): Promise<void> {
+  const { plainHttp = [] } = image;
+  const pushed = await pushChanges(changes, reference, { plainHttp });
+  if (!json) say(`${formatBytes(pushed.bytes)} sent`);
+  writeAll(1, json ? `${JSON.stringify(pushed, undefined, 2)}\n` : `${pushed.reference}\n`);
 }
 
 async function list(json: boolean): Promise<void> {
@@ -51,7 +63,7 @@ function summaryLine({ id, startedAt, views, command }: CaptureSummary): string 
 }
 
 async function perform(
-  verb: Verb,
+  verb: Exclude<Verb, 'push'>,
   changes: Changes,
   json: boolean,
   format: (typeof formats)[number] | undefined,

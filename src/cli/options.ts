@@ -517,7 +517,7 @@ export const options: readonly Option[] = [
     value: 'HOST[:PORT]',
     repeatable: true,
     group: 'Images',
-    modes: ['run', 'explain', 'image'],
+    modes: ['run', 'explain', 'changes', 'image'],
     help: 'a registry that is spoken to without TLS; those of this machine are',
     apply: (draft, value) =>
       use(() => (draft.settings.image.plainHttp = [...(draft.settings.image.plainHttp ?? []), value])),

@@ -122,7 +122,7 @@ async function tellChanges(changes: Changes, { quiet }: Settings): Promise<void>
   else {
     // An image stays as it is.
     const verbs = views.some(({ layers }) => layers !== undefined)
-      ? 'show|diff|export|discard'
+      ? 'show|diff|export|push|discard'
       : 'show|diff|apply|discard';
     say(`${count(entries.length)} kept: run-sandbox changes ${verbs} ${id}`);
   }

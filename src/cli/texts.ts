@@ -11,8 +11,8 @@ export const summaries: Readonly<Record<Mode, string>> = {
     'Writes a program that does what a run would do, without Node: ./FILE ARG... appends its words to COMMAND; where no COMMAND was given they are the command. For shell loops, make SHELL=, hooks and cron. ' +
     'Paths are those of now; variables that are passed on are taken from the environment of each call. It runs as the same user, on the same series of Linux, and refuses to elsewhere. Backend native alone.',
   changes:
-    'Lists captured changes (--changes keep), shows what changed, shows the differences as git does, writes them to stdout as an archive, applies them to the directories that were shown, or throws them away. ' +
-    'Nothing is applied where a directory has changed since the run began.',
+    'Lists captured changes (--changes keep), shows what changed, shows the differences as git does, writes them to stdout as an archive, pushes those of an image to a registry as the layer above it, applies them to the directories that were shown, or throws them away. ' +
+    'Nothing is applied where a directory has changed since the run began. What is pushed needs the image where it came from.',
   doctor:
     'Tries what this host offers, and says what is missing, why, and how to get it. Exit status 0 when the native backend can run the default sandbox, else 1.',
   backends: 'Prints which backend offers which feature on this host.',
@@ -43,6 +43,7 @@ export function usages(mode: Mode): readonly string[] {
       return [
         'run-sandbox changes [options] [show ID | diff ID | apply ID | discard ID...]',
         'run-sandbox changes [options] export ID [tar|oci-layer]',
+        'run-sandbox changes [options] push ID [REGISTRY/]NAME[:TAG]',
       ];
     case 'doctor':
     case 'backends':

@@ -1,6 +1,8 @@
 // Images as an object of their own: brought into the store, listed, and what nobody needs removed. To run one, name it as the root of a
 // spec. What does the work is loaded when somebody asks.
+import type { Changes } from '../changes/types.ts';
 import type { ImageOptions } from './open/open.ts';
+import type { PushedImage, PushOptions } from './push.ts';
 import type { RecordedKind } from './store/records.ts';
 import type { Collected, StoredImage } from './store/store.ts';
 
@@ -71,4 +73,19 @@ function imageOf({ record, layers }: StoredImage, notes: readonly string[]): Ima
     document,
     notes,
   };
+}
+
+/**
+ * Pushes captured changes of an image as a layer above it, under a name at a registry. Settings are those of the image.
+ *
+ * @param reference `REGISTRY/NAME[:TAG]`, without a digest
+ * @throws {ImageError} `SBX_IMAGE_REFERENCE`, `SBX_IMAGE_UNSUPPORTED` where these are no changes of an OCI image that can still be read, `SBX_IMAGE_REGISTRY`
+ */
+export async function pushChanges(
+  changes: Changes,
+  reference: string,
+  options: PushOptions = {},
+): Promise<PushedImage> {
+  const { push } = await import('./push.ts');
+  return await push(changes, reference, options);
 }

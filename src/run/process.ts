@@ -291,12 +291,12 @@ export class Process implements SandboxProcess {
     this.#conclude(prepared, end, prepared.enforcement, { syscall, syscalls, changes, handlers });
   }
 
-  #capturing({ spec, keeper, captures }: Prepared): Pick<LaunchRequest, 'captures'> {
+  #capturing({ spec, keeper, captures, enforcement }: Prepared): Pick<LaunchRequest, 'captures'> {
     if (captures !== undefined) return { captures };
     if (keeper === undefined) return {};
     const views = capturedViews(spec);
     if (views.length === 0) return {};
-    const capture = keeper.createCapture(views, this.#command);
+    const capture = keeper.createCapture(views, this.#command, enforcement.image);
     this.#kept = { keeper, capture };
     return { captures: keeper.viewDirectories(capture.directory, views) };
   }

@@ -1,9 +1,7 @@
 // The client against Debian's docker-registry, with images that skopeo put there: what others write is what we read.
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
@@ -21,8 +19,9 @@ import { platformOf } from '../../src/image/oci/platform.ts';
 import { parseImageReference, type RegistryReference } from '../../src/image/reference.ts';
 import { RegistryClient, type RegistryOptions } from '../../src/image/registry/client.ts';
 import { fetchImage, fetchLayers } from '../../src/image/registry/pull.ts';
+import { type Registry, startRegistry } from '../helpers/docker-registry.ts';
 import { makeImage, sha256 } from '../helpers/registry-server.ts';
-import { findCommand, requires, whyMissing } from '../helpers/requires.ts';
+import { requires, whyMissing } from '../helpers/requires.ts';
 
 requires('command:docker-registry', 'command:skopeo');
 
@@ -35,11 +34,6 @@ let work: string;
 let open: Registry | undefined;
 let closed: Registry | undefined;
 
-interface Registry {
-  readonly host: string;
-  readonly process: ChildProcess;
-}
-
 /** Large enough for several reads, and not to be packed. */
 const layers = [gzipSync(randomBytes(3_000_000)), gzipSync(Buffer.from('second'))];
 const image = makeImage(layers);
@@ -49,47 +43,17 @@ beforeAll(async () => {
   work = mkdtempSync(join(tmpdir(), 'registry-'));
   writeFileSync(join(work, 'htpasswd'), htpasswd);
   writeLayout(join(work, 'layout'));
-  open = await startRegistry('open', '');
-  closed = await startRegistry('closed', `auth:\n  htpasswd:\n    realm: it\n    path: ${join(work, 'htpasswd')}\n`);
+  open = await startRegistry(join(work, 'open'));
+  closed = await startRegistry(
+    join(work, 'closed'),
+    `auth:\n  htpasswd:\n    realm: it\n    path: ${join(work, 'htpasswd')}\n`,
+  );
 });
 
 afterAll(async () => {
-  for (const { process } of [open, closed].filter((registry) => registry !== undefined)) {
-    process.kill('SIGKILL');
-    if (process.exitCode === null && process.signalCode === null) await once(process, 'exit');
-  }
+  await Promise.all([open, closed].map((registry) => registry?.close()));
   if (work !== undefined) rmSync(work, { recursive: true, force: true });
 });
-
-async function startRegistry(name: string, more: string): Promise<Registry> {
-  const host = `127.0.0.1:${await freePort()}`;
-  const config = join(work, `${name}.yml`);
-  writeFileSync(
-    config,
-    `version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: ${join(work, name)}\nhttp:\n  addr: ${host}\n${more}`,
-  );
-  const process = spawn(findCommand('docker-registry') ?? '', ['serve', config], { stdio: 'ignore' });
-  // The hook's own time ends a registry that never comes up.
-  while (!(await answers(host))) await new Promise((resolve) => setTimeout(resolve, 100));
-  return { host, process };
-}
-
-async function answers(host: string): Promise<boolean> {
-  try {
-    return [200, 401].includes((await fetch(`http://${host}/v2/`)).status);
-  } catch {
-    // Nobody listens there yet.
-    return false;
-  }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return typeof address === 'object' && address !== null ? address.port : 0;
-}
 
 function writeLayout(directory: string): void {
   mkdirSync(join(directory, 'blobs/sha256'), { recursive: true });

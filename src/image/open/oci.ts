@@ -1,16 +1,13 @@
 // Images of OCI and Docker as layers: from a layout, an archive of one, an archive of `docker save`, or a registry. Only layers that are missing are read.
-import { readFileSync, realpathSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { ImageError } from '../../errors/errors.ts';
-import { isWithin } from '../../spec/paths.ts';
 import { readArchiveFile } from '../archive-file.ts';
-import { hashBytes, verified, verifiedBytes } from '../digest.ts';
-import { DOCUMENT_BYTES_MAX } from '../json.ts';
+import { hashBytes } from '../digest.ts';
 import { parseImageConfig } from '../oci/config.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
-import { blobPath, checkOciLayout, parseDockerArchive, selectFromArchive, selectFromLayout } from '../oci/layout.ts';
-import { type OciManifest, parseOciDocument } from '../oci/manifest.ts';
-import { choosePlatform, type Platform } from '../oci/platform.ts';
+import { checkOciLayout, parseDockerArchive, selectFromArchive, selectFromLayout } from '../oci/layout.ts';
+import { parseOciDocument } from '../oci/manifest.ts';
+import type { Platform } from '../oci/platform.ts';
 import { checkLayers } from '../oci/spec.ts';
 import type { RegistryReference } from '../reference.ts';
 import { RegistryClient, type RegistryOptions } from '../registry/client.ts';
@@ -21,6 +18,7 @@ import type { ImageStore } from '../store/store.ts';
 import { type ArchiveSource, unpack } from '../unpack.ts';
 import { inheritedLayer } from './inherited.ts';
 import { type LayerOptions, nameOfLayer, obtainOciLayer } from './layer.ts';
+import { LayoutDirectory } from './layout-directory.ts';
 
 export interface OciOptions extends LayerOptions {
   readonly platform: Platform;
@@ -31,9 +29,6 @@ interface Origin {
   readonly reference: string;
   readonly file: FileIdentity | undefined;
 }
-
-/** Indexes within indexes, as in registries. */
-const INDEXES_MAX = 4;
 
 /** `layers`: as in the manifest, the lowest first. */
 async function recordOf(
@@ -88,7 +83,7 @@ async function recordFromLayout(
   what: string,
   options: OciOptions,
 ): Promise<ImageRecord> {
-  const layout = new Directory(directory, what);
+  const layout = new LayoutDirectory(directory, what);
   checkOciLayout(layout.document('oci-layout'));
   const index = parseOciDocument(layout.document('index.json'), `index.json of ${what}`);
   if (index.kind !== 'index') throw new ImageError('SBX_IMAGE_INVALID', `index.json of ${what} is a manifest`);
@@ -136,7 +131,7 @@ async function recordFromDocker(
   what: string,
   options: OciOptions,
 ): Promise<ImageRecord> {
-  const archive = new Directory(directory, what);
+  const archive = new LayoutDirectory(directory, what);
   const { images } = parseDockerArchive(archive.document('manifest.json'));
   const image = selectFromArchive(images, tag);
   const document = archive.document(image.config);
@@ -238,75 +233,5 @@ class Progress {
       bytesDone: this.#bytesDone,
       bytes: this.#bytes,
     });
-  }
-}
-
-/** A directory that somebody else filled: nothing of it leads out of it. */
-class Directory {
-  readonly #path: string;
-  readonly #what: string;
-
-  constructor(path: string, what: string) {
-    this.#path = realpathSync(path);
-    this.#what = what;
-  }
-
-  /** Symlinks are resolved: older archives of Docker have them. */
-  at(name: string): string {
-    const path = join(this.#path, name);
-    try {
-      const real = realpathSync(path);
-      if (isWithin(real, this.#path)) return real;
-    } catch (error) {
-      const { code } = error as NodeJS.ErrnoException;
-      throw new ImageError(
-        'SBX_IMAGE_INVALID',
-        `${this.#what}: '${name}' is missing (${code})`,
-        { archive: this.#what },
-        { cause: error },
-      );
-    }
-    throw new ImageError('SBX_IMAGE_INVALID', `${this.#what}: '${name}' leads out of it`, { archive: this.#what });
-  }
-
-  document(name: string): Uint8Array {
-    const path = this.at(name);
-    const found = statSync(path);
-    if (!found.isFile() || found.size > DOCUMENT_BYTES_MAX) {
-      const why = found.isFile()
-        ? `has ${found.size} bytes, more than the ${DOCUMENT_BYTES_MAX} that are read`
-        : 'is no file';
-      throw new ImageError('SBX_IMAGE_INVALID', `${this.#what}: '${name}' ${why}`, { archive: this.#what });
-    }
-    return readFileSync(path);
-  }
-
-  async blob({ digest, size }: Descriptor, kind: string): Promise<Uint8Array> {
-    const what = `${kind} of ${this.#what}`;
-    if (size > DOCUMENT_BYTES_MAX)
-      throw new ImageError(
-        'SBX_IMAGE_INVALID',
-        `${what} has ${size} bytes, more than the ${DOCUMENT_BYTES_MAX} that are read`,
-      );
-    return await verifiedBytes(readArchiveFile(this.at(blobPath(digest))), { digest, size, what });
-  }
-
-  layer({ digest, size }: Descriptor, position: number): ArchiveSource {
-    const name = `layer ${position + 1} of ${this.#what}`;
-    return { name, content: verified(readArchiveFile(this.at(blobPath(digest))), { digest, size, what: name }) };
-  }
-
-  async manifest(
-    first: Descriptor,
-    platform: Platform,
-  ): Promise<{ readonly manifest: OciManifest; readonly digest: string }> {
-    let next = first;
-    for (let depth = 0; depth <= INDEXES_MAX; depth += 1) {
-      const bytes = await this.blob(next, 'the manifest');
-      const document = parseOciDocument(bytes, `the manifest of ${this.#what}`, next.mediaType);
-      if (document.kind === 'manifest') return { manifest: document, digest: next.digest };
-      next = choosePlatform(document.manifests, platform, this.#what);
-    }
-    throw new ImageError('SBX_IMAGE_INVALID', `${this.#what} is an index of indexes, more than ${INDEXES_MAX} deep`);
   }
 }

@@ -7,7 +7,7 @@ import { manifestTypes } from '../oci/media-types.ts';
 import { shorten } from '../place.ts';
 import type { RegistryReference } from '../reference.ts';
 import { basic, type Challenge, type Credentials, fetchToken, parseChallenges, type Token } from './auth.ts';
-import { type Conditions, exchange, type Fetch, isLoopback, type Reply, readAll } from './exchange.ts';
+import { type Conditions, type Exchange, exchange, type Fetch, isLoopback, type Reply, readAll } from './exchange.ts';
 import { type Patience, pauseAfter, retryAfter, TransientError, waitFor, withRetries } from './retry.ts';
 
 export interface RegistryOptions {
@@ -43,15 +43,20 @@ const acceptManifests = { accept: manifestTypes.join(', ') };
 /** An attempt that brought as much does not count. */
 const PROGRESS_BYTES = 1024 * 1024;
 
-type Repository = Pick<RegistryReference, 'registry' | 'repository'>;
+export type Repository = Pick<RegistryReference, 'registry' | 'repository'>;
+
+/** As the token authentication calls what may be done. */
+type Access = 'pull' | 'pull,push';
 
 export class RegistryClient {
+  readonly #access: Access;
   readonly #conditions: Conditions;
   readonly #patience: Omit<Patience, 'signal'>;
   readonly #credentials: (registry: string) => Credentials | undefined;
   readonly #tokens = new Map<string, Token>();
 
-  constructor(options: RegistryOptions = {}) {
+  constructor(options: RegistryOptions = {}, access: Access = 'pull') {
+    this.#access = access;
     const { plainHttp = [], stallMs = 30_000, attempts = 5, wait = waitFor, signal } = options;
     this.#conditions = { fetch: options.fetch ?? ((url, init) => fetch(url, init)), plainHttp, stallMs, signal };
     this.#patience = { attempts, wait };
@@ -141,9 +146,30 @@ export class RegistryClient {
     method: 'GET' | 'HEAD',
     signal: AbortSignal | undefined = this.#conditions.signal,
   ): Promise<Reply> {
-    const url = new URL(`${this.#origin(repository.registry)}/v2/${repository.repository}/${path}`);
     const conditions = { ...this.#conditions, signal };
-    return await this.#authorized(repository, { method, url, headers }, conditions);
+    const reply = await this.#authorized(
+      repository,
+      { method, url: this.urlOf(repository, path), headers },
+      conditions,
+    );
+    return await judge(reply, nameOf(repository), [200, 206]);
+  }
+
+  /** For who writes: any answer is one, and those that are none of `good` are errors. @throws {ImageError} `SBX_IMAGE_REGISTRY` */
+  protected async ask(
+    repository: Repository,
+    request: Omit<Exchange, 'authorization'>,
+    good: readonly number[],
+  ): Promise<Reply> {
+    return await judge(await this.#authorized(repository, request, this.#conditions), nameOf(repository), good);
+  }
+
+  protected urlOf({ registry, repository }: Repository, path: string): URL {
+    return new URL(`${this.#origin(registry)}/v2/${repository}/${path}`);
+  }
+
+  protected async retried<T>(work: () => Promise<T>): Promise<T> {
+    return await this.#retried(work, this.#conditions.signal);
   }
 
   async #retried<T>(work: () => Promise<T>, signal: AbortSignal | undefined): Promise<T> {
@@ -159,20 +185,19 @@ export class RegistryClient {
 
   async #authorized(
     repository: Repository,
-    request: { method: 'GET' | 'HEAD'; url: URL; headers: Readonly<Record<string, string>> },
+    request: Omit<Exchange, 'authorization'>,
     conditions: Conditions,
   ): Promise<Reply> {
     const key = nameOf(repository);
     const known = this.#tokens.get(key);
     const authorization = known !== undefined && known.expires > Date.now() ? known.authorization : undefined;
     const first = await exchange({ ...request, authorization }, conditions);
-    if (first.status !== 401) return await judge(first, key);
+    if (first.status !== 401) return first;
     const challenges = parseChallenges(first.headers.get('www-authenticate') ?? '');
     await first.discard();
     const token = await this.#answer(challenges, repository, request.url, conditions);
     this.#tokens.set(key, token);
-    const second = await exchange({ ...request, authorization: token.authorization }, conditions);
-    return await judge(second, key);
+    return await exchange({ ...request, authorization: token.authorization }, conditions);
   }
 
   async #answer(
@@ -184,7 +209,7 @@ export class RegistryClient {
     const credentials = this.#credentials(registry);
     const bearer = challenges.find(({ scheme }) => scheme === 'bearer');
     if (bearer !== undefined)
-      return await fetchToken(bearer, url, `repository:${repository}:pull`, credentials, conditions);
+      return await fetchToken(bearer, url, `repository:${repository}:${this.#access}`, credentials, conditions);
     if (!challenges.some(({ scheme }) => scheme === 'basic'))
       throw new ImageError('SBX_IMAGE_REGISTRY', `${url.host} wants to know who asks, in a way that is not known here`);
     if (credentials === undefined)
@@ -232,8 +257,8 @@ async function* fromByte(reply: Reply, start: number, what: string): AsyncGenera
 const busy = new Set([408, 425, 429, 500, 502, 503, 504]);
 
 /** A good reply, or the error that it is. */
-async function judge(reply: Reply, name: string): Promise<Reply> {
-  if (reply.status === 200 || reply.status === 206) return reply;
+async function judge(reply: Reply, name: string, good: readonly number[]): Promise<Reply> {
+  if (good.includes(reply.status)) return reply;
   const words = await reasonOf(reply);
   const message = `${name}: ${reply.host} answers ${reply.status}${words}`;
   if (busy.has(reply.status))
@@ -243,7 +268,7 @@ async function judge(reply: Reply, name: string): Promise<Reply> {
 
 const remedies: Readonly<Record<number, string>> = {
   401: 'check the user name and the password',
-  403: 'check whether this user may read it',
+  403: 'check whether this user may do that',
   404: 'check the name and the tag',
 };
 

@@ -1,17 +1,26 @@
 // One request to a server that may be hostile: redirects are followed by hand, credentials stay with the host that they are for, and a server that
-// says nothing, or next to nothing, is left.
+// says nothing, or next to nothing, is left. What is sent is sent to the host that was asked, and to no other.
 import { ImageError } from '../../errors/errors.ts';
 import { shorten } from '../place.ts';
 import { TransientError } from './retry.ts';
 
 export type Fetch = (url: string, init: RequestInit) => Promise<Response>;
 
+export type Method = 'GET' | 'HEAD' | 'POST' | 'PUT';
+
+/** Made anew for each attempt. */
+export interface Sent {
+  readonly size: number;
+  readonly content: () => AsyncIterable<Uint8Array>;
+}
+
 export interface Exchange {
-  readonly method: 'GET' | 'HEAD';
+  readonly method: Method;
   readonly url: URL;
   readonly headers: Readonly<Record<string, string>>;
   /** Sent to the origin of `url` and to no other. Never part of a message. */
   readonly authorization: string | undefined;
+  readonly body?: Sent | undefined;
 }
 
 export interface Conditions {
@@ -43,12 +52,16 @@ export async function exchange(request: Exchange, conditions: Conditions): Promi
   for (let redirects = 0; redirects <= REDIRECTS_MAX; redirects += 1) {
     checkScheme(url, request.url, conditions);
     const reply = await once(url, request, conditions);
-    if (![301, 302, 303, 307, 308].includes(reply.status)) return reply;
+    if (!isRead(request.method) || ![301, 302, 303, 307, 308].includes(reply.status)) return reply;
     const location = reply.headers.get('location');
     await reply.discard();
     url = nextUrl(location, url);
   }
   throw new ImageError('SBX_IMAGE_REGISTRY', `${request.url.host} redirects more than ${REDIRECTS_MAX} times`);
+}
+
+function isRead(method: Method): boolean {
+  return method === 'GET' || method === 'HEAD';
 }
 
 function nextUrl(location: string | null, from: URL): URL {
@@ -96,11 +109,13 @@ async function once(url: URL, request: Exchange, conditions: Conditions): Promis
       // A body is counted and hashed as it is stored; one that is packed once more for the way would be another.
       headers: {
         'accept-encoding': 'identity',
+        ...(request.body === undefined ? {} : { 'content-length': String(request.body.size) }),
         ...request.headers,
         ...(own ? { authorization: request.authorization ?? '' } : {}),
       },
       redirect: 'manual',
       signal,
+      ...sending(request.body, () => timer.refresh()),
     });
     return {
       status: response.status,
@@ -118,6 +133,19 @@ async function once(url: URL, request: Exchange, conditions: Conditions): Promis
   } finally {
     clearTimeout(timer);
   }
+}
+
+/** What goes out shows that the server listens. */
+function sending(body: Sent | undefined, onProgress: () => void): RequestInit {
+  if (body === undefined) return {};
+  async function* content(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void, undefined> {
+    for await (const chunk of source) {
+      onProgress();
+      yield chunk;
+    }
+  }
+  // `duplex` is what fetch wants of whoever sends a stream.
+  return { body: content(body.content()), duplex: 'half' } as unknown as RequestInit;
 }
 
 /** Only waiting for the server counts; whoever reads may take its time. */
