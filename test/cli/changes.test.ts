@@ -99,7 +99,7 @@ test('a root may be written to, and is the same again', () => {
 test.each([
   [['--changes', 'keep', 'true'], /--changes: there is nothing here/],
   [['--changes', 'some', 'true'], /'some' is no choice: known are keep and discard/],
-  [['changes', 'frob'], /changes frob is nothing: known are show, diff, export, apply, discard/],
+  [['changes', 'frob'], /changes frob is nothing: known are show, diff, export, push, apply, discard/],
   [['changes', 'show'], /changes show needs an id/],
   [['changes', 'show', '../x'], /there are no changes called/],
   [['changes', 'show', 'a', 'b'], /takes one id/],
