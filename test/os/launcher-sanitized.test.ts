@@ -1,5 +1,6 @@
 // The whole launcher under AddressSanitizer and UndefinedBehaviorSanitizer, on real plans, through all three of its processes: a finding in any of
 // them ends that process with a report.
+import { buffer } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { endServers } from '../../src/backends/launcher/server.ts';
 import type { Step } from '../../src/backends/launcher/steps.ts';
@@ -139,4 +140,25 @@ it('a server and sandboxes that wait run without a finding', async () => {
     [{ kind: 'limit', limit: 'outputBytes' }, 100_000],
     { kind: 'limit', limit: 'outputBytes' },
   ]);
+});
+
+it('a server of streams runs without a finding', async () => {
+  vi.stubEnv('SANDBOXLIB_SERVER', 'always');
+  vi.stubEnv('SANDBOXLIB_LAUNCHER', bench.launcher);
+  const sandbox = await createSandbox({ limits: { outputBytes: 3_000_000 } }, { backend: 'native' });
+  // The last has more to say than it may.
+  const sizes = [0, 1, 100_000, 2_900_000, 3_000_001];
+  const handles = sizes.map((size) => {
+    const handle = sandbox.spawn(['sh', '-c', `cat; head -c ${size} /dev/zero`], { stdin: 'pipe' });
+    handle.stdin.end('x'.repeat(90_000));
+    return handle;
+  });
+  const lengths = await Promise.all(handles.map(async ({ stdout }) => (await buffer(stdout)).length));
+  const ends = await Promise.all(handles.map(async (handle) => (await handle).outcome));
+  await sandbox.dispose();
+  await endServers();
+  vi.unstubAllEnvs();
+  expect(lengths).toEqual(sizes.map((size) => Math.min(size + 90_000, 3_000_000)));
+  const exited = { kind: 'exited', code: 0 };
+  expect(ends).toEqual([exited, exited, exited, exited, { kind: 'limit', limit: 'outputBytes' }]);
 });
