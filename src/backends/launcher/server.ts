@@ -47,8 +47,10 @@ export function launchByServer(
   plan: BackendPlan<LauncherPlan>,
   request: LaunchRequest,
 ): LaunchedProcess | undefined {
+  // In this order: what is known of a plan is its encoding, which takes as long as planning.
+  if (!mayGo(request) || !isWorthIt()) return undefined;
   const known = knowledgeOf(plan.detail);
-  if (!known.mayGo || !mayGo(request) || !isWorthIt()) return undefined;
+  if (!known.mayGo) return undefined;
   const prepared = request.collect === undefined ? undefined : pools.get(plan.detail)?.launch(launcher, request);
   if (prepared !== undefined) return prepared;
   const piped = request.collect === undefined ? ([0, 1, 2] as const).filter((fd) => request.stdio[fd] === 'pipe') : [];
