@@ -30,7 +30,7 @@ async function setUp() {
  * @param {string[]} args
  */
 async function handOver(args) {
-  const file = args.length === 0 ? inProject('scripts', 'demo.mjs') : inProject('dist', 'cli', 'main.js');
+  const file = args.length === 0 ? inProject('scripts', 'demo.mjs') : inProject('dist', 'cli', 'main.cjs');
   process.argv = [process.execPath, file, ...args];
   await import(file);
 }

@@ -7,6 +7,7 @@ import { start } from '../lib/start.mjs';
 export async function* measure({ rounds, quick }) {
   const ways = [
     { name: 'node -e 0', once: () => start([process.execPath, '-e', '0']) },
+    { name: 'run-sandbox --version', once: () => start([process.execPath, cli, '--version']) },
     { name: 'run-sandbox -- true', once: () => start([process.execPath, cli, '--', 'true']) },
     compiledWay([], ['true'], benchDirectory()),
   ];

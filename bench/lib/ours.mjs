@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { createSandbox } from '../../dist/index.js';
 import { start } from './start.mjs';
 
-export const cli = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
+export const cli = fileURLToPath(new URL('../../dist/cli/main.cjs', import.meta.url));
 
 /**
  * Of a sandbox that was made once.

@@ -5,7 +5,7 @@ import { inProject, projectRoot } from './paths.mjs';
 import { filesBelow, hashInputs, isCurrent, writeStamp } from './stamps.mjs';
 import { execute, step } from './steps.mjs';
 
-const command = inProject('dist', 'cli', 'main.js');
+const command = inProject('dist', 'cli', 'main.cjs');
 
 /** @returns {string | undefined} the hash to build for; undefined when dist/ is current */
 export function staleTypeScript() {
@@ -16,9 +16,16 @@ export function staleTypeScript() {
   return isCurrent('dist', hash, [command, inProject('dist', 'index.js')]) ? undefined : hash;
 }
 
+/** What each way through the command line begins with; what several share goes to the first. */
+const ways = {
+  version: ['src/cli/version.ts'],
+  // The last is imported dynamically, when negotiation has chosen it.
+  run: ['src/cli/dispatch.ts', 'src/cli/run.ts', 'src/backends/native/index.ts'],
+};
+
 /**
- * The command line in few files: Node takes some 0.5 ms for each module, and there are seventy on the way of a plain run
- * (docs/decisions/0008). What only some calls need stays in chunks of its own, as the dynamic imports have it.
+ * The command line in few files, one of them for a plain run; what only some calls need stays in chunks of its own, as the dynamic imports have it.
+ * CommonJS: Node takes 4 ms less to start it (docs/decisions/0008).
  */
 async function bundleCommand(output) {
   const { rolldown } = await import('rolldown');
@@ -33,31 +40,37 @@ async function bundleCommand(output) {
   });
   await bundle.write({
     dir: join(output, 'cli'),
-    format: 'esm',
+    format: 'cjs',
     sourcemap: true,
-    entryFileNames: '[name].js',
-    chunkFileNames: 'chunks/[name].js',
-    codeSplitting: { groups: [{ name: 'run', test: isOnTheWayOfARun }] },
+    entryFileNames: '[name].cjs',
+    chunkFileNames: 'chunks/[name].cjs',
+    codeSplitting: {
+      groups: Object.entries(ways).map(([name, entries], index, { length }) => groupOf(name, entries, length - index)),
+    },
   });
   await bundle.close();
 }
 
-const seldom = [
-  /\/src\/spec\/(schema|schema-issues|json-schema|explain)\.ts$/,
-  /\/src\/host\/(read|report|types|findings|cgroups|lsm|container|mountinfo|kernel)\.ts$/,
-  /\/src\/host\/findings\//,
-  /\/src\/(changes|image)\//,
-  /\/src\/backends\/(none|program)\.ts$/,
-  /\/src\/backends\/(bubblewrap|chroot|docker|firejail|linux-user-chroot|oci|podman|proot|systemd-nspawn)\//,
-  /\/src\/seccomp\/(compile|custom|denied|libseccomp|profile|syscalls)\.ts$/,
-  /\/src\/backends\/native\/(probe|needs)\.ts$/,
-  /\/src\/backends\/launcher\/compiled\.ts$/,
-  /\/src\/run\/(api|around|bwrap|compile|explain|probe|sandbox|wrap)\.ts$/,
-  /\/src\/cli\/(main|changes|compile|completion|doctor|explain|help|hint-host|hints|image[\w-]*|manual|profile|reference|render|texts)\.ts$/,
-];
+function groupOf(name, entries, priority) {
+  let loaded;
+  return {
+    debugName: name,
+    priority,
+    name(file, graph) {
+      loaded ??= loadedBy(
+        entries.map((entry) => inProject(entry)),
+        graph,
+      );
+      return loaded.has(file) ? name : null;
+    },
+  };
+}
 
-function isOnTheWayOfARun(file) {
-  return file.startsWith(inProject('src')) && !seldom.some((pattern) => pattern.test(file));
+/** `entries` and all that they import statically. */
+function loadedBy(entries, graph) {
+  const files = new Set(entries);
+  for (const file of files) for (const imported of graph.getModuleInfo(file)?.importedIds ?? []) files.add(imported);
+  return files;
 }
 
 export async function ensureTypeScript() {
@@ -74,7 +87,7 @@ export async function ensureTypeScript() {
       { cwd: projectRoot },
     );
     await bundleCommand(fresh);
-    chmodSync(inProject('dist.new', 'cli', 'main.js'), 0o755);
+    chmodSync(inProject('dist.new', 'cli', 'main.cjs'), 0o755);
     rmSync(inProject('dist'), { recursive: true, force: true });
     renameSync(fresh, inProject('dist'));
   });

@@ -11,7 +11,8 @@ import { exitStatusOfError } from './exit.ts';
 import { sayError, sayUsage } from './failure.ts';
 import { newDraft, type Settings } from './option.ts';
 import type { Parsed } from './parse.ts';
-import { say, writeAll } from './say.ts';
+import { say } from './say.ts';
+import { writeAll } from './write.ts';
 
 const verbs = ['show', 'diff', 'export', 'push', 'apply', 'discard'] as const;
 const formats = ['tar', 'oci-layer'] as const;

@@ -3,7 +3,7 @@ import { sayUsage } from './failure.ts';
 import { servesMode, subcommands } from './option.ts';
 import { options } from './options.ts';
 import type { Parsed } from './parse.ts';
-import { writeAll } from './say.ts';
+import { writeAll } from './write.ts';
 
 export function completionCommand({ operands, problems }: Parsed): number {
   const all = [...problems];

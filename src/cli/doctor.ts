@@ -5,7 +5,8 @@ import { sayError, sayUsage } from './failure.ts';
 import { newDraft } from './option.ts';
 import type { Parsed } from './parse.ts';
 import { backendsText, doctorText, runsDefaultSandbox } from './render.ts';
-import { paint, type Style, writeAll } from './say.ts';
+import { paint, type Style } from './say.ts';
+import { writeAll } from './write.ts';
 
 export async function doctorCommand(parsed: Parsed): Promise<number> {
   const { json, verbose } = parsed.draft.settings;

@@ -9,8 +9,9 @@ import { commandOf } from './operands.ts';
 import type { Parsed } from './parse.ts';
 import { loadProfile } from './profile.ts';
 import { explanationJson, explanationText, shellLine } from './render.ts';
-import { say, writeAll } from './say.ts';
+import { say } from './say.ts';
 import { specOf } from './spec.ts';
+import { writeAll } from './write.ts';
 
 export async function explainCommand(parsed: Parsed): Promise<number> {
   const { draft } = parsed;

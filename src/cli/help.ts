@@ -1,13 +1,10 @@
-// `--help`, `help` and `--version`.
-
-import { readFileSync } from 'node:fs';
-import { packageRoot } from '../host/package-root.ts';
+// `--help` and `help`.
 import { sayUsage } from './failure.ts';
 import { groups, type Mode, type Option, servesMode, spelling, subcommands, valueSpelling } from './option.ts';
 import { options } from './options.ts';
 import type { Parsed } from './parse.ts';
-import { writeAll } from './say.ts';
 import { summaries, usages } from './texts.ts';
+import { writeAll } from './write.ts';
 
 const WIDTH = 100;
 const COLUMN = 36;
@@ -25,14 +22,6 @@ export function helpCommand({ operands, problems }: Parsed): number {
   if (mode === undefined) all.push(`there is no help on '${word}': known are ${subcommands.join(', ')}`);
   if (more.length > 0) all.push(`help takes one word, not also ${more.join(' ')}`);
   return all.length > 0 || mode === undefined ? sayUsage(all) : printHelp(mode);
-}
-
-export function printVersion(): number {
-  const manifest = JSON.parse(readFileSync(`${packageRoot()}package.json`, 'utf8')) as {
-    version: string;
-  };
-  writeAll(1, `run-sandbox ${manifest.version}\n`);
-  return 0;
 }
 
 export function helpText(mode: Mode): string {

@@ -4,8 +4,9 @@ import type { BuildReport } from '../image/aci/build.ts';
 import { sayUsage } from './failure.ts';
 import { type Call, carryOut, draftOf, wantsJson } from './image-call.ts';
 import { jsonText } from './json-text.ts';
-import { say, writeAll } from './say.ts';
+import { say } from './say.ts';
 import { attempt, readInteger } from './values.ts';
+import { writeAll } from './write.ts';
 
 export async function buildCommand(call: Call): Promise<number> {
   const [directory, manifest, ...more] = call.parsed.operands;

@@ -14,7 +14,8 @@ import { sayUsage } from './failure.ts';
 import { type Call, draftOf, orFailure, wantsJson } from './image-call.ts';
 import { count, findingLine, headline } from './image-words.ts';
 import { jsonText } from './json-text.ts';
-import { say, writeAll } from './say.ts';
+import { say } from './say.ts';
+import { writeAll } from './write.ts';
 
 /** A label, and what belongs to it: one value beside it, several below. Nothing where there is none. */
 type Entry = readonly [label: string, value: string | readonly string[] | undefined];

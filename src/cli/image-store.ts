@@ -6,9 +6,10 @@ import { sayError, sayUsage } from './failure.ts';
 import type { Call } from './image-call.ts';
 import { newDraft, type Settings } from './option.ts';
 import { pullProgress, rounded } from './progress.ts';
-import { say, writeAll } from './say.ts';
+import { say } from './say.ts';
 import { StatusWriter } from './status.ts';
 import { readImage } from './values.ts';
+import { writeAll } from './write.ts';
 
 export async function pullCommand(call: Call): Promise<number> {
   return await attempt(call, 'at least one image', async (settings, references) => {

@@ -6,7 +6,8 @@ import { sayUsage } from './failure.ts';
 import { type Call, draftOf, orFailure, wantsJson } from './image-call.ts';
 import { findingLine, headline } from './image-words.ts';
 import { jsonText } from './json-text.ts';
-import { say, writeAll } from './say.ts';
+import { say } from './say.ts';
+import { writeAll } from './write.ts';
 
 /** Exit status where an operand is not valid, as diff(1) and grep(1) have it for an answer that is no. */
 const INVALID = 1;

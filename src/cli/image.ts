@@ -3,7 +3,8 @@ import { type UnpackReport, unpack } from '../image/unpack.ts';
 import { sayUsage } from './failure.ts';
 import { type Call, carryOut, draftOf, unserved, wantsJson } from './image-call.ts';
 import { type Parsed, parse } from './parse.ts';
-import { say, writeAll } from './say.ts';
+import { say } from './say.ts';
+import { writeAll } from './write.ts';
 
 const verbs: Readonly<Record<string, (call: Call) => Promise<number>>> = {
   build: async (call) => (await import('./image-build.ts')).buildCommand(call),

@@ -3,7 +3,8 @@ import { isatty } from 'node:tty';
 import type { ImageOptions } from '../image/open/open.ts';
 import { formatBytes } from '../spec/units.ts';
 import type { Settings } from './option.ts';
-import { say, writeAll } from './say.ts';
+import { say } from './say.ts';
+import { writeAll } from './write.ts';
 
 const REDRAW_MS = 100;
 

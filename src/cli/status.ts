@@ -1,7 +1,7 @@
 // JSON lines for programs: what happens, on a descriptor of their choice. Readers ignore members that they do not know.
 import { isNodesOwn, openedFile } from '../host/descriptors.ts';
 import type { RunEvent, RunResult } from '../run/types.ts';
-import { writeAll } from './say.ts';
+import { writeAll } from './write.ts';
 
 export interface StatusLine {
   readonly event: 'planned' | 'started' | 'syscall' | 'result' | 'error';

@@ -24,6 +24,8 @@ test('--version is that of the package', () => {
     version: string;
   };
   expect(runCli(['--version'])).toMatchObject({ status: 0, stdout: `run-sandbox ${version}\n`, stderr: '' });
+  // By another way through the command line.
+  expect(runCli(['-q', '--version'])).toMatchObject({ status: 0, stdout: `run-sandbox ${version}\n`, stderr: '' });
 });
 
 describe('explain', () => {
@@ -118,10 +120,14 @@ test('completion bash is a script that bash takes', () => {
 });
 
 test('what a run loads has nothing in it that only other commands, images or other backends need', () => {
-  const map = JSON.parse(readFileSync(join(dirname(cliPath), 'chunks', 'run.js.map'), 'utf8')) as { sources: string[] };
+  const map = JSON.parse(readFileSync(join(dirname(cliPath), 'chunks', 'run.cjs.map'), 'utf8')) as {
+    sources: string[];
+  };
   expect(map.sources.length).toBeGreaterThan(50);
   const others =
     /\/src\/(image|changes)\/|\/src\/backends\/(oci|docker|chroot)\/(?!recognized)|\/src\/cli\/(image|compile|doctor)|\/spec\/schema\.ts$|\/run\/compile\.ts$/;
   expect(map.sources.filter((source) => others.test(source))).toEqual([]);
-  expect(readFileSync(join(dirname(cliPath), 'chunks', 'run.js'), 'utf8')).not.toMatch(/^import .*"\.\//m);
+  const chunk = readFileSync(join(dirname(cliPath), 'chunks', 'run.cjs'), 'utf8');
+  const loaded = [...chunk.matchAll(/^const \w+ = require\("(\.\/[^"]+)"\)/gm)].map(([, name]) => name);
+  expect(loaded.sort()).toEqual(['./rolldown-runtime.cjs', './version.cjs']);
 });

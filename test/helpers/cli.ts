@@ -1,4 +1,4 @@
-// The command line as people run it: dist/cli/main.js under Node, in a process of its own.
+// The command line as people run it: dist/cli/main.cjs under Node, in a process of its own.
 import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import type { Readable, Writable } from 'node:stream';
@@ -6,7 +6,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
 const project = new URL('../../', import.meta.url);
-export const cliPath: string = fileURLToPath(new URL('dist/cli/main.js', project));
+export const cliPath: string = fileURLToPath(new URL('dist/cli/main.cjs', project));
 
 /** Brings dist/ up to date with the sources; does nothing when it is. */
 export function buildCli(): void {

@@ -28,7 +28,7 @@ beforeAll(() => {
   symlinkSync(project, join(work, 'node_modules', 'sandboxlib'));
   mkdirSync(join(work, 'bin'));
   mkdirSync(join(work, 'tmp'));
-  symlinkSync(join(project, 'dist', 'cli', 'main.js'), join(work, 'bin', 'run-sandbox'));
+  symlinkSync(join(project, 'dist', 'cli', 'main.cjs'), join(work, 'bin', 'run-sandbox'));
 });
 
 afterAll(() => rmSync(work, { recursive: true, force: true }));

@@ -31,7 +31,7 @@ beforeAll(() => {
     mkdirSync(dirname(join(work, 'checkout', part)), { recursive: true });
     cpSync(join(project, part), join(work, 'checkout', part), { recursive: true });
   }
-  cli = join(work, 'checkout/dist/cli/main.js');
+  cli = join(work, 'checkout/dist/cli/main.cjs');
   const root = execFileSync(process.execPath, [join(project, 'scripts/toolchain-root.mjs')], { encoding: 'utf8' });
   const script = '. /etc/os-release; echo "$ID $GREETING $0 $*"; pwd; id -un; test -w / && touch /mark && ls /mark';
   const manifest = {

@@ -24,7 +24,7 @@ function reachable(entries: readonly string[]): { files: Set<string>; packages: 
   return { files, packages };
 }
 
-const plainRun = ['cli/main.ts', 'cli/run.ts', 'backends/native/index.ts'];
+const plainRun = ['cli/main.ts', 'cli/dispatch.ts', 'cli/run.ts', 'backends/native/index.ts'];
 
 test('a plain run loads no package', () => {
   const { files, packages } = reachable(plainRun);
@@ -46,7 +46,14 @@ test('a plain run loads nothing that only other commands need', () => {
     'cli/render.ts',
     'host/report.ts',
     'backends/native/probe.ts',
+    'seccomp/compile.ts',
+    'seccomp/syscalls.ts',
   ]) {
     expect(names).not.toContain(name);
   }
+});
+
+test('the version alone loads neither options nor anything of a run', () => {
+  const names = [...reachable(['cli/main.ts', 'cli/version.ts']).files].map((file) => file.slice(source.length));
+  expect(names.sort()).toEqual(['cli/main.ts', 'cli/version.ts', 'cli/write.ts', 'host/package-root.ts']);
 });

@@ -1,7 +1,8 @@
 // System calls that reach into another process of the same user. In a pid namespace there is none but the sandbox's own; without one there are all of the
 // host, and one that can be traced is a way out of a root that is only entered.
-import { compileSeccomp } from '../../seccomp/compile.ts';
+// The program is made beforehand (`guard-filter-data.ts`), or every plain run would load the compiler and its tables of calls.
 import type { OciSeccompProfile } from '../../seccomp/oci.ts';
+import { guardFilters } from './guard-filter-data.ts';
 import type { Step } from './steps.ts';
 
 const EPERM = 1;
@@ -37,25 +38,13 @@ export const guardProfile: OciSeccompProfile = {
   ],
 };
 
-const compiled = new Map<string, string>();
-
 export function guardStep(architecture: 'x64' | 'arm64'): Step {
   return {
     step: 'seccomp',
-    filter: guardFilter(architecture),
+    filter: guardFilters[architecture],
     deniesKeyrings: false,
     tells: false,
     asks: false,
     pass: [],
   };
-}
-
-/** In base64, as a step holds it. */
-function guardFilter(architecture: 'x64' | 'arm64'): string {
-  let filter = compiled.get(architecture);
-  if (filter === undefined) {
-    filter = Buffer.from(compileSeccomp(guardProfile, { architecture })).toString('base64');
-    compiled.set(architecture, filter);
-  }
-  return filter;
 }

@@ -81,7 +81,7 @@ export const technique: Technique = {
     ),
     'the command line does not run the command either': async (bench) => {
       const mounts = [`${project}:${PROJECT}:ro`, `${process.execPath}:/mnt/node:ro`];
-      const command = ['/mnt/node', `${PROJECT}/dist/cli/main.js`, '--', 'sh', '-c', look];
+      const command = ['/mnt/node', `${PROJECT}/dist/cli/main.cjs`, '--', 'sh', '-c', look];
       const { stdout, stderr, outcome } = await run(command, { mounts }, bench.options({}));
       // The default filter of the outer sandbox is enough for that.
       expect({ stdout, outcome }).toEqual({ stdout: '', outcome: { kind: 'exited', code: 125 } });
