@@ -232,9 +232,13 @@ function readRanges(path: string): readonly IdRange[] {
   return ranges;
 }
 
+/** One for all reads, which are over before another begins: what is not on the heap makes the collector run the sooner. */
+let kernelFileBuffer: Buffer | undefined;
+
 /** A file of proc says that its size is 0. */
 function readKernelFile(path: string): FileText {
-  const buffer = Buffer.alloc(32_768);
+  kernelFileBuffer ??= Buffer.allocUnsafe(32_768);
+  const buffer = kernelFileBuffer;
   const fd = openSync(path, constants.O_RDONLY);
   try {
     return { text: buffer.toString('latin1', 0, readSync(fd, buffer, 0, buffer.length, 0)) };

@@ -1,7 +1,7 @@
 // Plans as bytes: a reader written from the page of the format alone gets back what was put in.
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { encodePlan } from '../../src/backends/launcher/encode.ts';
+import { encodePlan, encodeRecords, Writer } from '../../src/backends/launcher/encode.ts';
 import {
   type CgroupContent,
   cgroupContents,
@@ -440,6 +440,20 @@ describe('encodePlan', () => {
     const copy = Buffer.from(first);
     encodePlan([{ step: 'cwd', path: '/other' }]);
     expect(copy.equals(first)).toBe(true);
+  });
+
+  it('nor do parts of plans, which are kept', () => {
+    const first = encodeRecords([{ step: 'cwd', path: '/first' }]).bytes;
+    const copy = Buffer.from(first);
+    encodeRecords([{ step: 'cwd', path: '/other' }]);
+    expect(copy.equals(first)).toBe(true);
+  });
+
+  it('nor do two that are written at the same time', () => {
+    const [one, other] = [new Writer(), new Writer()];
+    one.string('one');
+    other.string('other');
+    expect([one.bytes(), other.bytes()].map((bytes) => bytes.toString('latin1', 4))).toEqual(['one\0', 'other\0']);
   });
 
   it('a string with a NUL byte is a defect of ours', () => {

@@ -28,6 +28,8 @@ const ASKS = 4;
 const HAS_INPUT = 1;
 const WAITS = 2;
 const FILTERED = 4;
+/** Of what a writer leaves for the next. */
+const SPARE_BYTES_MAX = 64 * 1024;
 const noBytes = new Uint8Array(0);
 const sourceKinds = { any: 0, directory: 1, file: 2 } as const;
 
@@ -290,10 +292,19 @@ function filterBytes(base64: string): Buffer {
   return lastFilter.bytes;
 }
 
+/** What the last writer wrote into, for the next: buffers are not on the heap, and a new one for every run makes the collector run the sooner. */
+let spare: Buffer | undefined;
+
 /** Grows as it is written to; a plan is a few kilobytes. */
 export class Writer {
-  #buffer: Buffer = Buffer.allocUnsafe(16 * 1024);
+  #buffer: Buffer;
   length = 0;
+
+  constructor() {
+    this.#buffer = spare ?? Buffer.allocUnsafe(16 * 1024);
+    // Nobody else's until `bytes`.
+    spare = undefined;
+  }
 
   #room(count: number): void {
     if (this.length + count <= this.#buffer.length) return;
@@ -346,7 +357,10 @@ export class Writer {
     this.length += length + 5;
   }
 
+  /** A copy; the last that is called. */
   bytes(): Buffer {
-    return this.#buffer.subarray(0, this.length);
+    const written = Buffer.from(this.#buffer.subarray(0, this.length));
+    if (this.#buffer.length <= SPARE_BYTES_MAX) spare = this.#buffer;
+    return written;
   }
 }
