@@ -36,11 +36,12 @@ export interface CallOptions {
 export interface CheckedOptions extends CallOptions {
   readonly warm: number;
   readonly concurrency: number;
+  readonly maxQueue: number;
 }
 
 export const sandboxOptionNames: readonly OptionName[] = ['backend', 'optional', 'image'];
 /** Of createSandbox alone. */
-export const poolOptionNames: readonly OptionName[] = ['warm', 'concurrency'];
+export const poolOptionNames: readonly OptionName[] = ['warm', 'concurrency', 'maxQueue'];
 export const wrapOptionNames: readonly OptionName[] = [...sandboxOptionNames, 'killSignal', 'gracePeriodMs'];
 export const callOptionNames: readonly OptionName[] = [
   'stdin',
@@ -81,6 +82,7 @@ const defaults: CheckedOptions = {
   onEvent: undefined,
   warm: 0,
   concurrency: Number.POSITIVE_INFINITY,
+  maxQueue: Number.POSITIVE_INFINITY,
 };
 
 /**
@@ -209,6 +211,7 @@ const checks: { readonly [Name in OptionName]: (value: unknown, report: Report) 
   onEvent: ofType('function', 'a function'),
   warm: integerWithin(0, WARM_MAX),
   concurrency: integerWithin(1, Number.MAX_SAFE_INTEGER),
+  maxQueue: integerWithin(0, Number.MAX_SAFE_INTEGER),
 };
 
 /** What only the readers of images can judge, they judge. */

@@ -20,6 +20,8 @@ import type { Enforcement, RunOptions, RunResult, Sandbox, SandboxOptions, Sandb
  */
 export async function createSandbox(spec: SandboxSpec = {}, options?: SandboxOptions): Promise<Sandbox> {
   const { options: checked, issues } = checkSandboxOptions(options, [...sandboxOptionNames, ...poolOptionNames]);
+  if (checked.maxQueue !== Number.POSITIVE_INFINITY && checked.concurrency === Number.POSITIVE_INFINITY)
+    issues.push({ path: ['options', 'maxQueue'], message: 'is for runs that wait, and without concurrency none does' });
   expectRuns();
   return new PreparedSandbox(await prepare(spec, checked, issues), checked);
 }
@@ -33,9 +35,9 @@ class PreparedSandbox implements Sandbox {
   readonly #warm: { close(): void } | undefined;
   #disposed = false;
 
-  constructor(prepared: Prepared, { warm, concurrency }: CheckedOptions) {
+  constructor(prepared: Prepared, { warm, concurrency, maxQueue }: CheckedOptions) {
     this.#prepared = prepared;
-    this.#admission = new Admission(concurrency);
+    this.#admission = new Admission(concurrency, maxQueue);
     // What each run has anew is nothing to make ahead.
     const { backend, plan, begin, keeper } = prepared;
     if (warm > 0 && begin === undefined && keeper === undefined) this.#warm = backend.keepWarm?.(plan, warm);
@@ -77,6 +79,8 @@ class PreparedSandbox implements Sandbox {
       return this.#prepareCall(call);
     };
     const running = new Process(call, purpose, (ordered) => {
+      // A wrong call is that, however many wait.
+      this.#prepareCall(call);
       const turn = this.#admission.enter(ordered);
       if (turn === undefined) return prepareCall();
       return turn.then((admitted) => (admitted ? prepareCall() : this.#prepared));

@@ -192,6 +192,13 @@ export interface SandboxOptions extends Pick<RunOptions, 'backend' | 'optional' 
   readonly warm?: number;
   /** How many runs may be in progress at a time; more wait, in the order in which they came. @defaultValue no bound */
   readonly concurrency?: number;
+  /**
+   * How many runs may wait for their turn under `concurrency`, which it needs; 0: none. One more is refused at once, with `SBX_QUEUE_FULL`, and nothing of
+   * it was begun. Whoever passes on runs that others ask for bounds with it how long they wait, and what their input takes of memory meanwhile.
+   *
+   * @defaultValue no bound: a run that waits has no process, and who starts all of its runs at once knows how many there are
+   */
+  readonly maxQueue?: number;
 }
 
 /** Validated and negotiated once, used many times; every run has fresh namespaces. */

@@ -1,8 +1,10 @@
 // Runs by way of a server (native/serve.c): what one gives up for it, which is nothing, and what happens to them when something dies.
 import { spawn as spawnPlain, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { readdirSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { pathToFileURL } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { endServers } from '../../src/backends/launcher/server.ts';
 import { createSandbox, LaunchError, type RunResult, run, type Sandbox } from '../../src/index.ts';
@@ -409,6 +411,45 @@ describe('concurrency', () => {
     expect(handle).toMatchObject({ outcome: { kind: 'cancelled' }, stdout: '' });
     expect((await first).outcome).toEqual({ kind: 'exited', code: 0 });
     expect((await fourth).stdout).toBe('turn\n');
+  });
+
+  it('refuses at once whoever finds no room to wait, and nothing of it is there', async () => {
+    const target = join(String(process.env['TMPDIR']), 'refused');
+    await using sandbox = await createSandbox({}, { concurrency: 1, maxQueue: 1 });
+    const first = sandbox.run(['sleep', '30']);
+    const abort = new AbortController();
+    const second = sandbox.run(['true'], { signal: abort.signal });
+    await until(() => inits().length === 1);
+    const full = {
+      code: 'SBX_QUEUE_FULL',
+      message:
+        'cannot take one more run: concurrency 1 is in use, and the queue is full (maxQueue 1); try again when one has ended, or raise maxQueue',
+    };
+    await expect(sandbox.run(['true'], { stdout: pathToFileURL(target) })).rejects.toMatchObject(full);
+    expect(existsSync(target)).toBe(false);
+    const handle = sandbox.spawn(['true'], { stdin: 'pipe' });
+    await expect(handle.started).rejects.toMatchObject(full);
+    await expect(handle.result).rejects.toMatchObject(full);
+    await expect(sandbox.run([])).rejects.toMatchObject({ code: 'SBX_SPEC_INVALID' });
+    // Those that were refused took no place of anybody’s.
+    abort.abort();
+    expect((await second).outcome.kind).toBe('cancelled');
+    const third = sandbox.run(['echo', 'turn']);
+    await expect(sandbox.run(['true'])).rejects.toMatchObject(full);
+    expect(inits().length).toBe(1);
+    const stop = sandbox.dispose();
+    expect((await first).outcome.kind).toBe('cancelled');
+    expect((await third).outcome.kind).toBe('cancelled');
+    await stop;
+    await expect(sandbox.run(['true'])).rejects.toMatchObject({ code: 'SBX_SANDBOX_DISPOSED' });
+  });
+
+  it('has a queue only where it has a bound itself', async () => {
+    for (const options of [{ maxQueue: 1 }, ...[-1, 0.5, '2'].map((maxQueue) => ({ maxQueue, concurrency: 1 }))])
+      await expect(createSandbox({}, options as object), JSON.stringify(options)).rejects.toMatchObject({
+        code: 'SBX_SPEC_INVALID',
+        issues: [{ path: ['options', 'maxQueue'] }],
+      });
   });
 
   it('ends with the sandbox, whoever waits', async () => {
