@@ -4,7 +4,7 @@ import { benchDirectory } from '../lib/bench-directory.mjs';
 import { elsewhere, users } from '../lib/elsewhere.mjs';
 import { inTurn } from '../lib/harness.mjs';
 import { compiledWay, ours } from '../lib/ours.mjs';
-import { samePeers, shortPeers } from '../lib/peers.mjs';
+import { samePeers, sandboxRuntimeWay, shortPeers } from '../lib/peers.mjs';
 import { start } from '../lib/start.mjs';
 
 const MiB = 1024 * 1024;
@@ -23,14 +23,17 @@ export async function worker({ rounds, heapMiB, user }) {
   const command = ['/bin/true'];
   const directory = benchDirectory();
   const own = await ours({}, command);
+  const runtime = await sandboxRuntimeWay(command);
   const ways = [
     { name: 'plain spawn', once: () => start(command) },
     ...own.ways,
     compiledWay([], command, directory),
     ...shortPeers(command),
     ...(await samePeers({}, command, directory)),
+    ...runtime.ways,
   ];
   const table = await inTurn(`/bin/true as ${user}, Node holding ${heapMiB} MiB`, ways, { rounds });
   await own.dispose();
+  await runtime.dispose();
   return held.length === -1 ? undefined : table;
 }

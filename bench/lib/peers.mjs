@@ -94,3 +94,41 @@ export function shortPeers(command) {
       : { name: names[program], absent: 'not installed' },
   );
 }
+
+/** In a variable, for it is no dependency of ours: it brings 19 MB. */
+const sandboxRuntime = '@anthropic-ai/sandbox-runtime';
+
+/**
+ * The sandbox of agents' tools, where somebody installed it: the host's files read-only, and a network of proxies that let nothing through. It gives a line for a
+ * shell for each command, which belongs to what a run costs.
+ *
+ * @param {readonly string[]} command
+ * @returns {Promise<{ ways: import('./harness.mjs').Way[], dispose(): Promise<void> }>}
+ */
+export async function sandboxRuntimeWay(command) {
+  const name = 'sandbox-runtime, no domain allowed';
+  const absent = (reason) => ({ ways: [{ name, absent: reason }], dispose: async () => {} });
+  let manager;
+  try {
+    ({ SandboxManager: manager } = await import(sandboxRuntime));
+  } catch (error) {
+    if (error.code !== 'ERR_MODULE_NOT_FOUND') return absent(String(error.message).split('\n')[0]);
+    return absent(`not installed: npm i --no-save --ignore-scripts ${sandboxRuntime}`);
+  }
+  try {
+    await manager.initialize({
+      network: { allowedDomains: [], deniedDomains: [] },
+      filesystem: { denyRead: [], allowWrite: [], denyWrite: [] },
+    });
+  } catch (error) {
+    // Of socat, ripgrep and bubblewrap, which it starts, it names the one that is not there.
+    await manager.reset();
+    return absent(String(error.message).split('\n')[0]);
+  }
+  const line = command.map((word) => `'${word.replaceAll("'", "'\\''")}'`).join(' ');
+  const once = async () => {
+    await start(['/bin/sh', '-c', await manager.wrapWithSandbox(line)]);
+    manager.cleanupAfterCommand();
+  };
+  return { ways: [{ name, once }], dispose: () => manager.reset() };
+}
