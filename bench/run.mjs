@@ -8,22 +8,7 @@ import { printTable } from './lib/harness.mjs';
 
 const benches = ['latency', 'mounts', 'concurrency', 'streaming', 'memory', 'cli', 'compiled', 'build', 'images'];
 
-const { values } = parseArgs({
-  options: {
-    only: { type: 'string', multiple: true },
-    rounds: { type: 'string' },
-    quick: { type: 'boolean', default: false },
-    json: { type: 'string', default: 'build/bench.json' },
-  },
-});
-const rounds = values.rounds === undefined ? undefined : Number(values.rounds);
-const unknown = (values.only ?? []).filter((name) => !benches.includes(name));
-if (unknown.length > 0 || (rounds !== undefined && !(rounds >= 1))) {
-  console.error(
-    `usage: npm run bench -- [--only NAME]... [--rounds N] [--quick] [--json FILE]; NAME: ${benches.join(', ')}`,
-  );
-  process.exit(2);
-}
+const { values, rounds } = argumentsOrUsage();
 
 const machine = {
   cpu: cpus()[0]?.model ?? 'unknown',
@@ -53,3 +38,29 @@ for (const name of values.only ?? benches) {
 mkdirSync(dirname(values.json), { recursive: true });
 writeFileSync(values.json, `${JSON.stringify({ machine, tables }, undefined, 2)}\n`);
 console.log(`\nevery sample: ${values.json}`);
+
+function argumentsOrUsage() {
+  try {
+    const { values } = parseArgs({
+      options: {
+        only: { type: 'string', multiple: true },
+        rounds: { type: 'string' },
+        quick: { type: 'boolean', default: false },
+        json: { type: 'string', default: 'build/bench.json' },
+      },
+    });
+    const rounds = values.rounds === undefined ? undefined : Number(values.rounds);
+    const problems = (values.only ?? [])
+      .filter((name) => !benches.includes(name))
+      .map((name) => `there is no bench '${name}'`);
+    if (rounds !== undefined && !(rounds >= 1)) problems.push(`--rounds must be at least 1, not '${values.rounds}'`);
+    if (problems.length > 0) throw new TypeError(problems.join('\n'));
+    return { values, rounds };
+  } catch (error) {
+    // parseArgs throws for wrong arguments too.
+    if (!(error instanceof TypeError)) throw error;
+    console.error(`${error.message}
+usage: npm run bench -- [--only NAME]... [--rounds N] [--quick] [--json FILE]; NAME: ${benches.join(', ')}`);
+    process.exit(2);
+  }
+}
