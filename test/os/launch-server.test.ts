@@ -1,7 +1,7 @@
 // Runs by way of a server (native/serve.c): what one gives up for it, which is nothing, and what happens to them when something dies.
 import { spawn as spawnPlain, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';

@@ -20,9 +20,7 @@ export const native: Backend<LauncherPlan> = {
 
   plan: planNative,
   launch(plan, request) {
-    // By a server go only runs that collect, and to find that out it encodes the plan: as long as planning takes, in a process that has just started.
-    const served = request.collect === undefined ? undefined : launchByServer(knownLauncherPath(), plan, request);
-    return served ?? launchPlan(launcherPath(), plan, request);
+    return launchByServer(knownLauncherPath(), plan, request) ?? launchPlan(launcherPath(), plan, request);
   },
 
   keepWarm: (plan, count) => keepWarm(launcherPath(), plan, count),
