@@ -1,7 +1,7 @@
 // Processes that start sandboxes for this one (native/serve.c). A fork of Node copies the page tables of its whole heap: milliseconds where that is empty, tens
 // of them where it is not. So Node forks once, and what it made then forks for every run.
 import { type ChildProcess, spawn } from 'node:child_process';
-import { isMainThread } from 'node:worker_threads';
+import { createRequire } from 'node:module';
 import { InternalError } from '../../errors/errors.ts';
 import type { BackendPlan, LaunchedProcess, LaunchRequest } from '../backend.ts';
 import { callSteps, execStep, isPreparedFor, partsOf, stepsOfCall, stepsOfPreparation } from './call.ts';
@@ -199,8 +199,7 @@ interface Place {
 }
 
 function findPlace(launcher: string, piped: readonly (0 | 1 | 2)[]): Place | undefined {
-  // A thread may end before its children do, and nobody waits for them then: they would stay as zombies.
-  if (!isMainThread) return undefined;
+  if (!isMainThread()) return undefined;
   const who = identity();
   for (const server of [...servers]) {
     // A server stays who this process was when it started it.
@@ -213,6 +212,16 @@ function findPlace(launcher: string, piped: readonly (0 | 1 | 2)[]): Place | und
   }
   const size = piped.length > 0 ? WITH_STREAMS : servers.length === 0 ? FIRST : MORE;
   return Server.start(launcher, who, size)?.take(piped);
+}
+
+let mainThread: boolean | undefined;
+
+/** Of a thread that is not, nobody waits for the children when it ends before them: they would stay as zombies. */
+function isMainThread(): boolean {
+  // Loaded here: it takes 2 ms, and a process that runs one command does not get here.
+  mainThread ??= (createRequire(import.meta.url)('node:worker_threads') as typeof import('node:worker_threads'))
+    .isMainThread;
+  return mainThread;
 }
 
 function identity(): string {
