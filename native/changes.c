@@ -12,9 +12,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-// A command can nest directories as deep as it likes (chdir(2), mkdir(2), and again), and each level takes a descriptor here, and bytes of the path.
-#define DEPTH_MAX 256
-#define PATH_LENGTH_MAX (DEPTH_MAX * (NAME_MAX + 1) + NAME_MAX + 2)
+#define PATH_LENGTH_MAX (CHANGES_DEPTH_MAX * (NAME_MAX + 1) + NAME_MAX + 2)
 
 static char path[PATH_LENGTH_MAX];
 static char output[65536];
@@ -88,7 +86,7 @@ static int open_closed(int parent, const char *name) {
 static bool list(int directory, size_t length, unsigned depth);
 
 static bool list_below(int parent, const char *name, const struct stat *status, size_t length, unsigned depth) {
-  if (depth == DEPTH_MAX) return put_entry('d', 'x', status);
+  if (depth == CHANGES_DEPTH_MAX) return put_entry('d', 'x', status);
   bool closed = (status->st_mode & 0700) != 0700 && geteuid() != 0;
   int directory = closed ? open_closed(parent, name) : open_directory(parent, name);
   if (directory < 0) return false;

@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "binfmt.h"
+#include "capture.h"
 #include "landlock.h"
 #include "mounts.h"
 #include "network.h"
@@ -299,6 +300,7 @@ static _Noreturn void start_and_watch(const struct run *run, int socket_fd) {
   // Where only init can end everything it must outlive the supervisor, whose end it learns of by the socket: from before there is anything to end.
   if (run->plan.closes_signals && prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0) < 0) fail(STEP_INIT, NO_INDEX, "prctl(PR_SET_PDEATHSIG)", NULL);
   if (run->plan.has_sampling) hand_processes_on(socket_fd);
+  if (!capture_hand_on(socket_fd)) fail(STEP_CAPTURE, NO_INDEX, "sendmsg", NULL);
   pid_t command = start_command(run, socket_fd);
   give_up_privileges(run, socket_fd);
   if (!message_send(socket_fd, MESSAGE_STARTED, 0)) fail(STEP_INIT, NO_INDEX, "send", NULL);

@@ -19,6 +19,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "capture.h"
 #include "entered.h"
 #include "filesystem.h"
 #include "paths.h"
@@ -291,11 +292,18 @@ static int layer_in_memory(const struct mount_step *at, const char *options) {
   return place;
 }
 
+// What is captured lies in its directory at once, or where there is a disk, which bounds it, at the end (capture.c).
 static void add_upper(const struct mount_step *at, bool captured, const char *options, int lower, struct layers *layers) {
-  int place = captured ? path_open_without_links(options) : layer_in_memory(at, options);
-  if (place < 0) fail(at->step, at->index, "open", options);
+  int kept = captured ? path_open_without_links(options) : -1;
+  if (captured && kept < 0) fail(at->step, at->index, "open", options);
+  bool is_bounded = captured && disk >= 0;
+  int place = captured && !is_bounded ? kept : layer_in_memory(at, captured ? "" : options);
   open_upper(at, place, lower, layers);
   (void)close(place);
+  if (!is_bounded) return;
+  int upper = fcntl(layers->upper, F_DUPFD_CLOEXEC, 3);
+  if (upper < 0) fail_mount(at, "fcntl");
+  capture_remember(upper, kept);
 }
 
 static void close_upper(const struct layers *layers) {

@@ -218,8 +218,9 @@ static const char *check_hostname(struct plan *plan, struct reader *r) {
 }
 
 // In memory: bounds of its own, or none where it is a part of the disk.
-static const char *check_layer_above(const struct plan *plan, bool captured, const char *options) {
+static const char *check_layer_above(struct plan *plan, bool captured, const char *options) {
   if (captured && !is_absolute(options)) return "the directory of the layer above is not absolute";
+  if (captured && plan->has_disk && ++plan->captures > PLAN_CAPTURES_MAX) return "too many captures with a disk";
   if (!captured && options[0] == '\0' && !plan->has_disk) return "a part of a disk that is not there";
   return NULL;
 }
@@ -675,7 +676,8 @@ static const char *check_record(struct plan *plan, struct record *record) {
     case STEP_RELAY:
     case STEP_FORK:
     case STEP_INIT:
-    case STEP_LOST: break;
+    case STEP_LOST:
+    case STEP_CAPTURE: break;
   }
   return "unknown type";
 }

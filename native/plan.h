@@ -25,6 +25,7 @@
 #define PLAN_SOURCES_MAX 4096u
 #define PLAN_TREES_MAX 4096u
 enum { PLAN_SKELETON_DIRECTORY, PLAN_SKELETON_FILE, PLAN_SKELETON_LIKE, PLAN_SKELETON_CONTENT, PLAN_SKELETON_KINDS };
+#define PLAN_CAPTURES_MAX 64u       // with a disk: each takes two descriptors
 #define PLAN_LAYERS_MAX 490u        // overlayfs takes 500, and some are ours
 // Descriptors that a tool inherits: the way to the supervisor, this program, and from here on the sources that the plan names.
 #define PLAN_TOOL_SOCKET 3
@@ -137,6 +138,7 @@ struct plan {
   uint32_t tool_argument_count, tool_environment_count;
   uint32_t sources, trees;
   uint32_t layers;  // that no overlay has taken yet
+  uint32_t captures;  // where there is a disk
   bool has_disk;
 };
 

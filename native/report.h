@@ -52,6 +52,7 @@ enum message_kind {
   MESSAGE_LISTENER,  // of the command's process: carries the listener of its filter, which the supervisor hands to init
   MESSAGE_DENIED,    // the filter ends the command: struct denied follows
   MESSAGE_NOTIFIED,  // a call that the caller is to be told of: struct notified follows
+  MESSAGE_CAPTURE,   // carries a descriptor of what capture.c is to keep; value: which
   // beside init in a container (container.c); value: milliseconds
   MESSAGE_USER_TIME,
   MESSAGE_SYSTEM_TIME,

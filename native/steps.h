@@ -59,7 +59,8 @@
   X(RELAY, 108, "relay")                            \
   X(FORK, 109, "fork")                              \
   X(INIT, 110, "init")                              \
-  X(LOST, 111, "lost")
+  X(LOST, 111, "lost")                              \
+  X(CAPTURE, 112, "capture")
 
 #define AS_ENUMERATOR(name, number, text) STEP_##name = number,
 enum step { RECORD_STEPS(AS_ENUMERATOR) FIXED_STEPS(AS_ENUMERATOR) };

@@ -19,6 +19,7 @@
 
 #include "binfmt.h"
 #include "call.h"
+#include "capture.h"
 #include "cgroup.h"
 #include "channel.h"
 #include "compiled.h"
@@ -406,6 +407,7 @@ static bool read_message(int *socket_fd) {
     case MESSAGE_STARTED: on_started(); break;
     case MESSAGE_HERE: put_into_groups(&header); break;
     case MESSAGE_PROCESSES: self.processes_fd = received_descriptor(&header); break;
+    case MESSAGE_CAPTURE: capture_take(incoming.message.value, received_descriptor(&header)); break;
     case MESSAGE_LISTENER: hand_listener_on(received_descriptor(&header)); break;
     case MESSAGE_DENIED:
       if (got != (ssize_t)(sizeof incoming.message + sizeof incoming.denied)) break;
@@ -748,6 +750,13 @@ static int report_end(void) {
   bool explained = self.ending.exited || self.ending.cause != CAUSE_COMMAND;
   // What its filter killed has ended by SIGSYS, whatever it did in its last moment.
   if (self.ending.denied && self.ending.exited) self.ending.wait_status = SIGSYS;
+  // Whatever ended the command, the end of the caller too: half of what it changed must not look like all.
+  bool counts = self.started && !(self.failed && self.ending.cause == CAUSE_COMMAND);
+  if (counts && !capture_keep(&self.failure)) {
+    self.failed = true;
+    status_failed(&self.failure);
+    return EXIT_SANDBOX_FAILED;
+  }
   if (!self.failed && !explained && self.run->plan.has_tool) {
     complaints_fill(&complaints, &self.failure, self.run->tool_arguments[0], self.tool_status);
     self.failed = true;

@@ -83,6 +83,7 @@ static const char *verb_of(enum step step) {
     case STEP_TERMINAL: return "cannot open";
     case STEP_BINFMT: return "cannot register the format of programs with";
     case STEP_LOST: return "lost";
+    case STEP_CAPTURE: return "cannot keep any of the changes, because of";
     default: return NULL;
   }
 }
@@ -101,6 +102,7 @@ static const char *object_of(const struct failure *failure) {
     case STEP_TERMINAL: return "a terminal";
     case STEP_BINFMT: return "binfmt_misc";
     case STEP_LOST: return "the sandbox, which something outside of it ended";
+    case STEP_CAPTURE: return "the directory that they are in";
     default: return "the sandbox";
   }
 }
@@ -124,6 +126,10 @@ static const char *remedy_for(const struct failure *failure) {
   if (step == STEP_LANDLOCK && is_link) return "there is a symlink, or a file, in its path: name what that leads to";
   if (step == STEP_SECCOMP && error == ENOMEM)
     return "with the filters that this process is under already there would be more than 32768 instructions: write a shorter profile, or start it under fewer filters";
+  if (step == STEP_CAPTURE && (error == ENOSPC || error == EDQUOT))
+    return "make room where changes are kept, set XDG_STATE_HOME to a directory elsewhere, or lower limits.diskBytes";
+  if (step == STEP_CAPTURE && error == EFBIG)
+    return "it is larger than the file system of the changes, or a bound of the caller on files, allows: set XDG_STATE_HOME to a directory elsewhere";
   if (is_call(failure, "open") && is_link)
     return "there is a symlink, or a file, in its path that was not there when the spec was checked: see who changes it";
   return NULL;

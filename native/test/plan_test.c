@@ -812,6 +812,16 @@ static void layers_are_checked(void) {
   end_plan(&builder);
   CHECK(is_refused("too many layers"));
 
+  start_with_ids();
+  add_record(&builder, STEP_DISK), add_record(&builder, STEP_ROOT);
+  for (uint32_t i = 0; i <= PLAN_CAPTURES_MAX; i++) {
+    start_record(&builder, STEP_MOUNT);
+    put_view(PLAN_MOUNT_OVERLAY, PLAN_MOUNT_CAPTURES, "/kept");
+    end_record(&builder);
+  }
+  end_with_command();
+  CHECK(is_refused("too many captures with a disk"));
+
   INIT(STEP_MOUNT), put_view(PLAN_MOUNT_OVERLAY, PLAN_MOUNT_READONLY, "");
   CHECK(close_and_refuse("an overlay of one layer"));
   struct {

@@ -20,6 +20,7 @@ import { type StandIns, standInsFor, withStandIn } from '../features/stand-ins.t
 import { callerFacts } from '../host/facts.ts';
 import { mayRefuseUserNamespaces } from '../host/suspicion.ts';
 import type { PreparedImages } from '../image/prepare.ts';
+import { capturedViews } from '../spec/captures.ts';
 import { checkCommand, checkWords } from '../spec/command.ts';
 import { nodeSpecHost } from '../spec/host.ts';
 import { normalize, type ReadFilters, type SpecImages } from '../spec/normalize.ts';
@@ -207,18 +208,12 @@ function asCommand(words: readonly string[] | undefined): readonly [string, ...s
   return first === undefined ? undefined : [first, ...rest];
 }
 
-/** What each of them writes is kept on a disk for the next. */
-function refuseAround({ summary }: PreparedImages, { root, limits }: NormalizedSpec): void {
-  const why =
-    root.changes === 'capture'
-      ? 'its changes cannot be captured'
-      : limits.diskBytes !== undefined
-        ? 'limits.diskBytes cannot be held'
-        : undefined;
-  if (why === undefined) return;
+/** What each of them writes is kept by itself, and nobody's changes. */
+function refuseAround({ summary }: PreparedImages, spec: NormalizedSpec): void {
+  if (capturedViews(spec).length === 0) return;
   throw new ImageError(
     'SBX_IMAGE_UNSUPPORTED',
-    `${summary?.reference} has programs around its command, so that ${why}`,
+    `${summary?.reference} has programs around its command, so that changes cannot be captured`,
   );
 }
 

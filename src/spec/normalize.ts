@@ -97,7 +97,6 @@ export function normalize(
   const resolved = resolveMounts(spec.mounts, context);
   const placed = placeWorkspace(resolved, mount);
   const mounts = spec.limits?.diskBytes === undefined ? placed : placed.map(sharing(spec));
-  if (spec.limits?.diskBytes !== undefined) refuseUnbounded(root, mounts, report);
   if (idMappings.needsHelper && images.passesOn !== true) refuseForeignFiles(root, mounts, report);
   const missingMountPoints = checkMountPoints(mounts, { ...context, root, home, cache });
   const skeleton = { root, host, layered, cache };
@@ -209,22 +208,14 @@ function sharing({ mounts = [] }: SandboxSpec): (mount: PlacedMount) => PlacedMo
       : { ...mount, sizeBytes: undefined };
 }
 
-/** What is captured is on a disk of the host, and nothing here bounds directories there. */
-function refuseUnbounded(root: Changing, mounts: readonly PlacedMount[], report: Reporter): void {
-  const because = 'excludes limits.diskBytes, which does not bound what is kept on a disk of the host';
-  refuseCapture(root, mounts, report, because);
-}
-
 /** Who has no privilege can neither read nor remove what belongs to others. */
-function refuseForeignFiles(root: Changing, mounts: readonly PlacedMount[], report: Reporter): void {
-  const because = "excludes ranges of ids, whose files an ordinary user could not remove afterwards; use 'discard'";
-  refuseCapture(root, mounts, report, because);
-}
-
-type Changing = Pick<NormalizedSpec['root'], 'changes'>;
-
-function refuseCapture(root: Changing, mounts: readonly PlacedMount[], report: Reporter, because: string): void {
-  const message = `'capture' ${because}`;
+function refuseForeignFiles(
+  root: Pick<NormalizedSpec['root'], 'changes'>,
+  mounts: readonly PlacedMount[],
+  report: Reporter,
+): void {
+  const message =
+    "'capture' excludes ranges of ids, whose files an ordinary user could not remove afterwards; use 'discard'";
   if (root.changes === 'capture') report(['root', 'changes'], message);
   for (const { changes, at } of mounts) if (changes === 'capture') report([...at, 'changes'], message);
 }

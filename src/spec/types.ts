@@ -205,6 +205,8 @@ export interface Limits {
    * `sizeBytes` have that much of it for themselves. They are in memory; what is mounted from the host has no bound here. Files and directories count 4096 bytes each at
    * least.
    *
+   * Changes of views count too, thrown away or captured: the latter come to the disk when the command has ended.
+   *
    * Beyond it write(2) fails with ENOSPC; nothing is ended.
    */
   readonly diskBytes?: Bytes;

@@ -106,6 +106,26 @@ export function overlayCases({ bench, promise }: Suite): void {
       expect(readFileSync(join(directory, 'data/file'), 'utf8')).toBe('changed');
     },
   );
+
+  promise(
+    ['workspace.overlay', 'changes.capture', 'limits.diskBytes'],
+    'what is captured is bounded by limits.diskBytes, and kept whole',
+    async () => {
+      const { directory } = project(bench, 'captured-bounded');
+      const workspace = { path: directory, access: 'overlay', changes: 'capture' } as const;
+      const spec: SandboxSpec = { workspace, limits: { diskBytes: 4 * MiB } };
+      const { stdout, changes } = await bench.run(['fill', 'data/file', 8 * MiB], spec);
+      if (changes === undefined) throw new Error('nothing was captured');
+      try {
+        const size = Number(String(stdout).split(' ')[0]);
+        expect(stdout).toMatch(/^\d+ errno ENOSPC$/m);
+        expect(size).toBeLessThanOrEqual(4 * MiB);
+        expect(changes.entries).toMatchObject([{ kind: 'modified', type: 'file', sizeBytes: size }]);
+      } finally {
+        await changes.discard();
+      }
+    },
+  );
 }
 
 function project(bench: Bench, name: string): { directory: string; before: unknown } {

@@ -116,12 +116,33 @@ export function handlerCases(): void {
       expect([stdout, handlers?.postStop]).toMatchObject(['', { stdout: 'old\n' }]);
     });
 
+    test('have what each of them may write bounded by limits.diskBytes', async () => {
+      const fill = 'busybox dd if=/dev/zero bs=1M count=8 of=/big 2>/dev/null; echo $?; busybox wc -c < /big';
+      const { stdout, handlers } = await runImage(
+        {
+          preStart: `${fill}; rm /data/old; exit 0`,
+          main: `busybox wc -c < /big; ls /data; rm /big; ${fill}`,
+          postStop: 'busybox wc -c < /big',
+        },
+        { limits: { diskBytes: '4MiB' } },
+      );
+      const [failed, size] = String(handlers?.preStart?.stdout).split('\n');
+      expect(failed).toBe('1');
+      expect(Number(size)).toBeGreaterThan(3 << 20);
+      expect(Number(size)).toBeLessThanOrEqual(4 << 20);
+      // What one of them wrote lies below the next, and takes nothing of its bound.
+      const lines = String(stdout).trim().split('\n');
+      expect(lines.slice(0, 2)).toEqual([size, '1']);
+      expect(handlers?.postStop).toMatchObject({ stdout: `${lines[2]}\n` });
+      expectNothingLeft();
+    });
+
     test('exclude what cannot be kept together with them', async () => {
       const file = image({ preStart: 'true', main: 'true' });
       const captured = run([], { root: { image: file, changes: 'capture' } });
-      await expect(captured).rejects.toThrow('its changes cannot be captured');
-      const bounded = run([], { root: { image: file }, limits: { diskBytes: '64MiB' } });
-      await expect(bounded).rejects.toThrow('limits.diskBytes cannot be held');
+      await expect(captured).rejects.toThrow('changes cannot be captured');
+      const workspace = { path: join(work, 'rootfs'), access: 'overlay', changes: 'capture' } as const;
+      await expect(run([], { root: { image: file }, workspace })).rejects.toThrow('changes cannot be captured');
       await expect(wrap([], { root: { image: file } })).rejects.toThrow('nothing can be wrapped');
       expectNothingLeft();
     });

@@ -35,6 +35,7 @@ const verbs: Record<string, string> = {
   terminal: 'cannot open',
   binfmt: 'cannot register the format of programs with',
   lost: 'lost',
+  capture: 'cannot keep any of the changes, because of',
 };
 
 const objects: Record<string, string> = {
@@ -49,6 +50,7 @@ const objects: Record<string, string> = {
   terminal: 'a terminal',
   binfmt: 'binfmt_misc',
   lost: 'the sandbox, which something outside of it ended',
+  capture: 'the directory that they are in',
 };
 
 function remedyFor(line: FailedLine): string | undefined {
@@ -72,6 +74,10 @@ function remedyFor(line: FailedLine): string | undefined {
     return 'with the filters that this process is under already there would be more than 32768 instructions: write a shorter profile, or start it under fewer filters';
   if (line.syscall === 'open' && (line.errno === 'ELOOP' || line.errno === 'ENOTDIR'))
     return 'there is a symlink, or a file, in its path that was not there when the spec was checked: see who changes it';
+  if (line.step === 'capture' && (line.errno === 'ENOSPC' || line.errno === 'EDQUOT'))
+    return 'make room where changes are kept, set XDG_STATE_HOME to a directory elsewhere, or lower limits.diskBytes';
+  if (line.step === 'capture' && line.errno === 'EFBIG')
+    return 'it is larger than the file system of the changes, or a bound of the caller on files, allows: set XDG_STATE_HOME to a directory elsewhere';
   return undefined;
 }
 

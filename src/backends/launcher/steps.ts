@@ -68,6 +68,7 @@ export const fixedSteps = [
   'fork',
   'init',
   'lost',
+  'capture',
 ] as const;
 export type LaunchStep = RecordType | (typeof fixedSteps)[number];
 

@@ -7,6 +7,7 @@ import type { AppliedFeature, BackendName, BackendPlan, CallerFacts } from '../b
 import type { BindEntry } from '../layout.ts';
 import { cgroupSteps } from './cgroups.ts';
 import { commandSteps, supervisorSteps } from './command.ts';
+import { mechanismBeside } from './overlay-mechanisms.ts';
 import { samplingSteps } from './sampling.ts';
 import { type LauncherPlan, type Step, toolDescriptors } from './steps.ts';
 
@@ -89,7 +90,9 @@ export function asCaller(spec: NormalizedSpec, { uid, gid }: Pick<CallerFacts, '
 export function appliedBy(mechanisms: Mechanisms, granted: ReadonlySet<Feature>): AppliedFeature[] {
   return features.flatMap((feature) => {
     const mechanism = mechanisms[feature];
-    return granted.has(feature) && mechanism !== undefined ? [{ feature, mechanism }] : [];
+    return granted.has(feature) && mechanism !== undefined
+      ? [{ feature, mechanism: mechanismBeside(feature, mechanism, granted) }]
+      : [];
   });
 }
 

@@ -6,7 +6,7 @@ import type { AppliedFeature } from '../backend.ts';
 import { groupMechanisms } from '../launcher/cgroups.ts';
 import { diskMechanism } from '../launcher/disk-mechanism.ts';
 import { landlockMechanisms } from '../launcher/landlock.ts';
-import { overlayMechanisms } from '../launcher/overlay-mechanisms.ts';
+import { mechanismBeside, overlayMechanisms } from '../launcher/overlay-mechanisms.ts';
 import { samplingMechanisms } from '../launcher/sampling.ts';
 import type { Mechanisms } from '../launcher/tool.ts';
 import { describeEmulation, type Emulation } from './binfmt.ts';
@@ -80,7 +80,10 @@ export function appliedFeatures(
 ): AppliedFeature[] {
   // Nobody has to ask for the user namespace: it is how the rest is done.
   const applied = features.filter((feature) => granted.has(feature) || feature === 'namespace.user');
-  return applied.map((feature) => ({ feature, mechanism: mechanismFor(feature, spec, emulation) }));
+  return applied.map((feature) => ({
+    feature,
+    mechanism: mechanismBeside(feature, mechanismFor(feature, spec, emulation), granted),
+  }));
 }
 
 function mechanismFor(feature: Feature, spec: NormalizedSpec, emulation: Emulation | undefined): string {
