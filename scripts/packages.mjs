@@ -23,6 +23,7 @@ export const testPackages = {
   skopeo: 'puts images into registries and files, as others do',
   umoci: 'makes images, whose layers it compares by itself',
   'squashfs-tools-ng': 'makes images of squashfs, and reads them for the library',
+  'erofs-utils': 'does the same with those of erofs',
   buildah: 'makes images as container engines do',
   git: 'applies the differences that the library shows',
   'xz-utils': 'writes archives that the library reads, as bzip2, zstd and bsdtar do',

@@ -231,7 +231,7 @@ export function readPorts(text: string): number[] {
   return text === 'none' ? [] : text.split(',').map((port) => readInteger(port, 0));
 }
 
-const imageFile = /\.(?:aci|oci|tar|tgz|tar\.(?:gz|xz|bz2|zst)|sqfs|squashfs)$/i;
+const imageFile = /\.(?:aci|oci|tar|tgz|tar\.(?:gz|xz|bz2|zst)|sqfs|squashfs|erofs)$/i;
 
 /** A directory, an image file, or the word for the host view. */
 export function readRoot(text: string): Pick<RootSpec, 'path' | 'image'> & { host?: true } {

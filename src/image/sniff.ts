@@ -38,9 +38,12 @@ export function kindOfDirectory(path: string): 'oci-layout' | 'bundle' | 'direct
   return has('config.json') && has('rootfs') ? 'bundle' : 'directory';
 }
 
+export type FileSystemKind = 'squashfs' | 'erofs';
+
 /** Told by its first bytes; no archive, and an image only for who runs it. */
-export function isSquashfs(path: string): boolean {
-  return detect(headOf(path)) === 'squashfs';
+export function fileSystemOf(path: string): FileSystemKind | undefined {
+  const found = detect(headOf(path));
+  return found === 'squashfs' || found === 'erofs' ? found : undefined;
 }
 
 /** `{` comes first, and it is no archive. */

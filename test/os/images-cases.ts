@@ -199,6 +199,89 @@ export function describeImages({ isRoot }: { readonly isRoot: boolean }): void {
     });
   });
 
+  describe('an image of erofs', () => {
+    requires('command:mkfs.erofs', 'command:fsck.erofs');
+    function erofs(fill: (tree: string) => void, ...options: readonly string[]): string {
+      const tree = join(work, `tree${count}`);
+      const path = join(work, `image${count++}.erofs`);
+      mkdirSync(tree);
+      execFileSync('tar', ['-x', '-C', tree], { input: root });
+      fill(tree);
+      const made = ['-zlz4hc', '--force-uid=123', '--force-gid=456', '-T', '5', ...options, path, tree];
+      execFileSync('mkfs.erofs', made, { stdio: ['ignore', 'ignore', 'pipe'] });
+      return path;
+    }
+
+    test('runs as a tar archive does, and is unpacked once', async () => {
+      const image = erofs((tree) => {
+        mkdirSync(join(tree, 'own'));
+        chmodSync(join(tree, 'own'), 0o1770);
+        writeFileSync(join(tree, 'own/secret'), 'x'.repeat(100_000));
+        chmodSync(join(tree, 'own/secret'), 0o400);
+        execFileSync('mkfifo', ['-m', '620', join(tree, 'own/pipe')]);
+        chmodSync(tree, 0o711);
+      });
+      const script =
+        'stat -c "%a %n" /; stat -c "%a %u:%g %Y" /own; wc -c < /own/secret; stat -c "%a %F" /own/pipe; readlink /bin/sh; echo x > /own/new';
+      const ids = isRoot ? '123:456' : '0:0';
+      const spec: SandboxSpec = { user: { uid: 0, gid: 0 }, ...(isRoot ? { capabilities: ['CAP_DAC_OVERRIDE'] } : {}) };
+      const expected = `711 /\n1770 ${ids} 5\n100000\n620 fifo\nbusybox\n`;
+      for (const _round of [1, 2]) expect(await output(image, script, spec)).toBe(expected);
+      const { enforcement } = await runScript(image, 'true');
+      expect(enforcement.image).toMatchObject({ kind: 'tar', layers: 1 });
+    });
+
+    test('that is cut short, or expands beyond the bounds, is refused and leaves nothing', async () => {
+      const whole = readFileSync(erofs(() => {}));
+      const short = file(whole.subarray(0, 4096), '.erofs');
+      expect(await refused(short)).toMatchObject({
+        code: 'SBX_IMAGE_INVALID',
+        message: expect.stringMatching(/fsck\.erofs cannot read it: .*erofs/),
+      });
+      const bomb = erofs((tree) => writeFileSync(join(tree, 'zeros'), new Uint8Array(64 * 1024 * 1024)));
+      const image = { limits: { ratioFloorBytes: 1024 * 1024, ratio: 1 } };
+      await expect(run(['x'], { root: { image: bomb } }, { image })).rejects.toMatchObject({
+        code: 'SBX_IMAGE_UNSUPPORTED',
+        message: expect.stringMatching(/more than may be in memory while it is read/),
+      });
+      expect(names('work')).toEqual([]);
+    });
+
+    test('is read by nobody but a sandbox, which ends what never ends', async () => {
+      // One that is changed anywhere is refused or is another tree; what reads it never harms who asked for that.
+      const whole = readFileSync(erofs(() => {}));
+      const random = fc.sample(fc.tuple(fc.nat(8191), fc.nat(255)), { numRuns: 6, seed: 7 });
+      for (const [at, value] of random) {
+        const changed = Buffer.from(whole);
+        changed.fill(value, 1040 + at, 1048 + at);
+        const path = file(changed, '.erofs');
+        const tried = await runScript(path, 'true').then(
+          ({ outcome }) => outcome.kind,
+          ({ code }: ImageError) => code,
+        );
+        expect([
+          'exited',
+          'SBX_IMAGE_INVALID',
+          'SBX_IMAGE_UNSUPPORTED',
+          'SBX_IMAGE_LIMIT',
+          'SBX_LAUNCH_FAILED',
+        ]).toContain(tried);
+      }
+      expect(names('work')).toEqual([]);
+    });
+
+    if (isRoot) {
+      test('with devices is refused, which fsck.erofs does not leave out', async () => {
+        const image = erofs((tree) => execFileSync('mknod', [join(tree, 'null'), 'c', '1', '3']));
+        await expect(run(['x'], { root: { image } })).rejects.toMatchObject({
+          code: 'SBX_IMAGE_UNSUPPORTED',
+          message: expect.stringContaining('there are devices in it'),
+          remedy: expect.stringContaining('--exclude-regex'),
+        });
+      });
+    }
+  });
+
   describe('what an image says of its command', () => {
     const config: RunConfig = {
       Entrypoint: ['/bin/sh', '-c', 'echo "$0 $*"; id -u; id -g; pwd; echo "$HOME $A $B"'],

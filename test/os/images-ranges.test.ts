@@ -1,4 +1,5 @@
 // Images run by an ordinary user who has ranges of ids, through newuidmap(1) and newgidmap(1) for real: files have the owners that they have in the image.
+import { execFileSync } from 'node:child_process';
 import { chmodSync, chownSync, lstatSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -86,6 +87,19 @@ test('root of the image gives files to others, in its view alone', () => {
 test('an App Container image runs as its user', () => {
   writeFileSync(join(work, 'app.aci'), aci(busyboxRoot(), { user: 'app', group: 'app' }));
   expect(said(['id -u; stat -c "%u %g" /srv', { root: { image: join(work, 'app.aci') } }])).toEqual(['123\n123 456\n']);
+});
+
+test('an image of erofs has the owners that are in it', () => {
+  requires('command:mkfs.erofs', 'command:fsck.erofs');
+  const tree = join(work, 'tree');
+  mkdirSync(tree);
+  execFileSync('tar', ['-x', '-C', tree], { input: tar(...busyboxRoot()) });
+  const path = join(work, 'image.erofs');
+  execFileSync('mkfs.erofs', ['--force-uid=77', '--force-gid=78', path, tree], { stdio: ['ignore', 'ignore', 'pipe'] });
+  const spec: SandboxSpec = { user: { uid: 77, gid: 78 }, root: { image: path } };
+  expect(said(['stat -c "%u %g" /bin /srv; touch /srv/new && echo written', spec])).toEqual([
+    '77 78\n77 78\nwritten\n',
+  ]);
 });
 
 test('layers in the store belong to ids of the ranges, in directories of the caller', () => {

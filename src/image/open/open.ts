@@ -10,7 +10,7 @@ import { keyOfOwners, type Owners, ownersFor } from '../owners.ts';
 import { formatReference, type ImageReference, parseImageReference, type RegistryReference } from '../reference.ts';
 import type { RegistryOptions } from '../registry/client.ts';
 import { storedCredentials } from '../registry/credentials.ts';
-import { type ImageKind, isSquashfs, sniffImage } from '../sniff.ts';
+import { type FileSystemKind, fileSystemOf, type ImageKind, sniffImage } from '../sniff.ts';
 import { hashOf } from '../store/place.ts';
 import { type ImageRecord, identify } from '../store/records.ts';
 import { ImageStore, type StoredImage } from '../store/store.ts';
@@ -81,7 +81,7 @@ export async function openReference(text: string, options: OpenOptions = {}): Pr
   return { ...(await openRemote(store, image, options)), signatures: [], owners, empty };
 }
 
-type FoundKind = ImageKind | 'oci' | 'squashfs';
+type FoundKind = ImageKind | FileSystemKind | 'oci';
 
 interface Wanted {
   readonly platform: Platform;
@@ -132,7 +132,7 @@ async function openFile(
   const reference = `${scheme}${path}${ref === undefined ? '' : `:${ref}`}${suffix}${dependencySuffix(options)}`;
   const limits = { ...defaultArchiveLimits, ...options.limits };
   const sniff = async (): Promise<FoundKind> =>
-    kind !== 'path' ? kind : isSquashfs(path) ? 'squashfs' : await sniffImage(path, limits);
+    kind !== 'path' ? kind : (fileSystemOf(path) ?? (await sniffImage(path, limits)));
   const make = async (): Promise<ImageRecord> => {
     const found = await sniff();
     switch (found) {
@@ -140,9 +140,12 @@ async function openFile(
         return await recordAci(store, reference, path, options);
       case 'tar':
         return await recordTar(store, reference, path, options);
-      case 'squashfs': {
-        const { readSquashfs } = await import('../squashfs.ts');
-        return await recordTar(store, reference, path, options, () => readSquashfs(path, limits, options.onNote));
+      case 'squashfs':
+      case 'erofs': {
+        const { convert } = await import('../converter.ts');
+        const converter =
+          found === 'erofs' ? (await import('../erofs.ts')).erofs : (await import('../squashfs.ts')).squashfs;
+        return await recordTar(store, reference, path, options, () => convert(converter, path, limits, options.onNote));
       }
       case 'oci':
       case 'oci-layout':
@@ -173,6 +176,7 @@ async function openFile(
 const kindsInWords: Readonly<Record<Exclude<FoundKind, 'aci'>, string>> = {
   tar: 'an archive of files',
   squashfs: 'an image of squashfs',
+  erofs: 'an image of erofs',
   oci: 'an image of OCI',
   'oci-layout': 'an image of OCI',
   'oci-archive': 'an image of OCI',
