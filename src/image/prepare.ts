@@ -31,6 +31,8 @@ export interface ImageSummary {
   /** `sha256:...` of the manifest of OCI, of Docker's archives and of bundles of the configuration; the image ID of App Container; the hash of a tar archive, uncompressed. */
   readonly id: string;
   readonly layers: number;
+  /** How the root was made of them: `copy` where that cannot be mounted, and the caller can do without. */
+  readonly root: 'overlay' | 'copy' | 'directory';
   /** Of an App Container image: what became of each isolator. */
   readonly isolators: readonly IsolatorAccount[];
   /** Of one that had to be signed: by whom it was, and each image that it depends on. */
@@ -104,7 +106,14 @@ function prepareBundle(given: ImageSpec): Pick<PreparedImages, 'spec' | 'summary
       env: mergeEnv(said.spec.env, given.env),
       limits: { ...said.spec.limits, ...given.limits },
     },
-    summary: { reference: directory, kind: 'bundle', id: hashBytes(document), layers: 0, isolators: [] },
+    summary: {
+      reference: directory,
+      kind: 'bundle',
+      id: hashBytes(document),
+      layers: 0,
+      root: 'directory',
+      isolators: [],
+    },
     command: (words) => {
       const own = entrypoint === undefined ? said.command : [];
       const [first, ...rest] = [...(entrypoint ?? []), ...(words.length > 0 ? words : own)];
@@ -165,6 +174,7 @@ async function prepareRoot(given: ImageSpec, options: ImageOptions): Promise<Pre
       kind: image.record.kind,
       id: image.record.id,
       layers: image.layers.length,
+      root: 'overlay',
       isolators: said.isolators,
       ...(image.signatures.length === 0 ? {} : { signatures: image.signatures }),
     },

@@ -31,8 +31,18 @@ export type PlanStage = (above: readonly RootLayer[], keeps: string | undefined)
 /** One program in a sandbox, to its end. */
 export type RunProgram = (call: CheckedCall, prepared: Prepared) => Promise<RunResult>;
 
+/** What a run begins and ends with, where that is more than a sandbox. */
+export interface AroundRun {
+  /** The sandbox of the command. */
+  start(): Promise<Prepared>;
+  /** When the command has ended, however it did. */
+  finish(): Promise<HandlerResults | undefined>;
+  /** Gives back what lay on a disk meanwhile, also where nothing was started. */
+  release(): Promise<void>;
+}
+
 /** One run of an image with programs around its command. */
-export class AroundRun {
+export class HandlersRun implements AroundRun {
   readonly #handlers: Handlers;
   readonly #plan: PlanStage;
   readonly #runProgram: RunProgram;

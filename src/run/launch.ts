@@ -6,6 +6,7 @@ import {
   BackendError,
   FeatureError,
   ImageError,
+  InternalError,
   isSandboxError,
   LaunchError,
   type MissingFeature,
@@ -165,9 +166,12 @@ function requestOf(spec: SandboxSpec, options: CallOptions): Request {
 
 async function withImages(spec: SandboxSpec, options: CallOptions): Promise<Prepared> {
   // Before anything is fetched: whether there is a backend that could show it.
-  await agree(requestOf(spec, options));
+  const request = requestOf(spec, options);
+  const first = await agree(request);
+  const copies = namesImage(spec) && !first.granted.has('root.image') ? await agreeToCopy(request, first) : undefined;
   const { prepareImages } = await import('../image/prepare.ts');
   const images = await prepareImages(spec, options.image);
+  if (copies !== undefined && images.images.root !== undefined) return await withCopy(images, options, copies);
   const prepared = await planFor(images.spec, options, images);
   const { preStart, postStop } = images.handlers ?? {};
   if (preStart === undefined && postStop === undefined) return prepared;
@@ -176,7 +180,7 @@ async function withImages(spec: SandboxSpec, options: CallOptions): Promise<Prep
 
 /** Each run has a pair of them, so that a sandbox that was prepared once starts them with each of its commands. */
 async function withHandlers(images: PreparedImages, { spec }: Prepared): Promise<NonNullable<Prepared['begin']>> {
-  const { AroundRun } = await import('./around.ts');
+  const { HandlersRun } = await import('./around.ts');
   const { root } = images.images;
   refuseAround(images, spec);
   return ({ options }, runProgram) => {
@@ -199,7 +203,88 @@ async function withHandlers(images: PreparedImages, { spec }: Prepared): Promise
     };
     const handlers = { preStart: asCommand(images.handlers?.preStart), postStop: asCommand(images.handlers?.postStop) };
     const name = images.summary?.reference ?? '';
-    return new AroundRun(name, handlers, { options, writes: !spec.root.readonly }, plan, runProgram);
+    return new HandlersRun(name, handlers, { options, writes: !spec.root.readonly }, plan, runProgram);
+  };
+}
+
+/** What an image becomes where it cannot be mounted: a directory. */
+interface RootCopy {
+  readonly directory: string;
+  readonly agreement: Agreement<BackendName>;
+  readonly notes: readonly string[];
+}
+
+/**
+ * Only who can do without `root.image` comes here. A directory as the root nobody does without: the command would find the host in place of the image. proot
+ * promises none, but shows one.
+ */
+async function agreeToCopy(request: Request, first: Agreement<BackendName>): Promise<Agreement<BackendName>> {
+  const skipped = first.skipped.filter(({ feature }) => feature === 'root.image');
+  if (first.backend === 'proot') return first;
+  const required = new Set<Feature>([...request.required].filter((feature) => feature !== 'root.image'));
+  const optional = request.optional === 'all' ? [...required] : [...request.optional];
+  required.add('root.path');
+  const needs = new Map([['root.path', 'a copy of the image is the root'] as const]);
+  const second = await agree({
+    ...request,
+    required,
+    optional: optional.filter((feature) => feature !== 'root.path' && feature !== 'root.image'),
+    needs,
+  });
+  return { ...second, skipped: [...second.skipped, ...skipped] };
+}
+
+/** Each run has a copy of its own, so that what one writes the next does not see. */
+async function withCopy(
+  images: PreparedImages,
+  options: CallOptions,
+  agreement: Agreement<BackendName>,
+): Promise<Prepared> {
+  const { root } = images.images;
+  const { preStart, postStop } = images.handlers ?? {};
+  const name = images.summary?.reference ?? '';
+  if (root === undefined) throw new InternalError('a copy of an image that is none');
+  if (preStart !== undefined || postStop !== undefined)
+    throw new ImageError('SBX_IMAGE_UNSUPPORTED', `${name} has programs around its command, which take overlays`);
+  if (images.spec.uidMappings !== undefined)
+    throw new ImageError(
+      'SBX_IMAGE_UNSUPPORTED',
+      `${name} cannot be copied: its files belong to ranges of ids, which the caller may not read`,
+      {},
+      { remedy: 'use a backend that has overlays, or none of newuidmap(1)' },
+    );
+  const { CopiedRun } = await import('./copied.ts');
+  const summary = images.summary === undefined ? undefined : { ...images.summary, root: 'copy' as const };
+  const planOver = (directory: string, notes: readonly string[]): Soon<Prepared> =>
+    planFor(images.spec, options, { ...images, summary }, { directory, agreement, notes });
+  // What is looked at before a run is not launched: any directory does.
+  const prepared = await planOver(root.layers[0].directory, []);
+  const { missingMountPoints } = prepared.spec.root;
+  return { ...prepared, begin: () => new CopiedRun(root.layers, missingMountPoints, planOver) };
+}
+
+function asCopied(spec: NormalizedSpec, { directory, agreement, notes }: RootCopy): NormalizedSpec {
+  const { root } = spec;
+  const what =
+    root.changes === 'capture' ? 'what is written to it cannot be captured' : 'what is written to it goes with the run';
+  return {
+    ...spec,
+    root: {
+      ...root,
+      kind: 'directory',
+      path: directory,
+      layers: [{ directory, opaque: [] }],
+      image: undefined,
+      readonly: root.readonly && agreement.granted.has('root.readonly'),
+      changes: 'keep',
+      coveredDirectories: [],
+      hostsFile: undefined,
+    },
+    notes: [
+      ...spec.notes,
+      `the image ${root.image} is copied for each run, for it cannot be mounted here; ${what}`,
+      ...notes,
+    ],
   };
 }
 
@@ -223,16 +308,25 @@ function hasImages(spec: SandboxSpec): boolean {
   return namesImage(spec) || spec.mounts?.some((mount) => typeof mount === 'object' && mount.type === 'image') === true;
 }
 
-function planFor(spec: SandboxSpec, options: CallOptions, prepared: PreparedImages | undefined): Soon<Prepared> {
+function planFor(
+  spec: SandboxSpec,
+  options: CallOptions,
+  prepared: PreparedImages | undefined,
+  copy?: RootCopy,
+): Soon<Prepared> {
   const needs = needsOf(options);
   const request = requestOf(spec, options);
-  const soon = whenReady(agree(request), (first) => whenReady(readFilters(spec), (compiled) => ({ first, compiled })));
+  const soon = whenReady(copy?.agreement ?? agree(request), (first) =>
+    whenReady(readFilters(spec), (compiled) => ({ first, compiled })),
+  );
   return whenReady(soon, ({ first, compiled }) => {
-    const normalized = normalize(spec, nodeSpecHost(), compiled, imagesOf(prepared, first.granted));
+    const shown = imagesOf(prepared, first.granted, copy !== undefined);
+    const given = normalize(spec, nodeSpecHost(), compiled, shown);
+    const normalized = copy === undefined ? given : asCopied(given, copy);
     // Only who has looked at the root knows that it lacks mount points, and a spec is looked at only when somebody can serve it.
     // A view has a layer for them anyway.
     const { kind, changes } = normalized.root;
-    const isView = kind === 'image' || (changes !== 'keep' && first.granted.has('root.changes'));
+    const isView = kind === 'image' || copy !== undefined || (changes !== 'keep' && first.granted.has('root.changes'));
     const paths = isView ? [] : normalized.root.missingMountPoints.map(({ path }) => path);
     const second =
       paths.length === 0
@@ -251,11 +345,15 @@ function planFor(spec: SandboxSpec, options: CallOptions, prepared: PreparedImag
 }
 
 /** What cannot be shown is as if nobody had found it. */
-function imagesOf(prepared: PreparedImages | undefined, granted: ReadonlySet<Feature>): SpecImages | undefined {
+function imagesOf(
+  prepared: PreparedImages | undefined,
+  granted: ReadonlySet<Feature>,
+  copied: boolean,
+): SpecImages | undefined {
   if (prepared === undefined) return undefined;
   const { root, mounts } = prepared.images;
   return {
-    root: granted.has('root.image') ? root : undefined,
+    root: copied || granted.has('root.image') ? root : undefined,
     mounts: granted.has('mount.image') ? mounts : new Map(),
   };
 }
