@@ -206,6 +206,16 @@ static void nothing_stays_open(void) {
 
 static atomic_bool racing;
 
+// Where "swap" was away the other thread may have made another, which would stand in the way of the one with the file for ever.
+static void bring_back(void) {
+  while (renameat(root, "swap-away", root, "swap") < 0 && (errno == ENOTEMPTY || errno == EEXIST)) {
+    (void)unlinkat(root, "swap/made-file", 0);
+    (void)unlinkat(root, "swap/made/deep", AT_REMOVEDIR);
+    (void)unlinkat(root, "swap/made", AT_REMOVEDIR);
+    (void)unlinkat(root, "swap", AT_REMOVEDIR);
+  }
+}
+
 // "swap" is by turns a directory and links to the outside.
 static void *swap(void *nothing) {
   char victim[PATH_MAX];
@@ -216,7 +226,7 @@ static void *swap(void *nothing) {
     (void)unlinkat(root, "swap", 0);
     (void)symlinkat("../victim", root, "swap");
     (void)unlinkat(root, "swap", 0);
-    (void)renameat(root, "swap-away", root, "swap");
+    bring_back();
   }
   return nothing;
 }
