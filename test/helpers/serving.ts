@@ -31,3 +31,24 @@ export async function until(condition: () => boolean): Promise<void> {
     await delay(2);
   }
 }
+
+/** Without a number kill(2) would take 0, which is everybody here. */
+export function sendSignal(pid: string | number | undefined, signal: NodeJS.Signals): void {
+  if (!/^[1-9]\d*$/.test(String(pid))) throw new Error(`there is no process to send ${signal} to`);
+  process.kill(Number(pid), signal);
+}
+
+/** SIGKILLs, in turn to a server, a supervisor and an init of a sandbox, at moments of no kind. */
+export async function killAnything(kills: number): Promise<void> {
+  const kinds = [servers, supervisors, inits];
+  for (let kill = 0; kill < kills; kill++) {
+    await delay(kill % 23);
+    const victim = kinds[kill % kinds.length]?.().at(-1);
+    if (victim === undefined) continue;
+    try {
+      sendSignal(victim, 'SIGKILL');
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+    }
+  }
+}

@@ -1,5 +1,7 @@
 // As on a POSIX system that is not Linux: by its chroot(8), in a root that is one static program with a name for each command.
+
 import { spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { copyFileSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -95,7 +97,8 @@ test('the wall clock and an order end the process group', async () => {
     cause: { kind: 'limit', limit: 'wallMs' },
   });
   const launched = launch(['sh', '-c', 'sleep 600 & echo ready; wait']);
-  for await (const _ of launched.stdout as NodeJS.ReadableStream) launched.terminate();
+  await once(launched.stdout as NodeJS.ReadableStream, 'data');
+  launched.terminate();
   expect(await launched.ended).toMatchObject({ cause: { kind: 'terminated' } });
 });
 

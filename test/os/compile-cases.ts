@@ -24,6 +24,7 @@ import { ordinaryUser } from '../helpers/as-user.ts';
 import { until, waitForText } from '../helpers/cli.ts';
 import { callProgram, compiledPlan, writeProgram } from '../helpers/compiled.ts';
 import { requires } from '../helpers/requires.ts';
+import { sendSignal } from '../helpers/serving.ts';
 
 const launcher = fileURLToPath(new URL(`../../prebuilds/linux-${process.arch}/launcher`, import.meta.url));
 const launcherBytes = statSync(launcher).size;
@@ -142,7 +143,7 @@ export function compileCases(): void {
       writeFileSync(join(work, 'go'), '');
       await once(shell, 'exit');
       expect(processesWith(mark)).not.toEqual([]);
-      process.kill(Number(plan), 'SIGTERM');
+      sendSignal(plan, 'SIGTERM');
       await until(
         () => processesWith(mark).length === 0,
         () => 'it does not end',

@@ -8,6 +8,7 @@ import { setTimeout } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { endServers } from '../../src/backends/launcher/server.ts';
 import { type RunOptions, type RunResult, run, type SandboxProcess, type SandboxSpec, spawn } from '../../src/index.ts';
 import { buildCli } from '../helpers/cli.ts';
 import { requires } from '../helpers/requires.ts';
@@ -273,7 +274,7 @@ describe('streams', () => {
       const read = async (): Promise<void> => {
         for await (const _ of stdout);
       };
-      await expect(read()).rejects.toThrow('was ended by SIGKILL');
+      await expect(read()).rejects.toThrow(/was ended by SIGKILL|ended without a word/);
     });
 
     test('keeps no program alive', () => {
@@ -380,8 +381,11 @@ describe('many', () => {
       expect(outcomes.filter(({ status }) => status === 'fulfilled')).toHaveLength(6);
     };
     await round();
+    // A server keeps sockets for runs to come, and how many there are depends on what ran at the same time.
+    await endServers();
     const before = descriptors();
     for (let done = 13; done < 213; done += 13) await round();
+    await endServers();
     await expect.poll(descriptors).toBeLessThanOrEqual(before);
   });
 

@@ -11,7 +11,7 @@ import { createSandbox, LaunchError, type RunResult, run, type Sandbox } from '.
 import { takeInventory, waitForNothingLeft } from '../helpers/leftovers.ts';
 import { processesWith } from '../helpers/processes.ts';
 import { requires } from '../helpers/requires.ts';
-import { childrenOf, inits, servers, supervisors, until } from '../helpers/serving.ts';
+import { childrenOf, inits, killAnything, sendSignal, servers, supervisors, until } from '../helpers/serving.ts';
 import { ensureBuilt, index, inNode } from '../security/in-node.ts';
 
 requires('linux', 'userns');
@@ -239,9 +239,9 @@ describe('when something is killed', () => {
   it('a supervisor: its run has failed, the others go on', async () => {
     const runs = [long(), shell('sleep 1; echo fine')];
     await until(() => inits().length === 2);
-    const victim = supervisors().find((pid) => childrenOf(pid).length > 0) ?? '';
+    const victim = supervisors().find((pid) => childrenOf(pid).length > 0) ?? 'nobody';
     const order = supervisors().indexOf(victim);
-    process.kill(Number(victim), 'SIGKILL');
+    sendSignal(victim, 'SIGKILL');
     const [first, second] = await Promise.allSettled(runs);
     const killed = [first, second].filter((end) => end?.status === 'rejected');
     expect({ order, killed }).toMatchObject({ killed: [{ reason: expect.any(LaunchError) }] });
@@ -252,7 +252,7 @@ describe('when something is killed', () => {
   it('init: the run has failed, and the next one is none the worse', async () => {
     const running = long();
     await until(() => inits().length === 1);
-    process.kill(Number(inits()[0]), 'SIGKILL');
+    sendSignal(inits()[0], 'SIGKILL');
     await expect(running).rejects.toBeInstanceOf(LaunchError);
     expect(text(await shell('echo next'))).toBe('next\n');
   });
@@ -260,8 +260,8 @@ describe('when something is killed', () => {
   it('the server: what it started ends as it should, and the next run has another', async () => {
     const running = shell('sleep 0.5; echo fine');
     await until(() => inits().length === 1);
-    const [first = ''] = servers();
-    process.kill(Number(first), 'SIGKILL');
+    const [first = 'nobody'] = servers();
+    sendSignal(first, 'SIGKILL');
     expect(text(await running)).toBe('fine\n');
     expect(text(await shell('echo next'))).toBe('next\n');
     expect(servers()).not.toContain(first);
@@ -287,17 +287,7 @@ describe('when something is killed', () => {
     };
     const sandboxes = [await createSandbox({}), await createSandbox({}, { warm: 2 })];
     const working = sandboxes.map(work);
-    const kinds = [servers, supervisors, inits];
-    for (let kill = 0; kill < 60; kill++) {
-      await delay(kill % 23);
-      const [victim] = kinds[kill % kinds.length]?.() ?? [];
-      if (victim === undefined) continue;
-      try {
-        process.kill(Number(victim), 'SIGKILL');
-      } catch (error) {
-        if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
-      }
-    }
+    await killAnything(60);
     over = true;
     await Promise.all(working);
     expect(wrong).toEqual([]);
@@ -367,7 +357,7 @@ describe('sandboxes that are kept ready', () => {
       { warm: 1 },
     );
     await until(() => inits().length === 1);
-    process.kill(Number(inits()[0]), 'SIGKILL');
+    sendSignal(inits()[0], 'SIGKILL');
     await until(() => supervisors().length === 0);
     await delay(100);
     for (let round = 0; round < 3; round++)

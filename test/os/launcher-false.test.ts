@@ -7,6 +7,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { probe, run, spawn } from '../../src/index.ts';
 import { until } from '../helpers/cli.ts';
 import { requires } from '../helpers/requires.ts';
+import { sendSignal } from '../helpers/serving.ts';
 
 requires('linux', 'userns');
 
@@ -89,7 +90,7 @@ it('a launcher that ended is not waited for because a child of its own has the c
     cause: { message: expect.stringContaining('ended with status 3 without a word') },
   });
   // Which that program started is none of ours to end.
-  process.kill(Number(readFileSync(note, 'utf8')), 'SIGKILL');
+  sendSignal(readFileSync(note, 'utf8').trim(), 'SIGKILL');
 });
 
 describe('what is no launcher is named with the remedy', () => {
