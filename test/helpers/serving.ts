@@ -1,6 +1,20 @@
 // The processes of a launcher server that this process started.
 import { readdirSync, readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
+import { afterEach, beforeEach, vi } from 'vitest';
+import { endServers } from '../../src/backends/launcher/server.ts';
+
+/** For a test file: each test has servers of its own, from the first run on. */
+export function serveAll(): void {
+  beforeEach(() => {
+    vi.stubEnv('SANDBOXLIB_SERVER', 'always');
+    vi.stubEnv('SANDBOXLIB_BACKEND', 'native');
+  });
+  afterEach(async () => {
+    vi.unstubAllEnvs();
+    await endServers();
+  });
+}
 
 const readIfThere = (file: string): string => {
   try {

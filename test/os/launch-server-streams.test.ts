@@ -5,23 +5,25 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { PassThrough, type Readable } from 'node:stream';
 import { text as textOf } from 'node:stream/consumers';
 import { setTimeout as delay } from 'node:timers/promises';
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { endServers } from '../../src/backends/launcher/server.ts';
 import { createSandbox, LaunchError, run, type SandboxProcess, spawn } from '../../src/index.ts';
 import { requires } from '../helpers/requires.ts';
-import { childrenOf, inits, killAnything, sendSignal, servers, supervisors, until } from '../helpers/serving.ts';
+import {
+  childrenOf,
+  inits,
+  killAnything,
+  sendSignal,
+  serveAll,
+  servers,
+  supervisors,
+  until,
+} from '../helpers/serving.ts';
 import { inNode } from '../security/in-node.ts';
 
 requires('linux', 'userns');
 
-beforeEach(() => {
-  vi.stubEnv('SANDBOXLIB_SERVER', 'always');
-  vi.stubEnv('SANDBOXLIB_BACKEND', 'native');
-});
-afterEach(async () => {
-  vi.unstubAllEnvs();
-  await endServers();
-});
+serveAll();
 
 const MiB = 1024 * 1024;
 const shell = (script: string, options: Parameters<typeof spawn>[2] = {}): SandboxProcess =>

@@ -5,25 +5,27 @@ import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { endServers } from '../../src/backends/launcher/server.ts';
 import { createSandbox, LaunchError, type RunResult, run, type Sandbox } from '../../src/index.ts';
 import { takeInventory, waitForNothingLeft } from '../helpers/leftovers.ts';
 import { processesWith } from '../helpers/processes.ts';
 import { requires } from '../helpers/requires.ts';
-import { childrenOf, inits, killAnything, sendSignal, servers, supervisors, until } from '../helpers/serving.ts';
+import {
+  childrenOf,
+  inits,
+  killAnything,
+  sendSignal,
+  serveAll,
+  servers,
+  supervisors,
+  until,
+} from '../helpers/serving.ts';
 import { ensureBuilt, index, inNode } from '../security/in-node.ts';
 
 requires('linux', 'userns');
 
-beforeEach(() => {
-  vi.stubEnv('SANDBOXLIB_SERVER', 'always');
-  vi.stubEnv('SANDBOXLIB_BACKEND', 'native');
-});
-afterEach(async () => {
-  vi.unstubAllEnvs();
-  await endServers();
-});
+serveAll();
 
 const shell = (script: string, options: Parameters<typeof run>[2] = {}): Promise<RunResult> =>
   run(['sh', '-c', script], {}, options);
