@@ -3,6 +3,7 @@ import { spawn as spawnPlain, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Writable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
 import { describe, expect, it } from 'vitest';
@@ -464,5 +465,26 @@ describe('the server by itself', () => {
     for (const streams of ['-1', '257', 'x', ''])
       expect(ask('serve', '--lanes', '1', '--streams', streams), streams).toMatchObject(usage);
     expect(ask('serve', '--lanes', '1')).toMatchObject(usage);
+  });
+
+  it('ends at an order that no caller of ours sends', async () => {
+    const path = new URL(`../../prebuilds/linux-${process.arch}/launcher`, import.meta.url).pathname;
+    const lend = (type: number, lane: number, what: number): Buffer =>
+      Buffer.from(Uint32Array.of(type, lane, what).buffer);
+    const wrong = [lend(7, 0, 0), lend(8, 1, 0), lend(8, 0, 1), lend(8, 0, 3 * 0x10000), Buffer.alloc(12, 0xff)];
+    // The last names the one stream twice.
+    for (const order of [...wrong, Buffer.concat([lend(8, 0, 0), lend(8, 0, 0)])]) {
+      const stdio = ['ignore', 'ignore', 'ignore', 'pipe', 'pipe', 'pipe'] as const;
+      const server = spawnPlain(path, ['serve', '--lanes', '1', '--streams', '1'], {
+        stdio: [...stdio],
+        env: {},
+        cwd: '/',
+      });
+      const [orders, lane] = server.stdio.slice(3) as unknown as Writable[];
+      for (const socket of server.stdio.slice(3)) socket?.on('error', () => {});
+      orders?.write(order);
+      lane?.write('SBXP');
+      expect((await once(server, 'exit'))[0], order.toString('hex')).toBe(125);
+    }
   });
 });

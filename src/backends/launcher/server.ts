@@ -48,7 +48,7 @@ export function launchByServer(
   request: LaunchRequest,
 ): LaunchedProcess | undefined {
   // In this order: what is known of a plan is its encoding, which takes as long as planning.
-  if (!mayGo(request) || !isWorthIt()) return undefined;
+  if (!isOnlyPipes(request) || !isWorthIt()) return undefined;
   const known = knowledgeOf(plan.detail);
   if (!known.mayGo) return undefined;
   const prepared = request.collect === undefined ? undefined : pools.get(plan.detail)?.launch(launcher, request);
@@ -59,7 +59,7 @@ export function launchByServer(
 }
 
 /** What the caller passes on as it is, no server has. */
-function mayGo({ stdio }: LaunchRequest): boolean {
+function isOnlyPipes({ stdio }: LaunchRequest): boolean {
   return stdio.length <= 3 && stdio.every((entry) => entry === 'pipe' || entry === 'ignore' || entry === 'stdout');
 }
 
