@@ -1,8 +1,8 @@
 // The public surface of the package: re-exports, and nothing else.
 export type { AppliedFeature, BackendName, BackendPlan } from './backends/backend.ts';
 export { backendNames } from './backends/backend.ts';
-export { listChanges, openChanges } from './changes/api.ts';
-export type { ApplyReport, CaptureSummary, Change, ChangedType, Changes } from './changes/types.ts';
+export { discardChanges, listChanges, openChanges } from './changes/api.ts';
+export type { ApplyReport, CaptureSummary, Change, ChangedType, Changes, ExportFormat } from './changes/types.ts';
 export {
   BackendError,
   type CandidateReason,

@@ -37,13 +37,22 @@ export interface Work {
   readonly differences: readonly Difference[];
 }
 
+/**
+ * Whom applied files belong to. `all`: whom they did in the view. `known`: whom they did before, where the command left that as it was; else the caller.
+ * `none`: the caller.
+ */
+export type GivesOwners = 'all' | 'known' | 'none';
+
+/** proc_sys_kernel(5), overflowuid: who has no name in a user namespace. */
+const NOBODY = 65534;
+
 /** @throws {SandboxError} `SBX_CHANGES_CONFLICT` before anything is changed. */
-export function applyAll(works: readonly Work[], startedNs: bigint): ApplyReport {
+export function applyAll(works: readonly Work[], startedNs: bigint, owners: GivesOwners): ApplyReport {
   const conflicts = works.flatMap((work) => conflictsOf(work, startedNs));
   if (conflicts.length > 0) throw conflictError(conflicts);
   const skipped: { source: string; because: string }[] = [];
   let applied = 0;
-  for (const work of works) applied += new Application(work, skipped).run();
+  for (const work of works) applied += new Application(work, owners, skipped).run();
   return { applied, skipped };
 }
 
@@ -118,13 +127,14 @@ function enterParent(root: Directory, path: string): Directory | undefined {
 class Application {
   readonly #work: Work;
   readonly #skipped: { source: string; because: string }[];
-  readonly #isRoot = process.getuid?.() === 0;
+  readonly #owners: GivesOwners;
   /** What a directory gets once all in it is done: it may not let its owner write. */
   readonly #later: { readonly path: string; readonly entry: UpperEntry }[] = [];
   #temporary = 0;
 
-  constructor(work: Work, skipped: { source: string; because: string }[]) {
+  constructor(work: Work, owners: GivesOwners, skipped: { source: string; because: string }[]) {
     this.#work = work;
+    this.#owners = owners;
     this.#skipped = skipped;
   }
 
@@ -178,13 +188,13 @@ class Application {
         if (existing !== undefined) to.remove(name);
         mkdirSync(to.at(name), 0o700);
       }
-      if (this.#isRoot) lchownSync(to.at(name), entry.uid, entry.gid);
+      if (this.#givesOwner(entry, difference.before)) lchownSync(to.at(name), entry.uid, entry.gid);
       this.#later.push({ path: difference.path, entry });
       return;
     }
     const beside = `.sandboxlib-${process.pid}-${this.#temporary++}`;
     try {
-      if (entry.type === 'symlink') this.#makeSymlink(from, to, name, beside, entry);
+      if (entry.type === 'symlink') this.#makeSymlink(from, to, beside, difference, entry);
       else this.#copy(from, to, name, beside, entry, difference.before);
       if (existing?.isDirectory() === true) to.remove(name);
       renameSync(to.at(beside), to.at(name));
@@ -194,9 +204,9 @@ class Application {
     }
   }
 
-  #makeSymlink(from: Directory, to: Directory, name: string, beside: string, entry: UpperEntry): void {
-    symlinkSync(readlinkSync(from.at(name), { encoding: 'buffer' }), to.at(beside));
-    if (this.#isRoot) lchownSync(to.at(beside), entry.uid, entry.gid);
+  #makeSymlink(from: Directory, to: Directory, beside: string, { path, before }: Difference, entry: UpperEntry): void {
+    symlinkSync(readlinkSync(from.at(nameOf(path)), { encoding: 'buffer' }), to.at(beside));
+    if (this.#givesOwner(entry, before)) lchownSync(to.at(beside), entry.uid, entry.gid);
     lutimesSync(to.at(beside), entry.mtime, entry.mtime);
   }
 
@@ -217,7 +227,7 @@ class Application {
       );
       try {
         copyContent(source, target);
-        if (this.#isRoot) fchownSync(target, entry.uid, entry.gid);
+        if (this.#givesOwner(entry, before)) fchownSync(target, entry.uid, entry.gid);
         fchmodSync(target, this.#modeOf(entry, before, name));
         futimesSync(target, entry.mtime, entry.mtime);
       } finally {
@@ -226,6 +236,15 @@ class Application {
     } finally {
       closeSync(source);
     }
+  }
+
+  #givesOwner({ uid, gid, path }: UpperEntry, before: BigIntStats | undefined): boolean {
+    if (this.#owners !== 'known') return this.#owners === 'all';
+    const isAsBefore = before !== undefined && uid === Number(before.uid) && gid === Number(before.gid);
+    if (isAsBefore && uid !== NOBODY && gid !== NOBODY) return true;
+    // 0 is the caller there (in-ranges.ts).
+    if (uid !== 0 || gid !== 0) this.#skip(path, 'belongs to the caller now, for it was of an id of the sandbox');
+    return false;
   }
 
   #modeOf(entry: UpperEntry, before: BigIntStats | undefined, name: string): number {

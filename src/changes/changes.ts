@@ -1,33 +1,34 @@
 // Captured changes, as an object: listed when somebody asks, from what lies on the disk.
 import { SandboxError } from '../errors/errors.ts';
 import type { CapturedView } from '../spec/captures.ts';
-import { applyAll } from './apply.ts';
-import { openClosed, withAccess } from './closed.ts';
-import { compare, type Difference } from './compare.ts';
-import { type Lower, lowerOf } from './lower.ts';
-import { join, textOf } from './raw.ts';
-import { type Capture, type CapturedImage, removeCapture, viewDirectories } from './store.ts';
-import type { ApplyReport, CaptureSummary, Change, Changes } from './types.ts';
-import { listUpper, type UpperEntry } from './upper.ts';
+import { type Capture, type CapturedImage, removeCapture } from './store.ts';
+import type { ApplyReport, CaptureSummary, Change, Changes, ExportFormat } from './types.ts';
+import { type Work, workHere } from './work.ts';
 
-interface View {
-  readonly view: CapturedView;
-  readonly upper: string;
-  readonly lower: Lower;
-  readonly entries: readonly UpperEntry[];
-  readonly differences: readonly Difference[];
+/** @throws {SandboxError} `SBX_CHANGES_UNREADABLE` */
+export async function changesOf(capture: Capture): Promise<Changes> {
+  const work = isOfRanges(capture)
+    ? await (await import('./in-ranges.ts')).workInRanges(capture)
+    : await workHere(capture);
+  return new CapturedChanges(capture, work);
 }
 
-export async function changesOf(capture: Capture): Promise<Changes> {
-  const views: View[] = [];
-  for (const [index, view] of capture.views.entries()) {
-    const upper = `${viewDirectories(capture.directory, capture.views)[index]}/upper`;
-    const entries = await listUpper(upper);
-    const lower = lowerOf(view);
-    const differences = await withAccess(upper, entries, () => compare(upper, lower, entries));
-    views.push({ view, upper, lower, entries, differences });
+/** Without a look at them, which there may be too many for. */
+export async function discardCapture(capture: Capture): Promise<void> {
+  try {
+    removeCapture(capture);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    // In directories of the caller's even what is another's may be removed; in those of others nothing.
+    if (!isOfRanges(capture) || (code !== 'EACCES' && code !== 'EPERM')) throw error;
+    await (await import('./in-ranges.ts')).emptyInRanges(capture);
+    removeCapture(capture);
   }
-  return new CapturedChanges(capture, views);
+}
+
+/** For root nothing is out of reach. */
+function isOfRanges({ ids }: Capture): boolean {
+  return ids?.ranges === true && process.geteuid?.() !== 0;
 }
 
 class CapturedChanges implements Changes {
@@ -38,41 +39,24 @@ class CapturedChanges implements Changes {
   readonly entries: readonly Change[];
   readonly views: readonly CapturedView[];
   readonly image?: CapturedImage;
-  readonly #startedNs: bigint;
-  readonly #views: readonly View[];
+  readonly #work: Work;
+  readonly #capture: Capture;
 
-  constructor(capture: Capture, views: readonly View[]) {
+  constructor(capture: Capture, work: Work) {
     ({ id: this.id, directory: this.directory, command: this.command, startedAt: this.startedAt } = summaryOf(capture));
     this.views = capture.views;
     if (capture.image !== undefined) this.image = capture.image;
-    this.entries = views.flatMap(({ view, differences }) => differences.map((each) => changeOf(view, each)));
-    this.#startedNs = BigInt(capture.startedNs);
-    this.#views = views;
+    this.entries = work.entries;
+    this.#work = work;
+    this.#capture = capture;
   }
 
-  async diff(): Promise<string> {
-    const { diffOf } = await import('./diff.ts');
-    const texts: string[] = [];
-    for (const { view, upper, lower, entries, differences } of this.#views) {
-      const prefix = this.#views.length === 1 ? '' : `${view.destination.slice(1)}/`;
-      texts.push(await withAccess(upper, entries, () => diffOf(upper, lower, prefix, differences)));
-    }
-    return texts.join('');
+  diff(): Promise<string> {
+    return this.#work.diff();
   }
 
-  async *export(format: 'tar' | 'oci-layer' = 'tar'): AsyncGenerator<Uint8Array> {
-    const { exportViews } = await import('./export.ts');
-    const several = this.#views.length > 1 || format === 'oci-layer';
-    const exported = this.#views.map(({ view: { destination }, upper, lower, differences }) => {
-      return { upper, lower, prefix: several ? destination : '', differences };
-    });
-    // Closed again only when the reader has it all, or goes away.
-    const opened = this.#views.map(({ upper, entries }) => openClosed(upper, entries));
-    try {
-      yield* exportViews(format, exported);
-    } finally {
-      for (const close of opened) close();
-    }
+  export(format: ExportFormat = 'tar'): AsyncGenerator<Uint8Array> {
+    return this.#work.export(format);
   }
 
   async apply(): Promise<ApplyReport> {
@@ -85,20 +69,13 @@ class CapturedChanges implements Changes {
           remedy: 'export them, as a layer of another image or as an archive',
         },
       );
-    const works = this.#views.map(({ view, upper, differences }) => ({ upper, source: view.source, differences }));
-    const opened = this.#views.reduceRight<() => Promise<ApplyReport>>(
-      (inner, { upper, entries }) =>
-        () =>
-          withAccess(upper, entries, inner),
-      async () => applyAll(works, this.#startedNs),
-    );
-    const report = await opened();
+    const report = await this.#work.apply();
     await this.discard();
     return report;
   }
 
-  async discard(): Promise<void> {
-    removeCapture(this);
+  discard(): Promise<void> {
+    return discardCapture(this.#capture);
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -108,20 +85,4 @@ class CapturedChanges implements Changes {
 
 export function summaryOf({ id, directory, views, command, startedNs }: Capture): CaptureSummary {
   return { id, directory, views, command, startedAt: new Date(Number(BigInt(startedNs) / 1_000_000n)) };
-}
-
-function changeOf(
-  { source, destination, layers }: CapturedView,
-  { kind, type, path, before, after, problem }: Difference,
-): Change {
-  const name = textOf(path);
-  const sizes = {
-    ...(after?.type === 'file' ? { sizeBytes: after.size } : {}),
-    ...(before?.isFile() === true ? { previousSizeBytes: Number(before.size) } : {}),
-  };
-  const places = {
-    path: join(destination, name),
-    ...(layers === undefined ? { source: join(source, name) } : {}),
-  };
-  return { kind, type, ...places, ...sizes, ...(problem === undefined ? {} : { problem }) };
 }

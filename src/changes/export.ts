@@ -3,13 +3,13 @@
 import { closeSync, constants, openSync, readlinkSync, readSync } from 'node:fs';
 import { padding, type TarEntry, tarEnd, tarHeader } from '../archive/tar-writer.ts';
 import type { Difference } from './compare.ts';
+import type { NameId } from './ids.ts';
 import type { Lower } from './lower.ts';
 import { bytesOf, join, nameOf, parentOf, rawOf } from './raw.ts';
+import type { ExportFormat } from './types.ts';
 
 const CHUNK = 1 << 18;
 const WHITEOUT = '.wh.';
-
-export type ExportFormat = 'tar' | 'oci-layer';
 
 export interface ExportedView {
   readonly upper: string;
@@ -19,37 +19,49 @@ export interface ExportedView {
   readonly differences: readonly Difference[];
 }
 
-export function* exportViews(format: ExportFormat, views: readonly ExportedView[]): Generator<Uint8Array> {
-  for (const view of views) yield* exportView(format, view);
+/** Owners are those that the command saw. */
+export function* exportViews(
+  format: ExportFormat,
+  views: readonly ExportedView[],
+  names: NameId,
+): Generator<Uint8Array> {
+  for (const view of views) yield* exportView(format, view, names);
   yield tarEnd();
 }
 
-function* exportView(format: ExportFormat, view: ExportedView): Generator<Uint8Array> {
+function* exportView(format: ExportFormat, view: ExportedView, names: NameId): Generator<Uint8Array> {
   const prefix = rawOf(view.prefix).replace(/^\/+/, '');
   const told = new Set<string>();
   for (const difference of view.differences) {
     if (difference.problem !== undefined || (format === 'tar' && difference.after === undefined)) continue;
     // Whoever unpacks a layer alone would make up the directories on the way.
-    if (format === 'oci-layer') yield* parentsOf(difference.path, view.lower, prefix, told);
+    if (format === 'oci-layer') yield* parentsOf(difference.path, { ...view, prefix }, names, told);
     const name = join(prefix, difference.path);
     if (difference.after === undefined) {
       const path = join(parentOf(name), `${WHITEOUT}${nameOf(name)}`);
       yield tarHeader({ type: 'file', path, mode: 0o644, uid: 0, gid: 0, size: 0, mtime: 0 });
-    } else yield* exportEntry(difference, difference.after, name, view);
+    } else yield* exportEntry(difference, difference.after, name, view, names);
     told.add(difference.path);
   }
 }
 
 /** The top of a view is one of them, unless it is the root. */
-function* parentsOf(path: string, lower: Lower, prefix: string, told: Set<string>): Generator<Uint8Array> {
+function* parentsOf(
+  path: string,
+  view: Pick<ExportedView, 'lower' | 'prefix'>,
+  names: NameId,
+  told: Set<string>,
+): Generator<Uint8Array> {
+  const { lower, prefix } = view;
   const parent = parentOf(path);
   if (told.has(parent)) return;
   told.add(parent);
-  if (parent !== '') yield* parentsOf(parent, lower, prefix, told);
+  if (parent !== '') yield* parentsOf(parent, view, names, told);
   const name = parent === '' ? prefix : join(prefix, parent);
   const status = lower.status(parent);
   if (name === '' || status?.isDirectory() !== true) return;
-  const [mode, uid, gid] = [Number(status.mode) & 0o7777, Number(status.uid), Number(status.gid)];
+  const mode = Number(status.mode) & 0o7777;
+  const [uid, gid] = [names('uid', Number(status.uid)), names('gid', Number(status.gid))];
   yield tarHeader({ type: 'directory', path: name, mode, uid, gid, mtime: Number(status.mtimeMs) / 1000 });
 }
 
@@ -58,8 +70,9 @@ function* exportEntry(
   { mode, uid, gid, mtime, path, size }: NonNullable<Difference['after']>,
   name: string,
   { upper }: ExportedView,
+  names: NameId,
 ): Generator<Uint8Array> {
-  const common = { path: name, mode, uid, gid, mtime };
+  const common = { path: name, mode, uid: names('uid', uid), gid: names('gid', gid), mtime };
   const from = bytesOf(join(rawOf(upper), path));
   if (type === 'symlink') {
     yield tarHeader({ ...common, type, target: readlinkSync(from, { encoding: 'buffer' }).toString('latin1') });

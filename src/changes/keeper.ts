@@ -1,11 +1,10 @@
 // What others need of this folder, loaded where there are changes to capture or to look at.
-export { changesOf, summaryOf } from './changes.ts';
+export { changesOf, discardCapture, summaryOf } from './changes.ts';
 export {
   type Capture,
   createCapture,
   markEnded,
   readCapture,
   readCaptures,
-  removeCapture,
   viewDirectories,
 } from './store.ts';

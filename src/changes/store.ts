@@ -19,6 +19,7 @@ import { Directory } from '../host/directory.ts';
 import { startTimeOf } from '../host/processes.ts';
 import type { CapturedView } from '../spec/captures.ts';
 import { isWithin } from '../spec/paths.ts';
+import type { CapturedIds } from './ids.ts';
 
 /** What `capture.json` holds. */
 export interface Capture {
@@ -28,6 +29,8 @@ export interface Capture {
   readonly views: readonly CapturedView[];
   /** Of what the root's view lies over, where that is an image. */
   readonly image?: CapturedImage;
+  /** Absent in those of a version that knew no others than the caller's. */
+  readonly ids?: CapturedIds;
   readonly command: readonly string[];
   /** Of the real-time clock, as the kernel stamps files with it: what has been touched since has a later ctime. In nanoseconds. */
   readonly startedNs: string;
@@ -62,11 +65,12 @@ export function capturesDirectory(): string {
  *
  * @throws {SandboxError} `SBX_CHANGES_UNREADABLE` where there can be none.
  */
-export function createCapture(
-  views: readonly CapturedView[],
-  command: readonly string[],
-  image?: CapturedImage,
-): Capture {
+export function createCapture({
+  views,
+  command,
+  ids,
+  image,
+}: Pick<Capture, 'views' | 'command' | 'image'> & { readonly ids: CapturedIds }): Capture {
   const parent = capturesDirectory();
   const id = randomBytes(5).toString('hex');
   const directory = join(parent, id);
@@ -80,7 +84,7 @@ export function createCapture(
     const startedNs = String(nextTick(directory));
     const caller = { pid: process.pid, startTime: startTimeOf(process.pid) ?? '' };
     const named = image === undefined ? {} : { image: { reference: image.reference, kind: image.kind, id: image.id } };
-    return write({ version: 1, id, directory, views, ...named, command, startedNs, caller, ended: false });
+    return write({ version: 1, id, directory, views, ids, ...named, command, startedNs, caller, ended: false });
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
     if (code === undefined || error instanceof SandboxError) throw error;
@@ -148,6 +152,14 @@ export function removeCapture({ directory }: Pick<Capture, 'directory'>): void {
   if (!existsSync(directory)) return;
   using parent = Directory.open(dirname(directory));
   parent.remove(basename(directory));
+}
+
+/** All that a command left in it, and nothing of what is ours. */
+export function emptyCapture({ directory, views }: Pick<Capture, 'directory' | 'views'>): void {
+  for (const path of viewDirectories(directory, views)) {
+    using view = Directory.open(path);
+    for (const name of view.names()) view.remove(name);
+  }
 }
 
 function readFrom(directory: string): Capture {

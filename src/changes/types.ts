@@ -20,6 +20,8 @@ export interface Change {
   readonly problem?: string;
 }
 
+export type ExportFormat = 'tar' | 'oci-layer';
+
 export interface ApplyReport {
   readonly applied: number;
   /** What was left out, and why: what may not be made for a captured change, such as a set-user-ID bit. */
@@ -54,7 +56,7 @@ export interface Changes extends AsyncDisposable {
    * What was added and modified as a tar archive, of each view by the names in it (of several by where the command saw them); as a layer of an image by
    * the names in its root, with marks for what was deleted. Extended attributes, and what cannot be applied either, are not in it.
    */
-  export(format?: 'tar' | 'oci-layer'): AsyncIterable<Uint8Array>;
+  export(format?: ExportFormat): AsyncIterable<Uint8Array>;
   /** Throws them away. Idempotent. */
   discard(): Promise<void>;
 }

@@ -1,6 +1,6 @@
 // `run-sandbox changes`: what runs captured, to look at, to apply or to throw away.
 import { isatty } from 'node:tty';
-import { listChanges, openChanges } from '../changes/api.ts';
+import { discardChanges, listChanges, openChanges } from '../changes/api.ts';
 import { quoted } from '../changes/quoted.ts';
 import { rawOf } from '../changes/raw.ts';
 import type { CaptureSummary, Change, Changes } from '../changes/types.ts';
@@ -37,7 +37,8 @@ export async function changesCommand({ draft, operands, problems }: Parsed): Pro
   try {
     if (verb === undefined) await list(draft.settings.json);
     else if (verb === 'push') await push(await openChanges(ids[0] ?? ''), reference ?? '', draft.settings);
-    else for (const id of ids) await perform(verb, await openChanges(id), draft.settings.json, known);
+    else if (verb === 'discard') for (const id of ids) await discardChanges(id);
+    else await perform(verb, await openChanges(ids[0] ?? ''), draft.settings.json, known);
     return 0;
   } catch (error) {
     sayError(error, newDraft());
@@ -64,7 +65,7 @@ function summaryLine({ id, startedAt, views, command }: CaptureSummary): string 
 }
 
 async function perform(
-  verb: Exclude<Verb, 'push'>,
+  verb: Exclude<Verb, 'push' | 'discard'>,
   changes: Changes,
   json: boolean,
   format: (typeof formats)[number] | undefined,
@@ -88,10 +89,7 @@ async function perform(
       const { applied, skipped } = await changes.apply();
       for (const { source, because } of skipped) say(`left out: ${quoted(rawOf(source))}: ${because}`, 'yellow');
       say(`${applied} ${applied === 1 ? 'change' : 'changes'} applied`);
-      return;
     }
-    case 'discard':
-      await changes.discard();
   }
 }
 

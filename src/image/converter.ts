@@ -2,14 +2,10 @@
 // kernel nor this process reads a file system that somebody else made, and what comes out is an archive like others, as hostile until shown otherwise.
 import { realpathSync, statSync } from 'node:fs';
 import type { LaunchedProcess } from '../backends/backend.ts';
-import { loadBackend } from '../backends/registry.ts';
+import { OwnSandbox } from '../backends/own-sandbox.ts';
 import { ImageError } from '../errors/errors.ts';
-import { requirements } from '../features/requirements.ts';
-import { callerFacts } from '../host/facts.ts';
 import { type HostFiles, hostFiles } from '../host/files.ts';
 import { findOnPath } from '../host/programs.ts';
-import { nodeSpecHost } from '../spec/host.ts';
-import { normalize } from '../spec/normalize.ts';
 import type { SandboxSpec } from '../spec/types.ts';
 import { beyond } from './archive/failure.ts';
 import type { ArchiveLimits } from './archive/limits.ts';
@@ -49,7 +45,8 @@ export async function* convert(
   const { size } = statSync(path);
   const program = requireProgram(converter, path, hostFiles, process.env['PATH']);
   const spec = sandboxFor(realpathSync(path), converter.sandbox(size, limits));
-  const running = await launch(converter.command(program), spec);
+  const sandbox = await OwnSandbox.of(spec, { view: 'system' });
+  const running = sandbox.launch(converter.command(program), ['ignore', 'pipe', 'pipe']);
   const complaint = textOf(running.stderr);
   const ended = running.ended.then(
     (end) => ({ end }),
@@ -116,20 +113,6 @@ function sandboxFor(image: string, more: SandboxSpec): SandboxSpec {
     capabilities: ['CAP_DAC_OVERRIDE', ...(more.capabilities ?? [])],
     limits: { wallMs: WALL_MS, ...more.limits },
   };
-}
-
-async function launch(command: ReturnType<Converter['command']>, spec: SandboxSpec): Promise<LaunchedProcess> {
-  const backend = await loadBackend('native');
-  const facts = callerFacts();
-  const { uid, gid } = facts;
-  const granted = requirements(spec, { caller: { uid, gid }, descriptors: false });
-  const plan = backend.plan(normalize(spec, nodeSpecHost()), granted, facts);
-  return backend.launch(plan, {
-    command,
-    stdio: ['ignore', 'pipe', 'pipe'],
-    killSignal: 'SIGKILL',
-    gracePeriodMs: 0,
-  });
 }
 
 async function textOf(stream: LaunchedProcess['stderr']): Promise<string> {

@@ -26,12 +26,16 @@ interface Shown {
 
 /**
  * Makes `target`, which must be absent, of `layers`, the uppermost first. Files share their content with the layers where the file system can (FICLONE).
- * Returns what could not be kept, by kind. As root files keep their owners; else all are the caller's, as they are in the layers.
+ * Returns what could not be kept, by kind. Where files do not keep their owners all are the caller's.
  *
  * @throws {ImageError} `SBX_IMAGE_STORE` where a file cannot be read or written. What was made until then stays.
  */
-export function mergeLayers(layers: readonly RootLayer[], target: string): ReadonlyMap<string, number> {
-  const merge = new Merge();
+export function mergeLayers(
+  layers: readonly RootLayer[],
+  target: string,
+  { keepsOwners }: { readonly keepsOwners: boolean },
+): ReadonlyMap<string, number> {
+  const merge = new Merge(keepsOwners);
   const tops = layers.map(({ directory, opaque }) => ({ path: raw(directory), opaque: new Set(opaque.map(raw)) }));
   try {
     merge.directory(tops, '', raw(target));
@@ -47,7 +51,11 @@ class Merge {
   readonly leftOut = new Map<string, number>();
   /** Where files with several names are, by layer and inode. */
   readonly #links = new Map<string, string>();
-  readonly #keepsOwners = process.geteuid?.() === 0;
+  readonly #keepsOwners: boolean;
+
+  constructor(keepsOwners: boolean) {
+    this.#keepsOwners = keepsOwners;
+  }
 
   /** `shown`: the directories that show something at `inside`, the uppermost first. It decides what the merged one is like. */
   directory(shown: readonly Shown[], inside: string, target: string): void {

@@ -42,9 +42,3 @@ export function keyOfOwners({ kind, uid, gid }: Owners): string {
   const hash = createHash('sha256').update(JSON.stringify([uid, gid]));
   return `${kind}-${hash.digest('hex').slice(0, 12)}`;
 }
-
-/** What an id of this host is called inside; `undefined` where it has no name there. */
-export function insideOf(mappings: readonly IdMapping[], id: number): number | undefined {
-  const mapping = mappings.find(({ hostID, size }) => id >= hostID && id < hostID + size);
-  return mapping === undefined ? undefined : mapping.containerID + id - mapping.hostID;
-}

@@ -2,10 +2,11 @@
 import { lstatSync } from 'node:fs';
 import { ACCOUNT_FILE_BYTES_MAX } from '../spec/checks.ts';
 import type { SpecHost } from '../spec/host.ts';
+import { idInside } from '../spec/id-mappings.ts';
 import { resolveInRoot } from '../spec/in-root.ts';
 import { LayeredHost } from '../spec/layered-root.ts';
 import type { RootAccounts } from './aci/accounts.ts';
-import { insideOf, type Owners } from './owners.ts';
+import type { Owners } from './owners.ts';
 
 /** `root`: an absolute directory of this host without symlinks, in which nobody else changes anything; or that of a layered one. */
 export function rootAccounts(host: SpecHost, root: string, owners?: Pick<Owners, 'uid' | 'gid'>): RootAccounts {
@@ -24,7 +25,7 @@ export function rootAccounts(host: SpecHost, root: string, owners?: Pick<Owners,
       const { uid, gid } = lstatSync(real);
       return owners === undefined
         ? { uid, gid }
-        : { uid: insideOf(owners.uid, uid) ?? 0, gid: insideOf(owners.gid, gid) ?? 0 };
+        : { uid: idInside(owners.uid, uid) ?? 0, gid: idInside(owners.gid, gid) ?? 0 };
     },
   };
 }

@@ -2,18 +2,17 @@
 // and nodes need. As root every id is mapped; as an ordinary user those of /etc/subuid and /etc/subgid where there are any, else one.
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import type { Backend, BackendPlan, CallerFacts, LaunchedProcess } from '../backends/backend.ts';
+import type { LaunchedProcess } from '../backends/backend.ts';
 import { launcherPath } from '../backends/launcher/locate.ts';
-import { loadBackend } from '../backends/registry.ts';
+import { OwnSandbox } from '../backends/own-sandbox.ts';
 import { ImageError, InternalError } from '../errors/errors.ts';
-import { requirements } from '../features/requirements.ts';
 import { callerFacts } from '../host/facts.ts';
 import { nodeSpecHost } from '../spec/host.ts';
-import { normalize } from '../spec/normalize.ts';
-import type { NormalizedSpec, SandboxSpec } from '../spec/types.ts';
+import { idInside } from '../spec/id-mappings.ts';
+import type { SandboxSpec } from '../spec/types.ts';
 import { shown } from './archive/bytes.ts';
 import { gathered } from './gathered.ts';
-import { insideOf, ownersFor } from './owners.ts';
+import { ownersFor } from './owners.ts';
 
 export interface LeftOut {
   /** `owner`, `device`, `mode`, or the name of an extended attribute. */
@@ -52,47 +51,33 @@ const LINES_BYTES_MAX = 16 * 1024 * 1024;
 export class UnpackSandbox {
   /** In words, for the report. */
   readonly owners: string;
-  readonly #backend: Backend;
-  readonly #plan: BackendPlan;
-  readonly #mappings: NormalizedSpec['idMappings'];
+  readonly #sandbox: OwnSandbox;
 
-  private constructor(backend: Backend, plan: BackendPlan, mappings: NormalizedSpec['idMappings'], owners: string) {
-    this.#backend = backend;
-    this.#plan = plan;
-    this.#mappings = mappings;
+  private constructor(sandbox: OwnSandbox, owners: string) {
+    this.#sandbox = sandbox;
     this.owners = owners;
   }
 
   /** Preconditions: `directory` is absolute, without symlinks in it. */
   static async over(directory: string): Promise<UnpackSandbox> {
-    const backend = await loadBackend('native');
-    const facts = callerFacts();
-    const { spec, normalized, owners } = specOver(directory, facts);
-    const { uid, gid } = facts;
-    const granted = requirements(spec, { caller: { uid, gid }, descriptors: true });
-    return new UnpackSandbox(
-      backend,
-      backend.plan(normalized, granted, seeingNothing(facts)),
-      normalized.idMappings,
-      owners,
-    );
+    const { spec, owners } = specOver(directory);
+    return new UnpackSandbox(await OwnSandbox.of(spec, { view: 'nothing', descriptors: true }), owners);
   }
 
   /** What the sandbox calls ids of the host; those that it does not know are its own there. */
   idsInside(uid: number, gid: number): { readonly uid: number; readonly gid: number } {
-    return { uid: insideOf(this.#mappings.uid, uid) ?? 0, gid: insideOf(this.#mappings.gid, gid) ?? 0 };
+    const { idMappings } = this.#sandbox;
+    return { uid: idInside(idMappings.uid, uid) ?? 0, gid: idInside(idMappings.gid, gid) ?? 0 };
   }
 
   /** Hands `records` to the launcher; what `records` throws ends it, and is thrown. */
   async write(records: AsyncIterable<Uint8Array>, signal: AbortSignal | undefined): Promise<Told> {
     signal?.throwIfAborted();
-    const running = this.#backend.launch(this.#plan, {
-      command: [LAUNCHER, 'unpack', '--records-fd', String(RECORDS_FD), '--directory', TARGET],
-      // Not by stdin, which the supervisor would pass on, one copy more of everything.
-      stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
-      killSignal: 'SIGKILL',
-      gracePeriodMs: 0,
-    });
+    // Not by stdin, which the supervisor would pass on, one copy more of everything.
+    const running = this.#sandbox.launch(
+      [LAUNCHER, 'unpack', '--records-fd', String(RECORDS_FD), '--directory', TARGET],
+      ['ignore', 'pipe', 'pipe', 'pipe'],
+    );
     const abort = (): void => running.kill();
     signal?.addEventListener('abort', abort);
     try {
@@ -225,12 +210,8 @@ const words: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   mode: { EPERM: 'set-user-ID and set-group-ID bits are for an owner that the file has not' },
 };
 
-function specOver(
-  directory: string,
-  facts: CallerFacts,
-): { readonly spec: SandboxSpec; readonly normalized: NormalizedSpec; readonly owners: string } {
-  const host = nodeSpecHost();
-  const { kind, words } = ownersFor(host, facts);
+function specOver(directory: string): { readonly spec: SandboxSpec; readonly owners: string } {
+  const { kind, words } = ownersFor(nodeSpecHost(), callerFacts());
   const spec: SandboxSpec = {
     root: { readonly: true },
     mounts: [
@@ -242,11 +223,5 @@ function specOver(
     capabilities,
     ...(kind === 'ranges' ? { uidMappings: 'subordinate', gidMappings: 'subordinate' } : {}),
   };
-  return { spec, normalized: normalize(spec, host), owners: words };
-}
-
-/** The host view with nothing of the host. */
-function seeingNothing(facts: CallerFacts): CallerFacts {
-  // Most of the facts are read when they are first asked for, which a copy would do for all of them.
-  return Object.create(facts, { topLevel: { value: [] }, etcEntries: { value: [] } }) as CallerFacts;
+  return { spec, owners: words };
 }

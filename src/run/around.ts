@@ -2,7 +2,7 @@
 // wrote to the root. So the last one runs whatever ended the command, limits too, of which a sandbox does not come back.
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { listUpper } from '../changes/upper.ts';
+import { listUpper, type UpperEntry } from '../changes/upper.ts';
 import { ImageError } from '../errors/errors.ts';
 import { openStore } from '../image/open/open.ts';
 import type { RootLayer } from '../spec/layered-root.ts';
@@ -41,6 +41,13 @@ export interface AroundRun {
   release(): Promise<void>;
 }
 
+export interface StageOptions {
+  readonly options: CallOptions;
+  readonly writes: boolean;
+  /** Whether what is written may belong to ranges of ids of the caller's. */
+  readonly ranges: boolean;
+}
+
 /** One run of an image with programs around its command. */
 export class HandlersRun implements AroundRun {
   readonly #handlers: Handlers;
@@ -49,6 +56,7 @@ export class HandlersRun implements AroundRun {
   readonly #options: CallOptions;
   readonly #name: string;
   readonly #writes: boolean;
+  readonly #ranges: boolean;
   readonly #store = openStore().store.layers;
   readonly #work: string;
   readonly #above: RootLayer[] = [];
@@ -59,7 +67,7 @@ export class HandlersRun implements AroundRun {
   constructor(
     name: string,
     handlers: Handlers,
-    { options, writes }: { readonly options: CallOptions; readonly writes: boolean },
+    { options, writes, ranges }: StageOptions,
     plan: PlanStage,
     runProgram: RunProgram,
   ) {
@@ -69,6 +77,7 @@ export class HandlersRun implements AroundRun {
     this.#name = name;
     this.#runProgram = runProgram;
     this.#writes = writes;
+    this.#ranges = ranges;
     this.#work = this.#store.makeWork();
   }
 
@@ -148,12 +157,18 @@ export class HandlersRun implements AroundRun {
     return await this.#plan(this.#above, directory);
   }
 
+  async #list(upper: string): Promise<UpperEntry[]> {
+    return this.#ranges
+      ? await (await import('../changes/in-ranges.ts')).listUpperInRanges(upper)
+      : await listUpper(upper);
+  }
+
   /** What the last stage wrote lies below the next. */
   async #settle(): Promise<void> {
     if (this.#pending === undefined) return;
     const directory = this.#pending;
     this.#pending = undefined;
-    const entries = await listUpper(directory);
+    const entries = await this.#list(directory);
     const opaque = entries.filter((entry) => entry.opaque);
     this.#above.unshift({
       directory,

@@ -11,25 +11,30 @@ import type { Prepared } from './launch.ts';
 
 export class CopiedRun implements AroundRun {
   readonly #layers: readonly RootLayer[];
+  readonly #ranges: boolean;
   readonly #missing: NormalizedRoot['missingMountPoints'];
   readonly #plan: (directory: string, notes: readonly string[]) => Prepared | Promise<Prepared>;
   /** Of this process, so that `collectImages` removes it when that was killed. */
   readonly #work = openStore().store.layers.makeWork();
 
-  /** `missing`: mount points that the image lacks, whose parents lead through no symlink of it. */
+  /**
+   * `ranges`: whether the layers belong to ranges of ids of the caller's. `missing`: mount points that the image lacks, whose parents lead through no
+   * symlink of it.
+   */
   constructor(
-    layers: readonly RootLayer[],
+    { layers, ranges }: { readonly layers: readonly RootLayer[]; readonly ranges: boolean },
     missing: NormalizedRoot['missingMountPoints'],
     plan: (directory: string, notes: readonly string[]) => Prepared | Promise<Prepared>,
   ) {
     this.#layers = layers;
+    this.#ranges = ranges;
     this.#missing = missing;
     this.#plan = plan;
   }
 
   async start(): Promise<Prepared> {
     const directory = join(this.#work, 'root');
-    const leftOut = mergeLayers(this.#layers, directory);
+    const leftOut = await this.#merge(directory);
     for (const { path, kind } of this.#missing) {
       const place = join(directory, path);
       mkdirSync(kind === 'directory' ? place : dirname(place), { recursive: true });
@@ -37,6 +42,11 @@ export class CopiedRun implements AroundRun {
     }
     const notes = [...leftOut].map(([what, count]) => `${count} of the kind ${what} could not be copied`);
     return await this.#plan(directory, notes);
+  }
+
+  async #merge(directory: string): Promise<ReadonlyMap<string, number>> {
+    if (this.#ranges) return await (await import('../changes/in-ranges.ts')).mergeInRanges(this.#layers, directory);
+    return mergeLayers(this.#layers, directory, { keepsOwners: process.geteuid?.() === 0 });
   }
 
   async finish(): Promise<undefined> {}

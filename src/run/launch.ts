@@ -192,7 +192,7 @@ async function withHandlers(images: PreparedImages, { spec }: Prepared): Promise
         : { ...changed, changes: keeps === undefined ? 'discard' : 'capture' };
       const stacked =
         root === undefined || top === undefined ? undefined : { ...root, layers: [top, ...below] as const };
-      const staged = { ...images, images: { ...images.images, root: stacked, passesOn: true } };
+      const staged = { ...images, images: { ...images.images, root: stacked } };
       const prepared = await planFor({ ...images.spec, root: ofRoot as RootSpec }, options, staged);
       return {
         ...prepared,
@@ -203,7 +203,9 @@ async function withHandlers(images: PreparedImages, { spec }: Prepared): Promise
     };
     const handlers = { preStart: asCommand(images.handlers?.preStart), postStop: asCommand(images.handlers?.postStop) };
     const name = images.summary?.reference ?? '';
-    return new HandlersRun(name, handlers, { options, writes: !spec.root.readonly }, plan, runProgram);
+    const { readonly } = spec.root;
+    const kind = { options, writes: !readonly, ranges: spec.idMappings.needsHelper };
+    return new HandlersRun(name, handlers, kind, plan, runProgram);
   };
 }
 
@@ -246,21 +248,17 @@ async function withCopy(
   if (root === undefined) throw new InternalError('a copy of an image that is none');
   if (preStart !== undefined || postStop !== undefined)
     throw new ImageError('SBX_IMAGE_UNSUPPORTED', `${name} has programs around its command, which take overlays`);
-  if (images.spec.uidMappings !== undefined)
-    throw new ImageError(
-      'SBX_IMAGE_UNSUPPORTED',
-      `${name} cannot be copied: its files belong to ranges of ids, which the caller may not read`,
-      {},
-      { remedy: 'use a backend that has overlays, or none of newuidmap(1)' },
-    );
   const { CopiedRun } = await import('./copied.ts');
+  // The copy is the caller's.
+  const { uidMappings, gidMappings: _gidMappings, ...spec } = images.spec;
+  const ranges = uidMappings !== undefined;
   const summary = images.summary === undefined ? undefined : { ...images.summary, root: 'copy' as const };
   const planOver = (directory: string, notes: readonly string[]): Soon<Prepared> =>
-    planFor(images.spec, options, { ...images, summary }, { directory, agreement, notes });
+    planFor(spec, options, { ...images, summary }, { directory, agreement, notes });
   // What is looked at before a run is not launched: any directory does.
   const prepared = await planOver(root.layers[0].directory, []);
   const { missingMountPoints } = prepared.spec.root;
-  return { ...prepared, begin: () => new CopiedRun(root.layers, missingMountPoints, planOver) };
+  return { ...prepared, begin: () => new CopiedRun({ layers: root.layers, ranges }, missingMountPoints, planOver) };
 }
 
 function asCopied(spec: NormalizedSpec, { directory, agreement, notes }: RootCopy): NormalizedSpec {

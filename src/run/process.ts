@@ -296,7 +296,10 @@ export class Process implements SandboxProcess {
     if (keeper === undefined) return {};
     const views = capturedViews(spec);
     if (views.length === 0) return {};
-    const capture = keeper.createCapture(views, this.#command, enforcement.image);
+    const { uid, gid, needsHelper: ranges } = spec.idMappings;
+    const of = { views, command: this.#command, ids: { uid, gid, ranges } };
+    const { image } = enforcement;
+    const capture = keeper.createCapture(image === undefined ? of : { ...of, image });
     this.#kept = { keeper, capture };
     return { captures: keeper.viewDirectories(capture.directory, views) };
   }
@@ -383,9 +386,9 @@ export class Process implements SandboxProcess {
 
   #fail(error: unknown): void {
     this.#release();
-    this.#kept?.keeper.removeCapture(this.#kept.capture);
+    const kept = this.#kept;
     this.#kept = undefined;
-    Promise.all([this.#sinks.finish(), this.#releaseAround()]).then(
+    Promise.all([this.#sinks.finish(), this.#releaseAround(), kept?.keeper.discardCapture(kept.capture)]).then(
       () => {
         this.#settleStarted.reject(error);
         this.#settle.reject(error);

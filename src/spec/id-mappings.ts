@@ -263,3 +263,15 @@ function remedy(host: SpecHost): string {
   }
   return `as root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 ${host.username}`;
 }
+
+/** What an id of this host is called inside; `undefined` where it has no name there. */
+export function idInside(mappings: readonly IdMapping[], id: number): number | undefined {
+  const mapping = mappings.find(({ hostID, size }) => id >= hostID && id < hostID + size);
+  return mapping === undefined ? undefined : mapping.containerID + id - mapping.hostID;
+}
+
+/** What an id inside is called on this host; `undefined` where no mapping has it. */
+export function idOutside(mappings: readonly IdMapping[], id: number): number | undefined {
+  const mapping = mappings.find(({ containerID, size }) => id >= containerID && id < containerID + size);
+  return mapping === undefined ? undefined : mapping.hostID + id - mapping.containerID;
+}

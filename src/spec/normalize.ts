@@ -58,8 +58,6 @@ export interface SpecImages {
   readonly root: ImageRoot | undefined;
   /** Of mounts, by their source. */
   readonly mounts: ReadonlyMap<string, LayeredRoot>;
-  /** What is captured is for the next run over it, and gone then, whoever it belongs to. */
-  readonly passesOn?: boolean;
 }
 
 const noImages: SpecImages = { root: undefined, mounts: new Map() };
@@ -97,7 +95,6 @@ export function normalize(
   const resolved = resolveMounts(spec.mounts, context);
   const placed = placeWorkspace(resolved, mount);
   const mounts = spec.limits?.diskBytes === undefined ? placed : placed.map(sharing(spec));
-  if (idMappings.needsHelper && images.passesOn !== true) refuseForeignFiles(root, mounts, report);
   const missingMountPoints = checkMountPoints(mounts, { ...context, root, home, cache });
   const skeleton = { root, host, layered, cache };
   const destinations = mounts.map(({ destination }) => destination);
@@ -206,18 +203,6 @@ function sharing({ mounts = [] }: SandboxSpec): (mount: PlacedMount) => PlacedMo
     (mount.type !== 'tmpfs' && mount.type !== 'overlay') || bounded.has(mount.origin)
       ? mount
       : { ...mount, sizeBytes: undefined };
-}
-
-/** Who has no privilege can neither read nor remove what belongs to others. */
-function refuseForeignFiles(
-  root: Pick<NormalizedSpec['root'], 'changes'>,
-  mounts: readonly PlacedMount[],
-  report: Reporter,
-): void {
-  const message =
-    "'capture' excludes ranges of ids, whose files an ordinary user could not remove afterwards; use 'discard'";
-  if (root.changes === 'capture') report(['root', 'changes'], message);
-  for (const { changes, at } of mounts) if (changes === 'capture') report([...at, 'changes'], message);
 }
 
 /** For a directory and a file. */

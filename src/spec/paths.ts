@@ -32,3 +32,10 @@ export function* directoriesAbove(path: string): Generator<string> {
 export function below(directory: string, name: string): string {
   return directory === '/' ? `/${name}` : `${directory}/${name}`;
 }
+
+/** The directory that holds all of these, or is one of them. Preconditions: they are absolute and clean. */
+export function commonParent(paths: readonly [string, ...string[]]): string {
+  const [first] = paths;
+  const candidates = [first, ...directoriesAbove(first)];
+  return candidates.find((directory) => paths.every((path) => isWithin(path, directory))) ?? '/';
+}

@@ -1,0 +1,230 @@
+// Changes captured by an ordinary user who has ranges of ids, through newuidmap(1) and newgidmap(1) for real: what the command leaves belongs to ids that
+// this user is not.
+import { execFileSync } from 'node:child_process';
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { buildCli } from '../helpers/cli.ts';
+import { aci, BUSYBOX, busyboxRoot, ociImage, writeLayout } from '../helpers/images.ts';
+import { account, scriptWithPrivateEtc } from '../helpers/private-etc.ts';
+import { requires, whyMissing } from '../helpers/requires.ts';
+import { tar } from '../helpers/tar.ts';
+
+const needs = [
+  'linux',
+  'root',
+  'userns',
+  'command:newuidmap',
+  'command:setpriv',
+  'command:unshare',
+  `file:${BUSYBOX}`,
+] as const;
+requires(...needs);
+
+const ranges = `${account.name}:700000:1000\\n`;
+const module = new URL('../../dist/index.js', import.meta.url);
+
+let work: string;
+let image: string;
+
+beforeAll(() => {
+  if (needs.some((need) => whyMissing(need) !== undefined)) return;
+  buildCli();
+  work = mkdtempSync(join(tmpdir(), 'changes-ranges-'));
+  chmodSync(work, 0o755);
+  for (const name of ['cache', 'state', 'project']) own(join(work, name));
+  const closed = tar(
+    { name: 'closed/', type: '5', mode: 0o700, uid: 77, gid: 78 },
+    { name: 'closed/file', content: 'old\n', mode: 0o600, uid: 77, gid: 78 },
+    { name: 'closed/gone', content: 'gone\n', mode: 0o600, uid: 77, gid: 78 },
+  );
+  image = writeLayout(join(work, 'layout'), ociImage([tar(...busyboxRoot()), closed], {}));
+});
+afterAll(() => {
+  if (work !== undefined) rmSync(work, { recursive: true, force: true });
+});
+/** Nothing of one test is there in the next. */
+beforeEach(() => {
+  for (const name of captures()) rmSync(join(work, 'state/sandboxlib/changes', name), { recursive: true });
+});
+
+function own(path: string): void {
+  mkdirSync(path, { mode: 0o700 });
+  chownSync(path, account.uid, account.gid);
+}
+
+function captures(): string[] {
+  const directory = join(work, 'state/sandboxlib/changes');
+  return existsSync(directory) ? readdirSync(directory) : [];
+}
+
+/** What `script` returns, whose names are those of the library, `image`, `project` and `sh`, as that user. */
+function said<T>(script: string): T {
+  const program = `
+process.env.XDG_CACHE_HOME = ${JSON.stringify(join(work, 'cache'))};
+process.env.XDG_STATE_HOME = ${JSON.stringify(join(work, 'state'))};
+const library = await import(${JSON.stringify(module.href)});
+const { run, openChanges, listChanges, discardChanges } = library;
+const image = ${JSON.stringify(image)};
+const project = ${JSON.stringify(join(work, 'project'))};
+const sh = (text, spec) => run(['/bin/sh', '-c', text], spec);
+const bytes = async (chunks) => { const all = []; for await (const chunk of chunks) all.push(chunk); return Buffer.concat(all).toString('base64'); };
+const answer = await (async () => { ${script} })().catch(({ code, message }) => ({ code, message }));
+console.log(JSON.stringify(answer));
+`;
+  return JSON.parse(scriptWithPrivateEtc({ subuid: ranges }, program)) as T;
+}
+
+/** Root of the image, over files of others. */
+const asRoot = `user: { uid: 0, gid: 0 }, capabilities: ['CAP_CHOWN', 'CAP_DAC_OVERRIDE', 'CAP_FOWNER']`;
+const edit = `
+echo new > /closed/file; chown 5:6 /closed/file; rm /closed/gone
+mkdir -m 700 /secret; echo mine > /secret/deep; chmod 0 /secret/deep; chown -R 9:9 /secret
+echo plain > /plain`;
+
+for (const [name, limits] of [
+  ['on the disk', '{}'],
+  ['in memory first', "{ diskBytes: '16MB' }"],
+] as const) {
+  test(`what root of an image did to files of others is listed, shown, exported and thrown away: ${name}`, () => {
+    const told = said<{
+      entries: { kind: string; path: string }[];
+      diff: string;
+      again: { path: string }[];
+      layer: string;
+      left: number;
+    }>(`
+      const { changes, outcome, stderr } = await sh(${JSON.stringify(edit)}, {
+        root: { image, entrypoint: [], changes: 'capture' }, ${asRoot}, limits: ${limits} });
+      if (outcome.code !== 0) throw new Error(stderr);
+      const again = await openChanges(changes.id);
+      const answer = { entries: changes.entries, diff: await again.diff(), again: again.entries, layer: await bytes(again.export('oci-layer')) };
+      await again.discard();
+      return { ...answer, left: (await listChanges()).length };`);
+    expect(told.entries?.map(({ kind, path }) => `${kind} ${path}`)).toEqual([
+      'modified /closed/file',
+      'deleted /closed/gone',
+      'added /plain',
+      'added /secret',
+      'added /secret/deep',
+    ]);
+    expect(told.again).toEqual(told.entries);
+    for (const line of ['-old', '+new', '-gone', '+mine', '+plain']) expect(told.diff.split('\n')).toContain(line);
+    const input = Buffer.from(told.layer, 'base64');
+    const listed = execFileSync('tar', ['-tv', '--numeric-owner'], { input, encoding: 'utf8', stdio: 'pipe' });
+    const lines = listed
+      .trimEnd()
+      .split('\n')
+      .map((line) => line.split(/\s+/));
+    // Without size and time.
+    expect(lines.map(([mode, owner, , , , path]) => `${mode} ${owner} ${path}`)).toEqual([
+      'drwx------ 77/78 closed/',
+      '-rw------- 5/6 closed/file',
+      '-rw-r--r-- 0/0 closed/.wh.gone',
+      '-rw-r--r-- 0/0 plain',
+      'drwx------ 9/9 secret/',
+      '---------- 9/9 secret/deep',
+    ]);
+    const content = execFileSync('tar', ['-xO'], { input, encoding: 'utf8', stdio: 'pipe' });
+    expect(content).toBe('new\nplain\nmine\n');
+    expect(told.left).toBe(0);
+    expect(captures()).toEqual([]);
+  });
+}
+
+test('what could not be listed is thrown away all the same', () => {
+  const told = said<unknown>(`
+    const { changes } = await sh(${JSON.stringify(edit)}, { root: { image, entrypoint: [], changes: 'capture' }, ${asRoot} });
+    await discardChanges(changes.id);
+    return await discardChanges(changes.id);`);
+  expect(told).toMatchObject({ code: 'SBX_CHANGES_UNKNOWN' });
+  expect(captures()).toEqual([]);
+});
+
+test('a run that fails after its command wrote leaves nothing', () => {
+  const told = said<unknown>(`
+    const { Writable } = await import('node:stream');
+    const stdout = new Writable({ write: (chunk, encoding, done) => done(new Error('the reader fails')) });
+    return await run(['/bin/sh', '-c', ${JSON.stringify(`${edit}; echo done; sleep 9`)}],
+      { root: { image, entrypoint: [], changes: 'capture' }, ${asRoot} }, { stdout });`);
+  expect(told).toMatchObject({ message: expect.stringContaining('the reader fails') });
+  expect(captures()).toEqual([]);
+});
+
+test('changes of a directory of the host are applied as files of the caller', () => {
+  const project = join(work, 'project');
+  writeFileSync(join(project, 'kept'), 'kept\n');
+  writeFileSync(join(project, 'edited'), 'old\n');
+  for (const name of ['kept', 'edited']) chownSync(join(project, name), account.uid, account.gid);
+  const told = said<{ before: string; report: { applied: number; skipped: { source: string; because: string }[] } }>(`
+    const { readFileSync } = await import('node:fs');
+    const { changes, outcome, stderr } = await sh(
+      'cd /project; echo new > edited; mkdir -m 700 others; echo theirs > others/file; chmod 600 others/file; chown -R 9:9 others', {
+      mounts: [{ type: 'overlay', source: project, destination: '/project', changes: 'capture' }],
+      uidMappings: 'subordinate', gidMappings: 'subordinate', ${asRoot} });
+    if (outcome.code !== 0) throw new Error(stderr);
+    return { before: readFileSync(project + '/edited', 'utf8'), report: await changes.apply() };`);
+  expect(told).toMatchObject({ before: 'old\n', report: { applied: 3 } });
+  expect(told.report.skipped.map(({ source }) => source)).toEqual([
+    join(project, 'others'),
+    join(project, 'others/file'),
+  ]);
+  expect(readFileSync(join(project, 'edited'), 'utf8')).toBe('new\n');
+  expect(readFileSync(join(project, 'others/file'), 'utf8')).toBe('theirs\n');
+  for (const name of ['edited', 'others', 'others/file']) {
+    const { uid, gid } = lstatSync(join(project, name));
+    expect([name, uid, gid]).toEqual([name, account.uid, account.gid]);
+  }
+  expect(captures()).toEqual([]);
+});
+
+test('a conflict is told as it is elsewhere', () => {
+  const told = said<unknown>(`
+    const { writeFileSync } = await import('node:fs');
+    writeFileSync(project + '/contested', 'old');
+    const { changes } = await sh('echo new > /project/contested; chown 9:9 /project/contested', {
+      mounts: [{ type: 'overlay', source: project, destination: '/project', changes: 'capture' }],
+      uidMappings: 'subordinate', gidMappings: 'subordinate', ${asRoot} });
+    writeFileSync(project + '/contested', 'of somebody else');
+    return await changes.apply();`);
+  expect(told).toMatchObject({
+    code: 'SBX_CHANGES_CONFLICT',
+    message: expect.stringMatching(/contested was changed; look at both with diff.*discard the rest$/),
+  });
+});
+
+test('programs around a command pass on what belongs to others', () => {
+  const path = join(work, 'handled.aci');
+  const eventHandlers = [
+    { name: 'pre-start', exec: ['/bin/sh', '-c', 'mkdir -m 700 /srv/closed && echo made > /srv/closed/file'] },
+    { name: 'post-stop', exec: ['/bin/cat', '/srv/closed/file'] },
+  ];
+  writeFileSync(path, aci(busyboxRoot(), { user: 'app', group: 'app', eventHandlers }));
+  const told = said<{ stdout: string; after: string }>(`
+    const { stdout, handlers } = await sh('cat /srv/closed/file', { root: { image: ${JSON.stringify(path)}, entrypoint: [] } });
+    return { stdout, after: handlers.postStop.stdout };`);
+  expect(told).toEqual({ stdout: 'made\n', after: 'made\n' });
+});
+
+test('where no overlay can be had the copy is of files of the caller', () => {
+  requires('command:proot');
+  const told = said<{ stdout: string; root: string }>(`
+    const { stdout, stderr, enforcement } = await run(['/bin/sh', '-c', 'cat /closed/file; echo x >> /closed/file && cat /closed/file'],
+      { root: { image, entrypoint: [] } }, { backend: 'proot', optional: 'all' });
+    return { stdout: stdout + stderr, root: enforcement.image.root };`);
+  expect(told).toEqual({ stdout: 'old\nold\nx\n', root: 'copy' });
+  const [store = ''] = readdirSync(join(work, 'cache/sandboxlib/images'));
+  expect(readdirSync(join(work, 'cache/sandboxlib/images', store, 'work'))).toEqual([]);
+});
