@@ -46,6 +46,8 @@ export interface StageOptions {
   readonly writes: boolean;
   /** Whether what is written may belong to ranges of ids of the caller's. */
   readonly ranges: boolean;
+  /** Where all of them write what they do to the root, which is the caller's to look at; else that is passed on, and gone in the end. */
+  readonly captured: string | undefined;
 }
 
 /** One run of an image with programs around its command. */
@@ -57,6 +59,7 @@ export class HandlersRun implements AroundRun {
   readonly #name: string;
   readonly #writes: boolean;
   readonly #ranges: boolean;
+  readonly #captured: string | undefined;
   readonly #store = openStore().store.layers;
   readonly #work: string;
   readonly #above: RootLayer[] = [];
@@ -67,7 +70,7 @@ export class HandlersRun implements AroundRun {
   constructor(
     name: string,
     handlers: Handlers,
-    { options, writes, ranges }: StageOptions,
+    { options, writes, ranges, captured }: StageOptions,
     plan: PlanStage,
     runProgram: RunProgram,
   ) {
@@ -78,6 +81,7 @@ export class HandlersRun implements AroundRun {
     this.#runProgram = runProgram;
     this.#writes = writes;
     this.#ranges = ranges;
+    this.#captured = captured;
     this.#work = this.#store.makeWork();
   }
 
@@ -150,6 +154,7 @@ export class HandlersRun implements AroundRun {
   }
 
   async #stage(keeps: boolean): Promise<Prepared> {
+    if (this.#captured !== undefined) return await this.#plan([], this.#captured);
     if (!keeps || !this.#writes) return await this.#plan(this.#above, undefined);
     const directory = join(this.#work, String(this.#stages++));
     for (const path of [directory, join(directory, 'upper'), join(directory, 'work')]) mkdirSync(path, { mode: 0o700 });

@@ -52,7 +52,7 @@ export interface Prepared {
   /** What the image wants to be ended by. */
   readonly stopSignal?: NodeJS.Signals | undefined;
   /** Where programs run around the command: what each run begins with. */
-  readonly begin?: ((call: CheckedCall, runProgram: RunProgram) => AroundRun) | undefined;
+  readonly begin?: ((call: CheckedCall, runProgram: RunProgram, captures: readonly string[]) => AroundRun) | undefined;
   /** Directories for what is captured, where that is not the keeper's business. */
   readonly captures?: readonly string[] | undefined;
 }
@@ -183,7 +183,9 @@ async function withHandlers(images: PreparedImages, { spec }: Prepared): Promise
   const { HandlersRun } = await import('./around.ts');
   const { root } = images.images;
   refuseAround(images, spec);
-  return ({ options }, runProgram) => {
+  return ({ options }, runProgram, captures) => {
+    const capturesRoot = spec.root.changes === 'capture';
+    const ofMounts = capturesRoot ? captures.slice(1) : captures;
     const plan: PlanStage = async (above, keeps) => {
       const [top, ...below] = [...above, ...(root?.layers ?? [])];
       const changed = typeof images.spec.root === 'object' ? images.spec.root : {};
@@ -198,14 +200,18 @@ async function withHandlers(images: PreparedImages, { spec }: Prepared): Promise
         ...prepared,
         keeper: undefined,
         commandOf: undefined,
-        captures: keeps === undefined ? undefined : [keeps],
+        captures: keeps === undefined ? ofMounts : [keeps, ...ofMounts],
       };
     };
     const handlers = { preStart: asCommand(images.handlers?.preStart), postStop: asCommand(images.handlers?.postStop) };
     const name = images.summary?.reference ?? '';
-    const { readonly } = spec.root;
-    const kind = { options, writes: !readonly, ranges: spec.idMappings.needsHelper };
-    return new HandlersRun(name, handlers, kind, plan, runProgram);
+    const stages = {
+      options,
+      writes: !spec.root.readonly,
+      ranges: spec.idMappings.needsHelper,
+      captured: capturesRoot ? captures[0] : undefined,
+    };
+    return new HandlersRun(name, handlers, stages, plan, runProgram);
   };
 }
 
@@ -291,12 +297,14 @@ function asCommand(words: readonly string[] | undefined): readonly [string, ...s
   return first === undefined ? undefined : [first, ...rest];
 }
 
-/** What each of them writes is kept by itself, and nobody's changes. */
+/** With a bound each would have its writes in memory, where the next does not see them. */
 function refuseAround({ summary }: PreparedImages, spec: NormalizedSpec): void {
-  if (capturedViews(spec).length === 0) return;
+  if (capturedViews(spec).length === 0 || spec.limits.diskBytes === undefined) return;
   throw new ImageError(
     'SBX_IMAGE_UNSUPPORTED',
-    `${summary?.reference} has programs around its command, so that changes cannot be captured`,
+    `${summary?.reference} has programs around its command, so that what is captured cannot be bounded`,
+    {},
+    { remedy: 'leave limits.diskBytes out, or capture nothing' },
   );
 }
 

@@ -191,11 +191,17 @@ export class Process implements SandboxProcess {
 
   /** With what runs before the command, where something does. */
   async #start(prepared: Prepared): Promise<void> {
-    this.#around = prepared.begin?.(this.#call, (call, stage) => new Process(call, 'run', () => stage).result);
+    this.#command = commandFor(prepared, this.#call);
+    const { captures = [] } = this.#capturing(prepared);
+    this.#around = prepared.begin?.(
+      this.#call,
+      (call, stage) => new Process(call, 'run', () => stage).result,
+      captures,
+    );
     const ready =
       this.#around === undefined ? prepared : { ...(await this.#around.start()), commandOf: prepared.commandOf };
     // Ended meanwhile: then there is nothing to come after it either.
-    if (this.#termination.order !== undefined) await this.#releaseAround();
+    if (this.#termination.order !== undefined) await Promise.all([this.#releaseAround(), this.#discardKept()]);
     this.#launch(ready);
   }
 
@@ -293,9 +299,9 @@ export class Process implements SandboxProcess {
 
   #capturing({ spec, keeper, captures, enforcement }: Prepared): Pick<LaunchRequest, 'captures'> {
     if (captures !== undefined) return { captures };
-    if (keeper === undefined) return {};
     const views = capturedViews(spec);
-    if (views.length === 0) return {};
+    if (keeper === undefined || views.length === 0) return {};
+    if (this.#kept !== undefined) return { captures: keeper.viewDirectories(this.#kept.capture.directory, views) };
     const { uid, gid, needsHelper: ranges } = spec.idMappings;
     const of = { views, command: this.#command, ids: { uid, gid, ranges } };
     const { image } = enforcement;
@@ -386,15 +392,19 @@ export class Process implements SandboxProcess {
 
   #fail(error: unknown): void {
     this.#release();
-    const kept = this.#kept;
-    this.#kept = undefined;
-    Promise.all([this.#sinks.finish(), this.#releaseAround(), kept?.keeper.discardCapture(kept.capture)]).then(
+    Promise.all([this.#sinks.finish(), this.#releaseAround(), this.#discardKept()]).then(
       () => {
         this.#settleStarted.reject(error);
         this.#settle.reject(error);
       },
       (sinkError: unknown) => this.#settle.reject(sinkError),
     );
+  }
+
+  async #discardKept(): Promise<void> {
+    const kept = this.#kept;
+    this.#kept = undefined;
+    await kept?.keeper.discardCapture(kept.capture);
   }
 
   /** Nothing of this run listens or is listened to any more. */

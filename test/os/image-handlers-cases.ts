@@ -13,7 +13,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { createSandbox, type RunResult, run, type SandboxSpec, wrap } from '../../src/index.ts';
+import { createSandbox, listChanges, type RunResult, run, type SandboxSpec, wrap } from '../../src/index.ts';
 import { requires } from '../helpers/requires.ts';
 
 const BUSYBOX = '/bin/busybox';
@@ -32,6 +32,7 @@ export function handlerCases(): void {
   beforeAll(() => {
     work = mkdtempSync(join(tmpdir(), 'handlers-'));
     process.env['XDG_CACHE_HOME'] = join(work, 'cache');
+    process.env['XDG_STATE_HOME'] = join(work, 'state');
     mkdirSync(join(work, 'rootfs/bin'), { recursive: true });
     mkdirSync(join(work, 'rootfs/data'));
     writeFileSync(join(work, 'rootfs/data/old'), 'old\n');
@@ -137,12 +138,64 @@ export function handlerCases(): void {
       expectNothingLeft();
     });
 
+    test('have what all of them write captured as one', async () => {
+      const file = image({
+        preStart: 'echo before > /first; echo x > /data/old; mkdir /gone; echo z > /gone/in',
+        main: 'cat /first; rm /data/old; rm -r /gone; echo main > /second; echo p > /project/made',
+        postStop: 'cat /second /project/made; ls /data; echo after >> /first',
+      });
+      const project = join(work, 'project');
+      mkdirSync(project);
+      const { stdout, handlers, changes } = await run([], {
+        root: { image: file, changes: 'capture' },
+        mounts: [{ type: 'overlay', source: project, destination: '/project', changes: 'capture' }],
+      });
+      await using kept = changes;
+      expect([stdout, handlers?.postStop]).toMatchObject(['before\n', { stdout: 'main\np\n' }]);
+      expect(kept?.entries.map(({ kind, path }) => `${kind} ${path}`)).toEqual([
+        'deleted /data/old',
+        'added /first',
+        'added /second',
+        'added /project/made',
+      ]);
+      expect(await kept?.diff()).toContain('+before\n+after\n');
+      rmSync(project, { recursive: true });
+      expectNothingLeft();
+    });
+
+    test('pass on what they write to the root where only a directory is captured', async () => {
+      const file = image({ preStart: 'echo 1 > /own; echo 1 > /project/made', main: 'cat /own /project/made' });
+      const project = join(work, 'project');
+      mkdirSync(project);
+      const { stdout, changes } = await run([], {
+        root: { image: file },
+        mounts: [{ type: 'overlay', source: project, destination: '/project', changes: 'capture' }],
+      });
+      await using kept = changes;
+      expect([stdout, kept?.entries.map(({ path }) => path)]).toEqual(['1\n1\n', ['/project/made']]);
+      rmSync(project, { recursive: true });
+      expectNothingLeft();
+    });
+
+    test('leave no changes behind where the first of them fails, or the run is over before its command', async () => {
+      const root = { image: image({ preStart: 'echo x > /x; exit 3', main: 'true' }), changes: 'capture' } as const;
+      await expect(run([], { root })).rejects.toThrow('the command was not started');
+      expect(await listChanges()).toEqual([]);
+      const slow = { ...root, image: image({ preStart: 'echo x > /x', main: 'sleep 9' }) };
+      for (const delay of [0, 10, 30, 60, 120]) {
+        const over = AbortSignal.timeout(delay);
+        // Where it was the command that was ended, they are in its result.
+        const result = await run([], { root: slow }, { signal: over }).catch(() => undefined);
+        await result?.changes?.discard();
+      }
+      expect(await listChanges()).toEqual([]);
+      expectNothingLeft();
+    });
+
     test('exclude what cannot be kept together with them', async () => {
       const file = image({ preStart: 'true', main: 'true' });
-      const captured = run([], { root: { image: file, changes: 'capture' } });
-      await expect(captured).rejects.toThrow('changes cannot be captured');
-      const workspace = { path: join(work, 'rootfs'), access: 'overlay', changes: 'capture' } as const;
-      await expect(run([], { root: { image: file }, workspace })).rejects.toThrow('changes cannot be captured');
+      const captured = run([], { root: { image: file, changes: 'capture' }, limits: { diskBytes: '4MiB' } });
+      await expect(captured).rejects.toThrow('cannot be bounded; leave limits.diskBytes out');
       await expect(wrap([], { root: { image: file } })).rejects.toThrow('nothing can be wrapped');
       expectNothingLeft();
     });
