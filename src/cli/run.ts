@@ -2,10 +2,12 @@
 
 import type { Changes } from '../changes/types.ts';
 import { SpecError } from '../errors/errors.ts';
-import { checkCall, namesImage, type Prepared, prepareTrusted, whenReady } from '../run/launch.ts';
+import { checkCall, prepareTrusted } from '../run/launch.ts';
 import { runOptionNames } from '../run/options.ts';
+import { namesImage, type Prepared } from '../run/plan.ts';
 import { Process } from '../run/process.ts';
 import { describeOutcome, describeSyscall } from '../run/result.ts';
+import { whenReady } from '../run/soon.ts';
 import type { RunEvent, RunResult } from '../run/types.ts';
 import type { SandboxSpec } from '../spec/types.ts';
 import { exitStatus, exitStatusOfError } from './exit.ts';

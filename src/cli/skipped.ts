@@ -1,6 +1,6 @@
 // What a run does without, in words: said before it, and by a compiled plan before each of its runs.
 import { byReason } from '../errors/errors.ts';
-import type { Prepared } from '../run/launch.ts';
+import type { Prepared } from '../run/plan.ts';
 
 export function wordsOfSkipped({ enforcement: { backend, skipped } }: Pick<Prepared, 'enforcement'>): string[] {
   if (skipped.length === 0) return [];

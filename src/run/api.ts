@@ -1,7 +1,8 @@
 // `run` and `spawn`: one command in a sandbox of its own.
 import type { SandboxSpec } from '../spec/types.ts';
-import { checkCall, namesImage, prepare } from './launch.ts';
+import { checkCall, prepare } from './launch.ts';
 import { runOptionNames } from './options.ts';
+import { namesImage } from './plan.ts';
 import { Process, type Purpose } from './process.ts';
 import { refuseUnwritableStdin } from './stdio.ts';
 import type { RunOptions, RunResult, SandboxProcess } from './types.ts';

@@ -7,7 +7,7 @@ import { openStore } from '../image/open/open.ts';
 import type { RootLayer } from '../spec/layered-root.ts';
 import type { NormalizedRoot } from '../spec/types.ts';
 import type { AroundRun } from './around.ts';
-import type { Prepared } from './launch.ts';
+import type { Prepared } from './plan.ts';
 
 export class CopiedRun implements AroundRun {
   readonly #layers: readonly RootLayer[];

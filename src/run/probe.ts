@@ -1,7 +1,7 @@
 // What this host offers, found by trying. A doctor's question: nothing here is loaded for a run.
 import { backendNames } from '../backends/backend.ts';
 import type { Facility, HostReport } from '../host/types.ts';
-import { reportOf } from './launch.ts';
+import { reportOf } from './agreement.ts';
 
 /** Every backend, every feature: available or why not, and what to do about it. Leaves nothing behind. */
 export async function probe(): Promise<HostReport> {

@@ -11,19 +11,12 @@ import { followAbort } from './abort.ts';
 import type { AroundRun, HandlerResults } from './around.ts';
 import { Budget, decodeOutput } from './collect.ts';
 import { feed, tolerateClosedReader } from './input.ts';
-import {
-  type CheckedCall,
-  commandFor,
-  explainFailure,
-  type Keeper,
-  killSignalOf,
-  type Prepared,
-  requestFor,
-  type Soon,
-} from './launch.ts';
+import { type CheckedCall, commandFor, killSignalOf, requestFor } from './launch.ts';
 import { linesOf } from './lines.ts';
+import type { Keeper, Prepared } from './plan.ts';
 import { InputPort, OutputPort, Sinks } from './ports.ts';
 import { formatCommand, makeResult, outcomeOf } from './result.ts';
+import type { Soon } from './soon.ts';
 import { routeStdio, type StdioRoutes } from './stdio.ts';
 import { checkHandler, Syscalls } from './syscalls.ts';
 import { Termination } from './terminate.ts';
@@ -259,7 +252,7 @@ export class Process implements SandboxProcess {
     );
     launched.ended
       .then((end) => this.#finish(prepared, end))
-      .catch(async (error: unknown) => this.#fail(await explainFailure(prepared, error)));
+      .catch(async (error: unknown) => this.#fail(await explained(prepared, error)));
     // An order given by a listener of 'planned' or of the AbortSignal in the meantime.
     this.#termination.attach(launched);
   }
@@ -299,8 +292,9 @@ export class Process implements SandboxProcess {
 
   #capturing({ spec, keeper, captures, enforcement }: Prepared): Pick<LaunchRequest, 'captures'> {
     if (captures !== undefined) return { captures };
+    if (keeper === undefined) return {};
     const views = capturedViews(spec);
-    if (keeper === undefined || views.length === 0) return {};
+    if (views.length === 0) return {};
     if (this.#kept !== undefined) return { captures: keeper.viewDirectories(this.#kept.capture.directory, views) };
     const { uid, gid, needsHelper: ranges } = spec.idMappings;
     const of = { views, command: this.#command, ids: { uid, gid, ranges } };
@@ -503,4 +497,8 @@ function deferred<T>(): [Promise<T>, Settle<T>] {
 
 function noStream(name: 'stdin' | 'stdout' | 'stderr'): SpecError {
   return new SpecError([{ path: ['options', name], message: `there is no stream to use unless it is 'pipe'` }]);
+}
+
+async function explained(prepared: Prepared, error: unknown): Promise<unknown> {
+  return (await import('./failure.ts')).explainFailure(prepared, error);
 }

@@ -5,8 +5,9 @@ import { setImmediate as turn } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
 import { LaunchError } from '../../src/errors/errors.ts';
 import { COLLECT_BYTES_MAX } from '../../src/run/collect.ts';
-import type { Prepared, Soon } from '../../src/run/launch.ts';
+import type { Prepared } from '../../src/run/plan.ts';
 import { Process, type Purpose } from '../../src/run/process.ts';
+import type { Soon } from '../../src/run/soon.ts';
 import type { RunEvent, RunOptions } from '../../src/run/types.ts';
 import {
   callOf,
