@@ -92,7 +92,8 @@ static int open_source(const struct mount_step *at, const char *source, uint32_t
   if (flags & PLAN_MOUNT_SOURCE_IN_ROOT) found = path_open(new_root, source);
   else if (flags & PLAN_MOUNT_SOURCE_OF_ROOT) found = path_open(root_source, source);
   else if (flags & PLAN_MOUNT_SOURCE_WITHOUT_LINKS) found = path_open_without_links(source);
-  else found = open(source, O_PATH | O_CLOEXEC);
+  // Not open(3), which with musl sets FD_CLOEXEC once more.
+  else found = openat(AT_FDCWD, source, O_PATH | O_CLOEXEC);
   if (found < 0 && errno == ENOENT && (flags & PLAN_MOUNT_IF_EXISTS)) return -1;
   if (found < 0) fail(at->step, at->index, "open", source);
   struct stat status;

@@ -186,16 +186,27 @@ static int open_existing_parent(int root, const char *path, const char **name) {
   return path_open(root, length == 0 ? "/" : parent);
 }
 
-int path_make_directory(int root, const char *path, mode_t mode) {
+// What is there under a name that could not be made.
+static int open_existing(int root, const char *path) {
   int found = path_open(root, path);
-  if (found >= 0 || errno != ENOENT) return found;
+  // A link that leads to nothing.
+  if (found < 0 && errno == ENOENT) errno = EEXIST;
+  return found;
+}
+
+// In a view of the host all is made, so that to look first would find nothing, nearly always.
+int path_make_directory(int root, const char *path, mode_t mode) {
   const char *name;
   int parent = open_existing_parent(root, path, &name);
-  // Parents are to be made too, or the path has a form that only the slow way takes.
-  if (parent < 0) return make_directories(root, path, strlen(path), mode);
-  found = mkdirat(parent, name, mode) < 0 ? -1 : openat(parent, name, O_PATH | O_NOFOLLOW | O_DIRECTORY | O_CLOEXEC);
+  if (parent < 0) {
+    // Parents are to be made too, or the path has a form that only the slow way takes.
+    int found = path_open(root, path);
+    return found >= 0 || errno != ENOENT ? found : make_directories(root, path, strlen(path), mode);
+  }
+  bool made = mkdirat(parent, name, mode) == 0;
+  int found = made ? openat(parent, name, O_PATH | O_NOFOLLOW | O_DIRECTORY | O_CLOEXEC) : -1;
   close_keeping_errno(parent);
-  return found;
+  return made || errno != EEXIST ? found : open_existing(root, path);
 }
 
 int path_open_parent(int root, const char *path, const char **name) {
@@ -205,15 +216,19 @@ int path_open_parent(int root, const char *path, const char **name) {
 }
 
 int path_make_file(int root, const char *path, mode_t mode) {
-  int found = path_open(root, path);
-  if (found >= 0 || errno != ENOENT) return found;
   const char *name;
   int parent = path_open_parent(root, path, &name);
-  if (parent < 0) return -1;
+  if (parent < 0) {
+    int error = errno;
+    int found = path_open(root, path);
+    if (found < 0) errno = error;
+    return found;
+  }
   // mknod(2) makes a regular file without opening it.
-  int file = mknodat(parent, name, S_IFREG | mode, 0) < 0 ? -1 : openat(parent, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+  bool made = mknodat(parent, name, S_IFREG | mode, 0) == 0;
+  int file = made ? openat(parent, name, O_PATH | O_NOFOLLOW | O_CLOEXEC) : -1;
   close_keeping_errno(parent);
-  return file;
+  return made || errno != EEXIST ? file : open_existing(root, path);
 }
 
 static int open_component(int directory, const char *name) {
