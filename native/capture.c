@@ -163,15 +163,32 @@ static bool copy_symlink(int from, int to, const char *name, const struct stat *
   return finish_special(to, name, status);
 }
 
-static bool copy_special(int from, int to, const char *name, const struct stat *status) {
-  if (S_ISREG(status->st_mode)) return copy_file(from, to, name, status);
-  if (S_ISLNK(status->st_mode)) return copy_symlink(from, to, name, status);
-  if (mknodat(to, name, status->st_mode & (S_IFMT | 0600), status->st_rdev) < 0) return fails("mknodat", name);
-  return finish_special(to, name, status);
+// overlayfs.rst, since 6.7: what it takes for a whiteout where there can be no device of the kind. Only changes.c reads it here. A command cannot make one: what
+// it calls so overlayfs calls by another name.
+static bool make_mark(int to, const char *name) {
+  int file = openat(to, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+  if (file < 0) return fails("openat", name);
+  bool marked = fsetxattr(file, CHANGES_WHITEOUT, "y", 1, 0) == 0 || fails("fsetxattr", name);
+  (void)close(file);
+  return marked;
+}
+
+// On a file system that is an overlay itself mknod(2) makes none (EPERM).
+static bool copy_whiteout(int to, const char *name, const struct stat *status) {
+  if (mknodat(to, name, status->st_mode & (S_IFMT | 0600), status->st_rdev) == 0) return finish_special(to, name, status);
+  return errno == EPERM ? make_mark(to, name) : fails("mknodat", name);
 }
 
 // overlayfs makes one inode for all whiteouts, of which a disk may allow fewer names: they hold nothing, and count as names do.
 static bool is_whiteout(const struct stat *status) { return S_ISCHR(status->st_mode) && status->st_rdev == 0; }
+
+static bool copy_special(int from, int to, const char *name, const struct stat *status) {
+  if (S_ISREG(status->st_mode)) return copy_file(from, to, name, status);
+  if (S_ISLNK(status->st_mode)) return copy_symlink(from, to, name, status);
+  if (is_whiteout(status)) return copy_whiteout(to, name, status);
+  if (mknodat(to, name, status->st_mode & (S_IFMT | 0600), status->st_rdev) < 0) return fails("mknodat", name);
+  return finish_special(to, name, status);
+}
 
 static bool copy_other(int from, int to, const char *name, const struct stat *status) {
   if (status->st_nlink < 2 || is_whiteout(status)) return copy_special(from, to, name, status);

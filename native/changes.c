@@ -60,6 +60,16 @@ static bool is_opaque(int directory) {
   return fgetxattr(directory, "user.overlay.opaque", value, sizeof value) == 1 && value[0] == 'y';
 }
 
+static bool is_marked(int parent, const char *name) {
+  int file = openat(parent, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+  // Marks can be read; other files may be closed.
+  if (file < 0) return false;
+  char value[2];
+  bool marked = fgetxattr(file, CHANGES_WHITEOUT, value, sizeof value) == 1 && value[0] == 'y';
+  (void)close(file);
+  return marked;
+}
+
 static bool put_entry(char type, char mark, const struct stat *status) {
   char line[160];
   int length = snprintf(line, sizeof line, "%c%c %o %u %u %llu %lld.%09ld %llu ", type, mark, (unsigned)(status->st_mode & 07777),
@@ -112,7 +122,8 @@ static bool list_entry(int parent, const char *name, size_t length, unsigned dep
   struct stat status;
   if (fstatat(parent, name, &status, AT_SYMLINK_NOFOLLOW) < 0) return false;
   if (S_ISDIR(status.st_mode)) return list_below(parent, name, &status, length + more, depth);
-  return put_entry(type_of(&status), '-', &status);
+  bool marked = S_ISREG(status.st_mode) && status.st_size == 0 && is_marked(parent, name);
+  return put_entry(marked ? 'w' : type_of(&status), '-', &status);
 }
 
 // Takes the descriptor over.

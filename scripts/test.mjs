@@ -1,7 +1,8 @@
 #!/usr/bin/env node
 // `npm test`: all set-up, then every check there is. The last line is `N passed, N failed, N skipped` over all of them.
 // With arguments: only vitest, with those (`npm test -- test/unit`).
-import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, statfsSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { canInstall, installPackages } from './lib/apt.mjs';
 import { ensureCompiler } from './lib/compiler.mjs';
@@ -135,6 +136,7 @@ async function runVitest(filters) {
     SANDBOXLIB_TEST_COUNTS: file,
     SANDBOXLIB_TEST_TRIALS: trialsDirectory,
     SANDBOXLIB_TEST_BUILT: '1',
+    TMPDIR: roomForTests(),
   };
   const { status } = await passThrough(
     process.execPath,
@@ -153,4 +155,26 @@ async function runVitest(filters) {
     totals.failed++;
     console.log(`FAIL  vitest ended with status ${status}`);
   }
+}
+
+/** statfs(2), OVERLAYFS_SUPER_MAGIC. */
+const OVERLAYFS = 0x794c7630;
+
+/**
+ * Where tests make their files. No layer above an overlay may lie on another one, which is what all of a container is: there they are in the checkout, or in
+ * memory where that is no better.
+ */
+function roomForTests() {
+  const beside = inProject('build', 'tmp');
+  mkdirSync(beside, { recursive: true });
+  // Also for the ordinary users that some tests become.
+  chmodSync(beside, 0o1777);
+  const places = [tmpdir(), beside, '/dev/shm'];
+  const [first] = places;
+  const place = places.find((each) => existsSync(each) && statfsSync(each).type !== OVERLAYFS) ?? first;
+  if (place !== first)
+    console.log(
+      `tests make their files in ${place}: ${first} is on an overlay, which cannot hold the layers of another`,
+    );
+  return place;
 }

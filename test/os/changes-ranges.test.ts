@@ -15,7 +15,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { buildCli } from '../helpers/cli.ts';
 import { aci, BUSYBOX, busyboxRoot, ociImage, writeLayout } from '../helpers/images.ts';
 import { account, scriptWithPrivateEtc } from '../helpers/private-etc.ts';
@@ -71,7 +71,7 @@ function captures(): string[] {
 }
 
 /** What `script` returns, whose names are those of the library, `image`, `project` and `sh`, as that user. */
-function said<T>(script: string): T {
+function said<T>(script: string, also = ''): T {
   const program = `
 process.env.XDG_CACHE_HOME = ${JSON.stringify(join(work, 'cache'))};
 process.env.XDG_STATE_HOME = ${JSON.stringify(join(work, 'state'))};
@@ -84,7 +84,7 @@ const bytes = async (chunks) => { const all = []; for await (const chunk of chun
 const answer = await (async () => { ${script} })().catch(({ code, message }) => ({ code, message }));
 console.log(JSON.stringify(answer));
 `;
-  return JSON.parse(scriptWithPrivateEtc({ subuid: ranges }, program)) as T;
+  return JSON.parse(scriptWithPrivateEtc({ subuid: ranges, also }, program)) as T;
 }
 
 /** Root of the image, over files of others. */
@@ -227,4 +227,46 @@ test('where no overlay can be had the copy is of files of the caller', () => {
   expect(told).toEqual({ stdout: 'old\nold\nx\n', root: 'copy' });
   const [store = ''] = readdirSync(join(work, 'cache/sandboxlib/images'));
   expect(readdirSync(join(work, 'cache/sandboxlib/images', store, 'work'))).toEqual([]);
+});
+
+describe('where the place for changes is on an overlay, as in a container', () => {
+  // The upper is in the memory of the set-up's own mount namespace.
+  const onOverlay = (): string => `
+mkdir "$private/above" "$private/aside"
+chown ${account.uid}:${account.gid} "$private/above"
+mount -t overlay none -o "lowerdir=${join(work, 'state')},upperdir=$private/above,workdir=$private/aside" ${join(work, 'state')}`;
+  const options = "mounts: [{ type: 'overlay', source: project, destination: '/project', changes: 'capture' }]";
+
+  test('what is bounded is captured, and what was deleted too', () => {
+    const project = join(work, 'project');
+    writeFileSync(join(project, 'doomed'), 'x');
+    const forged =
+      'import os; open("/project/empty", "w"); os.setxattr("/project/empty", "user.overlay.whiteout", b"y")';
+    const told = said<{ entries: { kind: string; path: string }[]; forged: number; applied: number }>(
+      `
+      const { changes, stderr } = await run(['/bin/sh', '-c', 'rm /project/doomed; echo y > /project/added; mkdir /project/d'], { ${options}, limits: { diskBytes: '16MB' } });
+      const { applied } = await changes.apply();
+      const second = await run(['python3', '-c', ${JSON.stringify(forged)}], { ${options}, limits: { diskBytes: '16MB' } });
+      const [only] = second.changes.entries;
+      await second.changes.discard();
+      return { entries: changes.entries, applied, forged: only };`,
+      onOverlay(),
+    );
+    expect(told.entries?.map(({ kind, path }) => `${kind} ${path}`)).toEqual([
+      'added /project/added',
+      'added /project/d',
+      'deleted /project/doomed',
+    ]);
+    expect(told.applied).toBe(3);
+    expect(existsSync(join(project, 'doomed'))).toBe(false);
+    expect(told.forged).toMatchObject({ kind: 'added', path: '/project/empty', type: 'file' });
+  });
+
+  test('what has no bound is refused, with what to do', () => {
+    const told = said<unknown>(`return await run(['true'], { ${options} });`, onOverlay());
+    expect(told).toMatchObject({
+      code: 'SBX_LAUNCH_FAILED',
+      message: expect.stringContaining('with limits.diskBytes (--disk) it may be'),
+    });
+  });
 });

@@ -60,7 +60,7 @@ function remedyFor(line: FailedLine): string | undefined {
     return 'the source is gone, or the mount point is not in the root';
   // Tmpfs, devpts and mqueue give no such error for options of ours.
   if ((line.step === 'mount' || line.step === 'root') && line.syscall === 'fsconfig' && line.errno === 'EINVAL')
-    return "overlayfs takes it neither as a layer below nor, where changes are captured, $XDG_STATE_HOME as one above, which must not be an overlay or a network file system itself; the kernel's log says which";
+    return "overlayfs takes it neither as a layer below nor, where changes are captured, $XDG_STATE_HOME as one above, which must not be an overlay or a network file system itself; with limits.diskBytes (--disk) it may be, or set XDG_STATE_HOME elsewhere; the kernel's log says which";
   if (line.step === 'root' && line.syscall === 'fstatat' && line.errno === 'EPERM')
     return 'it is a device, which a root that is only entered would let the command open: remove it, or use a backend that mounts the root';
   if (line.step === 'root' && line.syscall === 'fstatat' && line.errno === 'EXDEV')
