@@ -1,8 +1,7 @@
 #!/usr/bin/env node
 // `npm test`: all set-up, then every check there is. The last line is `N passed, N failed, N skipped` over all of them.
 // With arguments: only vitest, with those (`npm test -- test/unit`).
-import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, statfsSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { canInstall, installPackages } from './lib/apt.mjs';
 import { ensureCompiler } from './lib/compiler.mjs';
@@ -19,6 +18,7 @@ import {
 } from './lib/native.mjs';
 import { ensureNodeModules } from './lib/npm.mjs';
 import { inProject, projectRoot } from './lib/paths.mjs';
+import { roomForTests } from './lib/room.mjs';
 import { isExpectedSkip } from './lib/skips.mjs';
 import { execute, passThrough, SetupError } from './lib/steps.mjs';
 import { forgetTrials, settleTables, trialsDirectory } from './lib/tables.mjs';
@@ -155,26 +155,4 @@ async function runVitest(filters) {
     totals.failed++;
     console.log(`FAIL  vitest ended with status ${status}`);
   }
-}
-
-/** statfs(2), OVERLAYFS_SUPER_MAGIC. */
-const OVERLAYFS = 0x794c7630;
-
-/**
- * Where tests make their files. No layer above an overlay may lie on another one, which is what all of a container is: there they are in the checkout, or in
- * memory where that is no better.
- */
-function roomForTests() {
-  const beside = inProject('build', 'tmp');
-  mkdirSync(beside, { recursive: true });
-  // Also for the ordinary users that some tests become.
-  chmodSync(beside, 0o1777);
-  const places = [tmpdir(), beside, '/dev/shm'];
-  const [first] = places;
-  const place = places.find((each) => existsSync(each) && statfsSync(each).type !== OVERLAYFS) ?? first;
-  if (place !== first)
-    console.log(
-      `tests make their files in ${place}: ${first} is on an overlay, which cannot hold the layers of another`,
-    );
-  return place;
 }
