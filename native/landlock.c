@@ -2,6 +2,7 @@
 // process; what the record only wishes for is left out where the kernel does not know it.
 #include "landlock.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -35,11 +36,23 @@ static uint64_t known_of(uint64_t wished, int version) {
   return version >= ABI_OF_IOCTL_DEV ? wished : wished & ~SBX_LANDLOCK_FS_IOCTL_DEV;
 }
 
+// In a domain that says nothing of files the right to move them from one directory to another counts as taken away, as soon as one below it says anything of
+// files (landlock(7), LANDLOCK_ACCESS_FS_REFER): it is given back for all of them.
+static bool leave_moves(int ruleset, const char **syscall) {
+  *syscall = "openat";
+  int root = openat(AT_FDCWD, "/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+  if (root < 0) return false;
+  *syscall = "landlock_add_rule";
+  bool allowed = sys_landlock_allow_path(ruleset, SBX_LANDLOCK_FS_REFER, root) == 0;
+  (void)close(root);
+  return allowed;
+}
+
 bool landlock_close_signals(const char **syscall) {
-  const struct sbx_landlock_ruleset wanted = {.scoped = SBX_LANDLOCK_SCOPE_SIGNAL};
+  const struct sbx_landlock_ruleset wanted = {.handled_access_fs = SBX_LANDLOCK_FS_REFER, .scoped = SBX_LANDLOCK_SCOPE_SIGNAL};
   *syscall = "landlock_create_ruleset";
   int ruleset = sys_landlock_create_ruleset(&wanted);
-  if (ruleset < 0) return false;
+  if (ruleset < 0 || !leave_moves(ruleset, syscall)) return false;
   *syscall = "landlock_restrict_self";
   return sys_landlock_restrict_self(ruleset) == 0 && close(ruleset) == 0;
 }

@@ -179,6 +179,7 @@ struct sbx_landlock_net_port {
 #define SBX_LANDLOCK_FS_EXECUTE (UINT64_C(1) << 0)
 #define SBX_LANDLOCK_FS_WRITE_FILE (UINT64_C(1) << 1)
 #define SBX_LANDLOCK_FS_READ_FILE (UINT64_C(1) << 2)
+#define SBX_LANDLOCK_FS_REFER (UINT64_C(1) << 13)     // ABI 2
 #define SBX_LANDLOCK_FS_TRUNCATE (UINT64_C(1) << 14)   // ABI 3
 #define SBX_LANDLOCK_FS_IOCTL_DEV (UINT64_C(1) << 15)  // ABI 5
 #define SBX_LANDLOCK_NET_BIND_TCP (UINT64_C(1) << 0)   // ABI 4

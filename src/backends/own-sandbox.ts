@@ -1,12 +1,17 @@
 // The sandbox of a program that this library runs for itself: one that reads what is hostile, or one that needs ids that the caller has not. It is the native
 // backend's, and nothing is negotiated: what these programs are kept from is not the caller's choice.
+import { LaunchError } from '../errors/errors.ts';
+import type { Feature } from '../features/feature.ts';
+import { negotiate } from '../features/negotiate.ts';
 import { requirements } from '../features/requirements.ts';
 import { callerFacts } from '../host/facts.ts';
+import { mayRefuseUserNamespaces } from '../host/suspicion.ts';
 import { nodeSpecHost } from '../spec/host.ts';
 import { normalize } from '../spec/normalize.ts';
 import type { NormalizedSpec, SandboxSpec } from '../spec/types.ts';
 import type { Backend, BackendPlan, CallerFacts, LaunchedProcess, LaunchRequest } from './backend.ts';
-import { loadBackend } from './registry.ts';
+import { launcherPath } from './launcher/locate.ts';
+import { loadBackend, registry } from './registry.ts';
 
 export interface OwnSandboxOptions {
   /** What is there of the host beside the mounts: its system directories, as in any sandbox, or nothing. */
@@ -37,9 +42,75 @@ export class OwnSandbox {
     return new OwnSandbox(backend, backend.plan(normalized, granted, seen), normalized);
   }
 
+  /**
+   * Without namespaces, for a host that refuses them: the program sees the caller's own files, and is kept from them by Landlock, which `spec` names the
+   * exceptions of.
+   *
+   * @throws {FeatureError} where the kernel has no Landlock either.
+   */
+  static async confined(
+    spec: SandboxSpec & Required<Pick<SandboxSpec, 'landlock'>>,
+    { descriptors = false }: Pick<OwnSandboxOptions, 'descriptors'> = {},
+  ): Promise<OwnSandbox> {
+    const backend = await loadBackend('native');
+    const facts = callerFacts();
+    const { uid, gid } = facts;
+    const required = requirements(spec, { caller: { uid, gid }, descriptors });
+    const report = await backend.probe();
+    const optional = [...required].filter((feature) => !kept.includes(feature));
+    const candidates = registry.map((candidate) => ({
+      ...candidate,
+      report: candidate.name === 'native' ? report : undefined,
+    }));
+    const { granted } = negotiate({ required, optional, candidates, chosen: 'native' });
+    const normalized = normalize(spec, nodeSpecHost());
+    return new OwnSandbox(backend, backend.plan(normalized, granted, facts), normalized);
+  }
+
   /** @throws {LaunchError} by what it gives. */
   launch(command: LaunchRequest['command'], stdio: LaunchRequest['stdio']): LaunchedProcess {
     return this.#backend.launch(this.#plan, { command, stdio, killSignal: 'SIGKILL', gracePeriodMs: 0 });
+  }
+}
+
+/** What nothing of ours that reads hostile things does without. */
+const kept: readonly Feature[] = ['landlock.paths', 'seccomp.default', 'noNewPrivileges'];
+
+const isolating = new Map<string, boolean>();
+
+/** Whether this host makes namespaces for this caller, as far as is known: `undefined` before `findIsolation()`. */
+export function knownIsolation(): boolean | undefined {
+  return isolating.get(launcherPath());
+}
+
+/** The same, tried where nobody has yet. */
+export async function findIsolation(): Promise<boolean> {
+  const launcher = launcherPath();
+  const known = isolating.get(launcher);
+  if (known !== undefined) return known;
+  const isolates = await tryIsolation(launcher);
+  isolating.set(launcher, isolates);
+  return isolates;
+}
+
+/** Only where a look at the host says that it may refuse: who uses what is there already need not wait for a trial. */
+export async function suspectIsolation(): Promise<void> {
+  if (mayRefuseUserNamespaces()) await findIsolation();
+}
+
+const LAUNCHER = '/launcher';
+
+async function tryIsolation(launcher: string): Promise<boolean> {
+  const mounts = [{ type: 'bind', source: launcher, destination: LAUNCHER, readonly: true }] as const;
+  const sandbox = await OwnSandbox.of({ mounts, network: 'none' }, { view: 'nothing' });
+  try {
+    await sandbox.launch([LAUNCHER, '--version'], ['ignore', 'ignore', 'ignore']).ended;
+    return true;
+  } catch (error) {
+    if (!(error instanceof LaunchError)) throw error;
+    const { features } = await (await loadBackend('native')).probe();
+    // Anything else is told by who needs it.
+    return features.get('namespace.user')?.available !== false;
   }
 }
 

@@ -1,5 +1,5 @@
 // `run-sandbox image pull`, `ls`, `rm` and `gc`: the store of images.
-import { openReference, openStore } from '../image/open/open.ts';
+import { findStore, openReference } from '../image/open/open.ts';
 import type { StoredImage } from '../image/store/store.ts';
 import { exitStatusOfError } from './exit.ts';
 import { sayError, sayUsage } from './failure.ts';
@@ -29,7 +29,7 @@ export async function pullCommand(call: Call): Promise<number> {
 
 export async function listCommand(call: Call): Promise<number> {
   return await attempt(call, 'nothing', async ({ json }) => {
-    const images = openStore().store.list().map(describe);
+    const images = (await findStore()).store.list().map(describe);
     if (json) {
       writeAll(1, `${JSON.stringify(images, undefined, 2)}\n`);
       return;
@@ -48,7 +48,7 @@ export async function listCommand(call: Call): Promise<number> {
 /** Layers go when nothing names them any more and nobody uses them: `image gc`. */
 export async function removeCommand(call: Call): Promise<number> {
   return await attempt(call, 'at least one image', async ({ quiet }, names) => {
-    const { store } = openStore();
+    const { store } = await findStore();
     const images = store.list();
     const found = names.map((name) => ({ name, images: images.filter((image) => isMeant(image, name)) }));
     const problems = found.flatMap(({ name, images: { length } }) =>
@@ -67,7 +67,7 @@ export async function removeCommand(call: Call): Promise<number> {
 
 export async function collectCommand(call: Call): Promise<number> {
   return await attempt(call, 'nothing', async ({ json, quiet }) => {
-    const collected = await openStore().store.collect();
+    const collected = await (await findStore()).store.collect();
     if (json) writeAll(1, `${JSON.stringify(collected)}\n`);
     else if (!quiet) {
       const { layers, bytes, images, unfinished } = collected;

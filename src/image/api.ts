@@ -47,10 +47,8 @@ export async function openImage(reference: string, options: ImageOptions = {}): 
 
 /** Those in the store of the caller, by reference. @throws {ImageError} `SBX_IMAGE_STORE` */
 export async function listImages(): Promise<Image[]> {
-  const { openStore } = await import('./open/open.ts');
-  return openStore()
-    .store.list()
-    .map((image) => imageOf(image, []));
+  const { findStore } = await import('./open/open.ts');
+  return (await findStore()).store.list().map((image) => imageOf(image, []));
 }
 
 /**
@@ -59,8 +57,8 @@ export async function listImages(): Promise<Image[]> {
  * @throws {ImageError} `SBX_IMAGE_STORE`
  */
 export async function collectImages(): Promise<Collected> {
-  const { openStore } = await import('./open/open.ts');
-  return await openStore().store.collect();
+  const { findStore } = await import('./open/open.ts');
+  return await (await findStore()).store.collect();
 }
 
 function imageOf({ record, layers }: StoredImage, notes: readonly string[]): Image {

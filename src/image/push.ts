@@ -12,7 +12,7 @@ import { DOCUMENT_BYTES_MAX } from './json.ts';
 import type { Descriptor } from './oci/descriptor.ts';
 import { type OciManifest, parseOciDocument } from './oci/manifest.ts';
 import { LayoutDirectory } from './open/layout-directory.ts';
-import { openStore } from './open/open.ts';
+import { findStore } from './open/open.ts';
 import { formatReference, parseImageReference, type RegistryReference } from './reference.ts';
 import type { RegistryOptions } from './registry/client.ts';
 import { storedCredentials } from './registry/credentials.ts';
@@ -49,7 +49,7 @@ export async function push(changes: Changes, reference: string, options: PushOpt
     ...options.registry,
   });
   const base = await openBase(changes, client);
-  const { layers } = openStore().store;
+  const { layers } = (await findStore()).store;
   const work = layers.makeWork();
   try {
     const layer = await packLayer(changes, join(work, 'layer.tar.gz'));

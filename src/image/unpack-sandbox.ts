@@ -4,7 +4,7 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { LaunchedProcess } from '../backends/backend.ts';
 import { launcherPath } from '../backends/launcher/locate.ts';
-import { OwnSandbox } from '../backends/own-sandbox.ts';
+import { findIsolation, OwnSandbox } from '../backends/own-sandbox.ts';
 import { ImageError, InternalError } from '../errors/errors.ts';
 import { callerFacts } from '../host/facts.ts';
 import { nodeSpecHost } from '../spec/host.ts';
@@ -12,7 +12,7 @@ import { idInside } from '../spec/id-mappings.ts';
 import type { SandboxSpec } from '../spec/types.ts';
 import { shown } from './archive/bytes.ts';
 import { gathered } from './gathered.ts';
-import { ownersFor } from './owners.ts';
+import { type Owners, ownersFor } from './owners.ts';
 
 export interface LeftOut {
   /** `owner`, `device`, `mode`, or the name of an extended attribute. */
@@ -52,16 +52,28 @@ export class UnpackSandbox {
   /** In words, for the report. */
   readonly owners: string;
   readonly #sandbox: OwnSandbox;
+  /** Where it finds them. */
+  readonly #launcher: string;
+  readonly #target: string;
 
-  private constructor(sandbox: OwnSandbox, owners: string) {
+  private constructor(sandbox: OwnSandbox, launcher: string, target: string, owners: string) {
     this.#sandbox = sandbox;
+    this.#launcher = launcher;
+    this.#target = target;
     this.owners = owners;
   }
 
   /** Preconditions: `directory` is absolute, without symlinks in it. */
   static async over(directory: string): Promise<UnpackSandbox> {
-    const { spec, owners } = specOver(directory);
-    return new UnpackSandbox(await OwnSandbox.of(spec, { view: 'nothing', descriptors: true }), owners);
+    const isolates = await findIsolation();
+    const { kind, words } = ownersFor(nodeSpecHost(), callerFacts());
+    const launcher = launcherPath();
+    if (!isolates) {
+      const sandbox = await OwnSandbox.confined(confinedTo(directory, launcher), { descriptors: true });
+      return new UnpackSandbox(sandbox, launcher, directory, words);
+    }
+    const sandbox = await OwnSandbox.of(specOver(directory, launcher, kind), { view: 'nothing', descriptors: true });
+    return new UnpackSandbox(sandbox, LAUNCHER, TARGET, words);
   }
 
   /** What the sandbox calls ids of the host; those that it does not know are its own there. */
@@ -75,7 +87,7 @@ export class UnpackSandbox {
     signal?.throwIfAborted();
     // Not by stdin, which the supervisor would pass on, one copy more of everything.
     const running = this.#sandbox.launch(
-      [LAUNCHER, 'unpack', '--records-fd', String(RECORDS_FD), '--directory', TARGET],
+      [this.#launcher, 'unpack', '--records-fd', String(RECORDS_FD), '--directory', this.#target],
       ['ignore', 'pipe', 'pipe', 'pipe'],
     );
     const abort = (): void => running.kill();
@@ -210,18 +222,27 @@ const words: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   mode: { EPERM: 'set-user-ID and set-group-ID bits are for an owner that the file has not' },
 };
 
-function specOver(directory: string): { readonly spec: SandboxSpec; readonly owners: string } {
-  const { kind, words } = ownersFor(nodeSpecHost(), callerFacts());
-  const spec: SandboxSpec = {
+function specOver(directory: string, launcher: string, kind: Owners['kind']): SandboxSpec {
+  return {
     root: { readonly: true },
     mounts: [
       { type: 'bind', source: directory, destination: TARGET, readonly: false },
-      { type: 'bind', source: launcherPath(), destination: LAUNCHER, readonly: true },
+      { type: 'bind', source: launcher, destination: LAUNCHER, readonly: true },
     ],
     user: { uid: 0, gid: 0 },
     network: 'none',
     capabilities,
     ...(kind === 'ranges' ? { uidMappings: 'subordinate', gidMappings: 'subordinate' } : {}),
   };
-  return { spec, owners: words };
+}
+
+/** Of all that the caller sees, this directory alone. As root with the capabilities that it takes; else as the caller. */
+function confinedTo(directory: string, launcher: string): SandboxSpec & Required<Pick<SandboxSpec, 'landlock'>> {
+  const { uid, gid } = callerFacts();
+  return {
+    user: { uid, gid },
+    network: 'none',
+    landlock: { paths: { [directory]: 'rw', [launcher]: 'rox' } },
+    ...(uid === 0 ? { capabilities } : {}),
+  };
 }

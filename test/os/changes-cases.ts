@@ -444,7 +444,8 @@ export function changesCases(limits: Limits = {}): void {
     cpSync(project, plain, { recursive: true, verbatimSymlinks: true });
     const { status, stderr } = spawnSync('git', ['apply', '-'], {
       cwd: plain,
-      env: { PATH: process.env['PATH'], HOME: work },
+      // Where this lies in a checkout, git would take it for a part of that.
+      env: { PATH: process.env['PATH'], HOME: work, GIT_CEILING_DIRECTORIES: work },
       input: await changes.diff(),
       encoding: 'utf8',
     });

@@ -26,7 +26,7 @@ const NET = { bindTcp: 1n << 0n, connectTcp: 1n << 1n } as const; // ABI 4, Linu
 const SCOPES: Readonly<Record<LandlockScope, bigint>> = { 'abstract-unix-socket': 1n << 0n, signal: 1n << 1n }; // ABI 6, Linux 6.12
 
 const READ = FS.readFile | FS.readDir;
-/** All but devices, which nobody can make without CAP_MKNOD in the first user namespace. */
+/** All but block devices. Of character devices anybody may make 0:0, a whiteout (Linux 5.8); for others it takes CAP_MKNOD in the first user namespace. */
 const WRITE =
   FS.writeFile |
   FS.truncate |
@@ -34,7 +34,7 @@ const WRITE =
   FS.removeFile |
   FS.refer |
   FS.ioctlDev |
-  (FS.makeDir | FS.makeReg | FS.makeSock | FS.makeFifo | FS.makeSym); // prettier-ignore
+  (FS.makeDir | FS.makeReg | FS.makeSock | FS.makeFifo | FS.makeSym | FS.makeChar); // prettier-ignore
 const rights: Readonly<Record<LandlockAccess, bigint>> = {
   ro: READ,
   rox: READ | FS.execute,
@@ -43,7 +43,7 @@ const rights: Readonly<Record<LandlockAccess, bigint>> = {
 };
 
 /** Taken away wherever paths are; a kernel of a lower ABI than 3 refuses. */
-const PATHS = READ | WRITE | FS.execute | FS.makeChar | FS.makeBlock;
+const PATHS = READ | WRITE | FS.execute | FS.makeBlock;
 /** Without it an older kernel lets ioctl(2) through on a device that may be opened. */
 const WISHED = FS.ioctlDev;
 

@@ -1,6 +1,7 @@
 // From a reference to layers that can be mounted and a document that says how: from the store, where it is there already.
 import { existsSync, realpathSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { suspectIsolation } from '../../backends/own-sandbox.ts';
 import { ImageError } from '../../errors/errors.ts';
 import { callerFacts } from '../../host/facts.ts';
 import { nodeSpecHost } from '../../spec/host.ts';
@@ -66,6 +67,12 @@ export interface OpenedImage extends StoredImage {
 }
 
 /** The store of this caller, and whose the files in it are. @throws {ImageError} `SBX_IMAGE_STORE` */
+export async function findStore(): Promise<ReturnType<typeof openStore>> {
+  await suspectIsolation();
+  return openStore();
+}
+
+/** The same, for who comes after that. */
 export function openStore(): { readonly store: ImageStore; readonly owners: Owners } {
   const owners = ownersFor(nodeSpecHost(), callerFacts());
   return { store: new ImageStore(keyOfOwners(owners)), owners };
@@ -73,7 +80,7 @@ export function openStore(): { readonly store: ImageStore; readonly owners: Owne
 
 /** @throws {ImageError} `SBX_IMAGE_*` */
 export async function openReference(text: string, options: OpenOptions = {}): Promise<OpenedImage> {
-  const { store, owners } = openStore();
+  const { store, owners } = await findStore();
   const image = parseImageReference(text);
   const empty = join(store.directory, 'empty');
   if (image.kind !== 'registry') return { ...(await openFile(store, image, options)), owners, empty };
