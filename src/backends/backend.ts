@@ -62,6 +62,8 @@ export interface CallerFacts {
   program(name: string): string | undefined;
   /** Names in this host's /proc that are no processes: a fresh proc has the same. */
   readonly procEntries: ReadonlySet<string>;
+  /** Names of the processors of this host in its /sys: `cpu0`. */
+  readonly processors: readonly string[];
   /** How far a process of the caller may raise its own limits (setrlimit(2)), and how many processes there can be; `undefined`: no bound. */
   readonly hardLimits: { readonly openFiles: number | undefined; readonly processes: number | undefined };
   /** Which control groups this host has mounted. `hybrid`: v1 trees, and a v2 tree with what they leave. */

@@ -49,6 +49,27 @@ export const deviceNames: readonly string[] = ['full', 'null', 'random', 'tty', 
 /** OCI readonlyPaths. A command that is root on the host could write kernel settings here without any capability. */
 export const readonlyInProc: readonly string[] = ['bus', 'fs', 'irq', 'sys'];
 
+/** Of a fresh sysfs: what a program may want to know of the machine's devices, and no more. Their own directories have what reaches the hardware. */
+export const shownOfDevices: readonly string[] = ['system/cpu', 'system/node', 'virtual/net'];
+/**
+ * Of the rest: what tells of the machine under the kernel (OCI maskedPaths of runc, crun and podman), and what tells where the kernel lies in memory or is
+ * only for root to read.
+ */
+export const maskedInSysfs: readonly string[] = [
+  'dev/block',
+  'dev/char',
+  'firmware',
+  'fs/selinux',
+  'hypervisor',
+  'kernel/boot_params',
+  'kernel/debug',
+  'kernel/notes',
+  'kernel/security',
+  'kernel/slab',
+  'kernel/tracing',
+  'kernel/vmcoreinfo',
+];
+
 /** Mount data of a tmpfs. */
 export function tmpfsOptions(bytes: number, mode: number): string {
   const inodes = Math.max(1024, Math.ceil(bytes / BYTES_PER_INODE));
@@ -172,7 +193,8 @@ function mountEntry({
     case 'dev':
       return { kind: type, destination };
     case 'overlay':
-      throw new InternalError('an overlay for a backend that knows none');
+    case 'sysfs':
+      throw new InternalError(`a mount of type ${type} for a backend that knows none`);
   }
 }
 

@@ -135,6 +135,7 @@ function hintForPath(path: string, spec: NormalizedSpec, host: HintHost): string
     return `${path} leads to ${target}, which is not in the sandbox; add --bind ${quote(target)}`;
   }
   const absent = `${path} is not in the sandbox`;
+  if (isWithin(path, '/sys') && spec.network !== 'host') return `${absent}; add --mount type=sysfs,destination=/sys`;
   if (file.kind === 'device') return `${absent}; add --bind ${quote(path)}`;
   const inProject =
     spec.workspace === undefined && isWithin(path, host.cwd) && host.cwd !== '/' && host.cwd !== host.home;

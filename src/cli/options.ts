@@ -125,8 +125,8 @@ export const options: readonly Option[] = [
     sets: 'mounts',
     help: 'one mount in full: type=, source=, destination=, readonly, size=, mode=, optional, changes=',
     details:
-      'type is bind (the default), tmpfs, overlay, proc or dev, or image, whose source is an image as of --image. changes of an overlay is discard or keep. readonly=false makes a bind writable. optional: ' +
-      'skipped when the source does not exist. A comma of a path is written \\,. SRC:DST[:ro|:rw] is taken too. ' +
+      'type is bind (the default), tmpfs, overlay, proc, dev or sysfs, or image, whose source is an image as of --image. changes of an overlay is discard or keep. readonly=false makes a bind writable. optional: ' +
+      'skipped when the source does not exist, or for sysfs where the kernel gives none. A comma of a path is written \\,. SRC:DST[:ro|:rw] is taken too. ' +
       'Mounts of --bind, --tmpfs and --mount are made in the order given.',
     apply: (draft, value) => addMount(draft, `--mount ${value}`, () => read.readMount(value)),
   },

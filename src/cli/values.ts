@@ -124,7 +124,7 @@ export function readTmpfs(text: string): MountSpec {
   return { type: 'tmpfs', destination: text.slice(0, colon), sizeBytes: size };
 }
 
-const mountTypes = ['bind', 'tmpfs', 'overlay', 'proc', 'dev', 'image'] as const;
+const mountTypes = ['bind', 'tmpfs', 'overlay', 'proc', 'dev', 'sysfs', 'image'] as const;
 const mountKeys = ['type', 'source', 'destination', 'readonly', 'size', 'mode', 'optional', 'changes'] as const;
 
 /** `type=TYPE,source=SRC,destination=DST,readonly,...`, or what `--bind` takes. */

@@ -12,6 +12,7 @@ export const features = [
   'mount.tmpfs',
   'mount.proc',
   'mount.dev',
+  'mount.sysfs',
   'mount.overlay',
   'mount.image',
   'workspace',

@@ -28,6 +28,8 @@ export interface NegotiationRequest<Name extends string = string> {
   readonly candidates: readonly Candidate<Name>[];
   /** This backend and no other. */
   readonly chosen?: string | undefined;
+  /** What nobody can give for this very spec, and why. */
+  readonly excluded?: ReadonlyMap<Feature, string>;
   /** What a feature is needed for in this very spec, where that is not plain: for the message. */
   readonly needs?: ReadonlyMap<Feature, string>;
 }
@@ -66,13 +68,16 @@ function refuseUnserved<Name extends string>(
 ): void {
   if (preferred === undefined || request.optional === 'all') return;
   const optional = new Set(request.optional);
-  const unserved = [...request.required].filter(
-    (feature) => !optional.has(feature) && !request.candidates.some(({ recognized }) => recognized.has(feature)),
-  );
+  const isServed = (feature: Feature): boolean =>
+    request.excluded?.has(feature) !== true && request.candidates.some(({ recognized }) => recognized.has(feature));
+  const unserved = [...request.required].filter((feature) => !optional.has(feature) && !isServed(feature));
   if (unserved.length === 0) return;
   throw new FeatureError(
     preferred.name,
-    unserved.map((feature) => ({ feature, because: offerOf(feature, preferred, request) })),
+    unserved.map((feature) => ({
+      feature,
+      because: request.excluded?.get(feature) ?? offerOf(feature, preferred, request),
+    })),
   );
 }
 
@@ -110,7 +115,9 @@ function consider<Name extends string>(
   const skipped: { feature: Feature; because: string }[] = [];
   const missing: MissingFeature[] = [];
   for (const feature of request.required) {
-    const availability = offer(feature, candidate, request.candidates);
+    const reason = request.excluded?.get(feature);
+    const availability: Availability =
+      reason === undefined ? offer(feature, candidate, request.candidates) : { available: false, because: reason };
     if (availability.available) {
       granted.add(feature);
       continue;
@@ -121,8 +128,8 @@ function consider<Name extends string>(
       skipped.push({ feature, because: `${availability.because}${instead}` });
       if (standIn !== undefined) granted.add(standIn);
     } else {
-      const reason = because(availability.because, feature);
-      missing.push(withStandIn({ feature, because: reason, remedy: availability.remedy }, standIn));
+      const why = because(availability.because, feature);
+      missing.push(withStandIn({ feature, because: why, remedy: availability.remedy }, standIn));
     }
   }
   if (missing.length === 0) return { backend, granted, skipped };

@@ -71,6 +71,25 @@ export function requirements(spec: SandboxSpec, options: RequirementOptions = {}
   return needed;
 }
 
+/** Of those, what the spec itself can do without. */
+export function wishes({ mounts = [] }: SandboxSpec): Set<Feature> {
+  const views = mounts.filter((mount) => typeof mount === 'object' && mount.type === 'sysfs') as MountSpec[];
+  return new Set(views.length > 0 && views.every(({ optional }) => optional === true) ? ['mount.sysfs'] : []);
+}
+
+/** What no host gives for this spec, and why. */
+export function excluded({ network }: SandboxSpec): ReadonlyMap<Feature, string> {
+  if (network !== 'host') return nothing;
+  return new Map([
+    [
+      'mount.sysfs',
+      "a sysfs shows the network namespace that it is mounted in, and with network: 'host' the sandbox has none of its own: leave one of the two out",
+    ],
+  ]);
+}
+
+const nothing: ReadonlyMap<Feature, string> = new Map();
+
 type Need = (condition: boolean, ...features: Feature[]) => void;
 
 const mountFeatures: Readonly<Record<MountSpec['type'], Feature>> = {
@@ -79,6 +98,7 @@ const mountFeatures: Readonly<Record<MountSpec['type'], Feature>> = {
   overlay: 'mount.overlay',
   proc: 'mount.proc',
   dev: 'mount.dev',
+  sysfs: 'mount.sysfs',
   image: 'mount.image',
 };
 

@@ -23,6 +23,7 @@ export function readCallerFacts(files: HostFiles, caller: Caller): CallerFacts {
   let newuidmap: { readonly path: string | undefined } | undefined;
   let newgidmap: { readonly path: string | undefined } | undefined;
   let procEntries: ReadonlySet<string> | undefined;
+  let processors: readonly string[] | undefined;
   let cgroups: CgroupLayout | undefined;
   const programs = new Map<string, string | undefined>();
   let emulation: EmulationFacts | undefined;
@@ -50,6 +51,10 @@ export function readCallerFacts(files: HostFiles, caller: Caller): CallerFacts {
     get procEntries() {
       procEntries ??= new Set((files.readdir('/proc') ?? []).filter((name) => !/^\d+$/.test(name)));
       return procEntries;
+    },
+    get processors() {
+      processors ??= (files.readdir('/sys/devices/system/cpu') ?? []).filter((name) => /^cpu\d+$/.test(name)).sort();
+      return processors;
     },
     get cgroups() {
       cgroups ??= readCgroups(files);

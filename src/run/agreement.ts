@@ -2,13 +2,15 @@
 import type { Backend, BackendName, BackendReport } from '../backends/backend.ts';
 import { loadBackend, registry } from '../backends/registry.ts';
 import { BackendError, FeatureError, isSandboxError } from '../errors/errors.ts';
-import type { Availability } from '../features/feature.ts';
+import type { Availability, Feature } from '../features/feature.ts';
 import { type Agreement, type Candidate, type NegotiationRequest, negotiate } from '../features/negotiate.ts';
 import { mayRefuseUserNamespaces } from '../host/suspicion.ts';
 import type { SandboxSpec } from '../spec/types.ts';
 import type { Soon } from './soon.ts';
 
 export type Request = Omit<NegotiationRequest<BackendName>, 'candidates'> & {
+  /** Of what is optional, what the spec itself can do without: nobody named it. */
+  readonly wished: ReadonlySet<Feature>;
   readonly architecture?: SandboxSpec['architecture'] | undefined;
 };
 
@@ -17,10 +19,14 @@ export type Request = Omit<NegotiationRequest<BackendName>, 'candidates'> & {
  * missing, it must be known beforehand what; and once a backend that was preferred has failed, the others are looked at too.
  */
 export function agree(request: Request): Soon<Agreement<BackendName>> {
-  const everything = request.optional !== 'all' && [...request.optional].length === 0;
-  if (everything && !foundWanting.has(launcherInUse()) && !mayRefuseUserNamespaces())
-    return negotiate({ ...request, candidates: registry });
-  return agreeByProbing(request);
+  const { optional, wished } = request;
+  const everything = optional !== 'all' && [...optional].every((feature) => wished.has(feature));
+  if (!everything || foundWanting.has(launcherInUse()) || mayRefuseUserNamespaces()) return agreeByProbing(request);
+  const atOnce = (): Agreement<BackendName> => negotiate({ ...request, candidates: registry });
+  if (!wished.has('mount.sysfs')) return atOnce();
+  return import('../host/sysfs.ts').then(({ mayRefuseSysfs }) =>
+    mayRefuseSysfs() ? agreeByProbing(request) : atOnce(),
+  );
 }
 
 /**

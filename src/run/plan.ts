@@ -5,8 +5,9 @@ import { loadBackend } from '../backends/registry.ts';
 import type { Feature } from '../features/feature.ts';
 import type { Agreement } from '../features/negotiate.ts';
 import { withoutMissingOverlays } from '../features/overlays.ts';
-import { type RequirementOptions, requirements } from '../features/requirements.ts';
+import { excluded, type RequirementOptions, requirements, wishes } from '../features/requirements.ts';
 import { standInsFor } from '../features/stand-ins.ts';
+import { withoutMissingSysfs } from '../features/sysfs.ts';
 import { callerFacts } from '../host/facts.ts';
 import type { PreparedImages } from '../image/prepare.ts';
 import { nodeSpecHost } from '../spec/host.ts';
@@ -52,9 +53,12 @@ function needsOf({ descriptors }: CallOptions): RequirementOptions {
 }
 
 export function requestOf(spec: SandboxSpec, options: CallOptions): Request {
+  const wished = wishes(spec);
   return {
     required: requirements(spec, needsOf(options)),
-    optional: options.optional,
+    optional: options.optional === 'all' ? 'all' : [...options.optional, ...wished],
+    wished,
+    excluded: excluded(spec),
     standIns: standInsFor(spec),
     chosen: options.backend ?? backendOfEnvironment(),
     architecture: spec.architecture,
@@ -134,7 +138,7 @@ function planWith(
   keeper: Keeper | undefined,
   prepared: PreparedImages | undefined,
 ): Prepared {
-  const spec = withoutMissingOverlays(normalized, granted);
+  const spec = withoutMissingSysfs(withoutMissingOverlays(normalized, granted), granted);
   const plan = backend.plan(spec, granted, callerFacts());
   return {
     spec,

@@ -101,6 +101,8 @@ function describeMount(mount: NormalizedMount): string {
     }
     case 'proc':
       return `${destination} is a proc of the sandbox's own processes`;
+    case 'sysfs':
+      return `${destination} is a sysfs of the sandbox's own network, read-only, without the devices of this host`;
     case 'dev':
       return `${destination} has a few harmless devices`;
   }

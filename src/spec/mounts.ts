@@ -77,13 +77,15 @@ function resolveMount(
     const sizeBytes = isTmpfs
       ? resolveSize(mount.sizeBytes, TMPFS_BYTES_DEFAULT, field('sizeBytes'), report)
       : undefined;
+    if (type === 'sysfs' && mount.readonly === false)
+      report(field('readonly'), 'must not be false: who writes there sets the machine');
     const mode = isTmpfs ? resolveMode(mount.mode, destination, field('mode'), report) : undefined;
     return {
       ...common,
       type,
       source: undefined,
       sourceKind: undefined,
-      readonly: mount.readonly ?? false,
+      readonly: type === 'sysfs' || (mount.readonly ?? false),
       sizeBytes,
       mode,
     };
@@ -191,7 +193,7 @@ const fieldTypes: Readonly<
   source: sourceTypes,
   sizeBytes: ['tmpfs', 'overlay', 'image'],
   mode: ['tmpfs'],
-  optional: ['bind'],
+  optional: ['bind', 'sysfs'],
   changes: ['overlay'],
 };
 

@@ -105,7 +105,7 @@ const rootSpec = object('RootSpec', {
 });
 
 const mountSpec = object('MountSpec', {
-  type: z.enum(['bind', 'tmpfs', 'overlay', 'proc', 'dev', 'image']),
+  type: z.enum(['bind', 'tmpfs', 'overlay', 'proc', 'dev', 'sysfs', 'image']),
   source: path.optional(),
   destination: pathInside,
   readonly: z.boolean().optional(),

@@ -44,7 +44,11 @@ export interface RootSpec {
 
 /** One mount, made in the order of the list, over the root. */
 export interface MountSpec {
-  readonly type: 'bind' | 'tmpfs' | 'overlay' | 'proc' | 'dev' | 'image';
+  /**
+   * `sysfs`: what the kernel tells of itself and of the sandbox's own network namespace, without which there is none. Always read-only; firmware, power
+   * meters and devices are not to be seen, but for processors, memory nodes and the loopback.
+   */
+  readonly type: 'bind' | 'tmpfs' | 'overlay' | 'proc' | 'dev' | 'sysfs' | 'image';
   /**
    * For `bind`: an existing file, directory or character device of this host; a relative path starts at the current directory. A symlink is
    * followed. What a device lets a program do is between the two: read-only mounts do not bear on it.
@@ -59,7 +63,7 @@ export interface MountSpec {
   /**
    * Submounts of a bind's source come along and get the same setting.
    *
-   * @defaultValue `true` for `bind` and `image`, `false` for `tmpfs`
+   * @defaultValue `true` for `bind` and `image`, and for `sysfs`, which is never anything else; `false` for `tmpfs`
    */
   readonly readonly?: boolean;
   /**
@@ -74,7 +78,7 @@ export interface MountSpec {
    * @defaultValue `0o755`, and `0o1777` for `/tmp` and `/dev/shm`
    */
   readonly mode?: number;
-  /** For `bind`: skip this mount when the source does not exist. What was skipped is in the plan's notes. */
+  /** For `bind`: skip this mount when the source does not exist. For `sysfs`: where it cannot be had. What was skipped is in the plan's notes. */
   readonly optional?: boolean;
   /**
    * For `overlay`: what becomes of changes, as for a root.
@@ -474,7 +478,7 @@ export interface TerminalSize {
 // What normalization makes of a spec: every default filled in, every path absolute and checked, every unit resolved.
 
 export interface NormalizedMount {
-  readonly type: 'bind' | 'tmpfs' | 'overlay' | 'proc' | 'dev';
+  readonly type: 'bind' | 'tmpfs' | 'overlay' | 'proc' | 'dev' | 'sysfs';
   /** Absolute; only for `bind` and `overlay`. */
   readonly source: string | undefined;
   readonly sourceKind: 'directory' | 'file' | 'device' | undefined;

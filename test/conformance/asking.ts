@@ -21,6 +21,7 @@ export const asking: Readonly<Record<Feature, ((emptyRoot: string) => Asking) | 
   'mount.tmpfs': () => ({ spec: { mounts: [{ type: 'tmpfs', destination: '/mnt' }] } }),
   'mount.proc': () => ({ spec: {} }),
   'mount.dev': () => ({ spec: {} }),
+  'mount.sysfs': () => ({ spec: { mounts: [{ type: 'sysfs', destination: '/sys' }] } }),
   'mount.overlay': () => ({ spec: { mounts: [{ type: 'overlay', source: '/usr', destination: '/mnt' }] } }),
   'mount.image': () => ({ spec: { mounts: [{ type: 'image', source: './image.aci', destination: '/mnt' }] } }),
   workspace: (path) => ({ spec: { workspace: path } }),

@@ -77,6 +77,20 @@ function hostViewCases({ bench, promise }: Suite): void {
       expect((await bench.run(['read', path], asRoot)).stdout, path).toMatch(/^(errno ENOENT\n)?$/);
     }
   });
+
+  promise(['mount.sysfs'], '/sys cannot set anything of the machine, nor tell of its devices', async () => {
+    const spec: SandboxSpec = { user: { uid: 0, gid: 0 }, mounts: [{ type: 'sysfs', destination: '/sys' }] };
+    expect(await bench.answer(['read', '/sys/class/net/lo/address'], spec)).toBe('00:00:00:00:00:00');
+    expect(await bench.answer(['read', '/sys/devices/system/cpu/online'], spec)).toMatch(/^[\d,-]+$/);
+    for (const path of ['/sys/class/net/lo/mtu', '/sys/power/state', '/sys/kernel/mm/ksm/run', '/sys/devices/new'])
+      expect(await bench.refusal(['write', path, '1'], spec), path).toMatch(/^errno (EROFS|ENOENT)$/);
+    for (const path of ['acpi', 'memmap', 'dmi', 'efi'])
+      expect(await bench.refusal(['stat', `/sys/firmware/${path}`], spec), path).toBe('errno ENOENT');
+    for (const path of ['platform', 'pci0000:00', 'virtual/powercap', 'virtual/dmi', 'virtual/block', 'system/memory'])
+      expect(await bench.refusal(['stat', `/sys/devices/${path}`], spec), path).toBe('errno ENOENT');
+    for (const path of ['/sys/kernel/notes', '/sys/kernel/vmcoreinfo'])
+      expect((await bench.run(['read', path], spec)).stdout, path).toMatch(/^(errno ENOENT\n)?$/);
+  });
 }
 
 /** A root with the guest, a marker, and two directories. */

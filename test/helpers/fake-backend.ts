@@ -89,7 +89,7 @@ export function preparedFor(
     detail: undefined,
   };
   const spec = { limits: { coreBytes: 0, ...limits } } as NormalizedSpec;
-  const request = { required: new Set(applied), optional: [], chosen: backend.name };
+  const request = { required: new Set(applied), optional: [], wished: new Set<Feature>(), chosen: backend.name };
   const enforcement = { backend: backend.name, applied: plan.applied, skipped: [] };
   return { spec, backend, plan, enforcement, request, keeper: undefined, commandOf: undefined };
 }

@@ -77,7 +77,7 @@ export function handlerCases(): void {
         main: 'ls / | cat; ls /data; echo x > /main; exit 3',
         postStop: 'ls /prestart /main; ls /data; exit 4',
       });
-      expect(stdout).toBe('bin\ndata\ndev\netc\nprestart\nproc\ntmp\n');
+      expect(stdout).toBe('bin\ndata\ndev\netc\nprestart\nproc\nsys\ntmp\n');
       expect(exitCode).toBe(3);
       expect(handlers?.preStart).toMatchObject({ stdout: 'pre\n', exitCode: 0 });
       expect(handlers?.postStop).toMatchObject({ stdout: '/main\n/prestart\n', exitCode: 4 });

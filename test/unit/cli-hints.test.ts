@@ -24,6 +24,7 @@ const tree: Tree = {
   },
   proc: {},
   rootfs: { etc: { os: 'x' }, bin: {} },
+  sys: { class: { net: {} } },
   srv: { data: 'x', py: { bin: { python3: 'elf' } } },
   tmp: { input: 'x' },
   usr: { bin: { true: 'elf', linked: '->/srv/data', python3: '->/srv/py/bin/python3' }, lib: {}, local: { bin: {} } },
@@ -133,6 +134,7 @@ describe('a command that failed', () => {
   test.each([
     ['/home/alice/.ssh/id', '/home/alice/.ssh/id is not in the sandbox; add --bind /home/alice/.ssh/id'],
     ['/dev/kvm', '/dev/kvm is not in the sandbox; add --bind /dev/kvm'],
+    ['/sys/class/net', '/sys/class/net is not in the sandbox; add --mount type=sysfs,destination=/sys'],
     ['/tmp/input', '/tmp/input is not in the sandbox; add --bind /tmp/input'],
     ['/etc/shadow', '/etc/shadow is not in the sandbox; add --bind /etc/shadow'],
     ['--file=/srv/data', '/srv/data is not in the sandbox; add --bind /srv/data'],

@@ -133,6 +133,16 @@ describe('containers', () => {
     expect(finding.remedy).toContain('--security-opt unmask=ALL');
   });
 
+  test('the same for its covered /sys, which takes nothing but that away', () => {
+    const finding = pick(
+      find(fakeHosts.rootlessPodman, [works, refused('sysfs', 'EPERM', 'mount')], root),
+      'container-masks-sys',
+    );
+    expect(finding).toMatchObject({ severity: 'warning', features: ['mount.sysfs'] });
+    expect(finding.remedy).toContain('--security-opt unmask=ALL');
+    expect(ids(find(fakeHosts.rootlessPodman, [works], root))).not.toContain('container-masks-sys');
+  });
+
   test('a Kubernetes pod gets its securityContext', () => {
     const tree = { ...fakeHosts.dockerDefault, '/var/run/secrets/kubernetes.io/token': 'x' };
     expect(pick(find(tree, trials, root), 'container-refuses-userns').remedy).toContain('procMount: Unmasked');

@@ -41,6 +41,7 @@ const specs: fc.Arbitrary<SandboxSpec> = fc.record(
       { type: 'tmpfs', destination: '/cache', sizeBytes: '1GiB', mode: 0o700 },
       { type: 'proc', destination: '/proc' },
       { type: 'dev', destination: '/dev' },
+      { type: 'sysfs', destination: '/sys' },
     ] as const),
     hostname: fc.stringMatching(/^[a-z][a-z0-9-]{0,20}$/),
     env: fc.dictionary(

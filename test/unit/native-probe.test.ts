@@ -20,6 +20,7 @@ const everyone = [
     'idmap.single',
     'idmap.ranges',
     'proc.fresh',
+    'sysfs',
     'devpts',
     'mqueue',
     'tmpfs',

@@ -43,6 +43,18 @@ describe('negotiation', () => {
   const poor = candidate('poor', ['env']);
   const rich = candidate('rich', ['env', 'limits.diskBytes', 'cwd']);
 
+  test('gives nobody what the spec itself rules out, and says once why', () => {
+    const excluded = new Map([['limits.diskBytes', 'it cannot be'] as const]);
+    const both = [rich, candidate('other', [...features])];
+    for (const candidates of [[rich], both]) {
+      const refused = failure(() => attempt({ candidates, excluded }));
+      expect(refused).toMatchObject({ missing: [{ feature: 'limits.diskBytes', because: 'it cannot be' }] });
+      const { backend, granted, skipped } = attempt({ candidates, excluded, optional: ['limits.diskBytes'] });
+      expect([backend, [...granted]]).toEqual(['rich', ['env']]);
+      expect(skipped).toEqual([{ feature: 'limits.diskBytes', because: 'it cannot be' }]);
+    }
+  });
+
   test('takes the first that offers all, in the order given', () => {
     expect(attempt({ candidates: [poor, rich] }).backend).toBe('rich');
     expect(attempt({ candidates: [rich, candidate('other', [...features])] }).backend).toBe('rich');

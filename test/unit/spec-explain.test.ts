@@ -74,6 +74,7 @@ test('everything that was asked for is said', () => {
       { type: 'tmpfs', destination: '/cache', sizeBytes: '1GiB' },
       { type: 'proc', destination: '/proc' },
       { type: 'dev', destination: '/dev' },
+      { type: 'sysfs', destination: '/sys' },
       { type: 'bind', source: '/none', destination: '/none', optional: true },
     ],
     workspace: { path: 'link', access: 'ro' },
@@ -104,6 +105,7 @@ test('everything that was asked for is said', () => {
     '/cache is an empty tmpfs of at most 1GiB, writable',
     "/proc is a proc of the sandbox's own processes",
     '/dev has a few harmless devices',
+    "/sys is a sysfs of the sandbox's own network, read-only, without the devices of this host",
     'the workspace /home/alice/link is bound from /home/alice/src, read-only',
     'the home directory /root and /tmp are private and empty at first',
     "the network is this host's, all of it",
@@ -126,7 +128,7 @@ test('everything that was asked for is said', () => {
     'has stacks of at most 8MiB',
     'writes core files of at most 2KiB',
     'ends when it has written more than 1000B to stdout and stderr',
-    'mounts[4] is skipped: /none does not exist',
+    'mounts[5] is skipped: /none does not exist',
   ]);
 });
 

@@ -291,6 +291,13 @@ describe('mounts', () => {
     expect(issuesOf({ mounts: [{ type: 'bind', source: 'fifo', destination: '/a', optional: true }] })).toHaveLength(1);
   });
 
+  test('a sysfs is read-only, and nothing else', () => {
+    expect(normalized({ mounts: [{ type: 'sysfs', destination: '/sys' }] }).mounts).toMatchObject([{ readonly: true }]);
+    expect(issuesOf({ mounts: [{ type: 'sysfs', destination: '/sys', readonly: false }] })).toEqual([
+      'mounts.0.readonly: must not be false: who writes there sets the machine',
+    ]);
+  });
+
   test('every issue of every mount is reported at once', () => {
     const issues = issuesOf({
       mounts: [
@@ -313,7 +320,7 @@ describe('mounts', () => {
       expect.stringMatching(/^mounts\.0\.destination: must be an absolute path inside the sandbox, not 'relative'$/),
       expect.stringMatching(/^mounts\.1\.destination: must not have '\.\.'/),
       'mounts.2.source: is for bind, overlay and image mounts, and this is a tmpfs mount',
-      'mounts.2.optional: is for bind mounts, and this is a tmpfs mount',
+      'mounts.2.optional: is for bind and sysfs mounts, and this is a tmpfs mount',
       'mounts.3.sizeBytes: is for tmpfs, overlay and image mounts, and this is a bind mount',
       'mounts.3.mode: is for tmpfs mounts, and this is a bind mount',
       'mounts.4: a bind mount needs a source',
@@ -1006,7 +1013,7 @@ describe('the rest', () => {
       text,
       fc.record(
         {
-          type: fc.constantFrom('bind', 'tmpfs', 'overlay', 'proc', 'dev', 'image'),
+          type: fc.constantFrom('bind', 'tmpfs', 'overlay', 'proc', 'dev', 'sysfs', 'image'),
           destination: text,
           source: text,
           readonly: fc.boolean(),

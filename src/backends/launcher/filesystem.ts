@@ -11,9 +11,11 @@ import {
   HOST_FILES_OF_NETWORK,
   hostViewOptions,
   maskedInProc,
+  maskedInSysfs,
   ownershipOptions,
   readonlyInProc,
   SCRATCH_BYTES,
+  shownOfDevices,
   TMPFS_BYTES,
   tmpfsOptions,
 } from '../layout.ts';
@@ -189,6 +191,40 @@ function maskSteps(destination: string): Step[] {
   return maskedInProc.map((name) => ({ step: 'mask', path: `${destination}/${name}` }));
 }
 
+/** The most that a tmpfs of mount points alone needs. */
+const MOUNT_POINTS_ONLY = 'size=4k,nr_inodes=16,mode=0755';
+
+/**
+ * Of its devices only what is listed: they are shown from a second mount, at a place that is masked in the end. A mount of sysfs belongs to the network
+ * namespace of whoever mounts it.
+ */
+function sysfsSteps(destination: string, { caller }: Context): Step[] {
+  const devices = `${destination}/devices`;
+  const whole = `${destination}/firmware`;
+  const closed: MountFlag[] = ['readonly', 'nosuid', 'nodev', 'noexec'];
+  return [
+    fresh('sysfs', destination, closed, ''),
+    fresh('sysfs', whole, closed, ''),
+    fresh('tmpfs', devices, ['nosuid', 'nodev', 'noexec'], MOUNT_POINTS_ONLY),
+    ...shownOfDevices.map(
+      (name): Step => ({
+        step: 'mount',
+        kind: 'bind',
+        flags: ['create', 'ifExists', 'sourceInRoot', ...closed],
+        sourceKind: 'directory',
+        source: `${whole}/devices/${name}`,
+        destination: `${devices}/${name}`,
+        options: '',
+      }),
+    ),
+    { step: 'readonly', path: devices },
+    ...caller.processors.map(
+      (name): Step => ({ step: 'mask', path: `${devices}/system/cpu/${name}/thermal_throttle` }),
+    ),
+    ...maskedInSysfs.map((name): Step => ({ step: 'mask', path: `${destination}/${name}` })),
+  ];
+}
+
 /** The devices that every program may expect, a terminal line of its own, private shared memory and message queues; nothing else. */
 function devSteps(destination: string, { spec }: Context): Step[] {
   const link = (target: string, name: string): Step => ({ step: 'symlink', target, path: `${destination}/${name}` });
@@ -259,6 +295,8 @@ function mountSteps(mount: NormalizedMount, context: Context): Step[] {
       return procSteps(mount.destination, context);
     case 'dev':
       return devSteps(mount.destination, context);
+    case 'sysfs':
+      return sysfsSteps(mount.destination, context);
   }
 }
 
@@ -296,7 +334,7 @@ function device(source: string, destination: string, flags: readonly MountFlag[]
 }
 
 function fresh(
-  kind: 'tmpfs' | 'disk' | 'proc' | 'devpts' | 'mqueue',
+  kind: 'tmpfs' | 'disk' | 'proc' | 'devpts' | 'mqueue' | 'sysfs',
   destination: string,
   flags: readonly MountFlag[],
   options: string,

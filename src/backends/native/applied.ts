@@ -21,6 +21,7 @@ export const mechanisms: Mechanisms = {
   'mount.tmpfs': 'tmpfs with size= and nr_inodes=',
   'mount.proc': 'proc of the pid namespace, masked',
   'mount.dev': 'tmpfs with six device nodes, own devpts and mqueue',
+  'mount.sysfs': 'read-only sysfs of the network namespace, masked',
   workspace: 'bind mount',
   cwd: 'chdir',
   env: 'execve',

@@ -57,6 +57,7 @@ const table: Readonly<Partial<Record<Feature, readonly Need[]>>> = {
   'mount.tmpfs': [],
   'mount.proc': [],
   'mount.dev': [],
+  'mount.sysfs': ['sysfs', readonlyMounts],
   'mount.overlay': ['overlay'],
   'mount.image': ['overlay.readonly'],
   workspace: [],

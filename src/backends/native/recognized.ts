@@ -13,6 +13,7 @@ export const recognized: ReadonlySet<Feature> = new Set<Feature>([
   'mount.tmpfs',
   'mount.proc',
   'mount.dev',
+  'mount.sysfs',
   'mount.overlay',
   'mount.image',
   'workspace',

@@ -2,7 +2,7 @@
 import type { Finding, HostFacts } from '../types.ts';
 import { type Diagnosable, failed, isolation, lostWithoutUserNamespace, type Rule } from './rule.ts';
 
-export const containerRules: readonly Rule[] = [userNamespacesRefused, procCovered, rootWithoutPrivilege];
+export const containerRules: readonly Rule[] = [userNamespacesRefused, procCovered, sysCovered, rootWithoutPrivilege];
 
 /** Root in a container without CAP_SYS_ADMIN, or an ordinary user there, under the engine's filter of system calls. */
 function userNamespacesRefused(input: Diagnosable): Finding[] {
@@ -33,6 +33,21 @@ function procCovered(input: Diagnosable): Finding[] {
       // Not only mount.proc: every sandbox has a /proc of its own.
       features: isolation,
       cause: `${describe(host)} covers parts of /proc (${host.container.maskedProc.join(', ')}), so that the kernel refuses a fresh one inside a user namespace`,
+      remedy: openContainer(host),
+    },
+  ];
+}
+
+/** The same of a fresh sysfs. Every engine covers /sys/firmware. */
+function sysCovered(input: Diagnosable): Finding[] {
+  const { host } = input;
+  if (!host.container.inside || failed(input, 'sysfs')?.step !== 'mount') return [];
+  return [
+    {
+      id: 'container-masks-sys',
+      severity: 'warning',
+      features: ['mount.sysfs'],
+      cause: `${describe(host)} covers parts of /sys, or has none, so that the kernel refuses a fresh one inside a user namespace`,
       remedy: openContainer(host),
     },
   ];

@@ -26,6 +26,7 @@ export const isolation: readonly Feature[] = [
   'mount.tmpfs',
   'mount.proc',
   'mount.dev',
+  'mount.sysfs',
   'mount.overlay',
   'mount.image',
   'workspace',

@@ -2,7 +2,8 @@
 // the host and of the rendered root it asks its context.
 import { ImageError, printable, type SpecIssue } from '../../errors/errors.ts';
 import type { Architecture } from '../../spec/architectures.ts';
-import type { RootSpec, SandboxSpec } from '../../spec/types.ts';
+import { isWithin } from '../../spec/paths.ts';
+import type { MountSpec, RootSpec, SandboxSpec } from '../../spec/types.ts';
 import { type RootAccounts, resolveAccounts } from './accounts.ts';
 import { type IsolatorAccount, isolate } from './isolation.ts';
 import type { AciIsolator } from './isolators.ts';
@@ -53,6 +54,7 @@ export interface AciRun {
   readonly notes: readonly string[];
 }
 
+const SYSFS = '/sys';
 const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
 const architectures: Readonly<Record<string, Architecture>> = {
@@ -84,7 +86,7 @@ export function aciToSpec(manifest: AciManifest, context: AciContext, app: AciAp
   });
   issues.push(...isolatorIssues(app, isolation.account, context));
   const platform = platformOf(manifest, context, issues);
-  const mounts = mountsOf(app?.mountPoints ?? [], context, issues, notes);
+  const mounts = withSysfs(mountsOf(app?.mountPoints ?? [], context, issues, notes));
   if (context.metadataUrl === undefined) notes.push('there is no metadata service, so AC_METADATA_URL is left out');
 
   if (issues.length > 0)
@@ -92,7 +94,7 @@ export function aciToSpec(manifest: AciManifest, context: AciContext, app: AciAp
   return {
     spec: {
       root: rootOf(context),
-      ...(mounts.length === 0 ? {} : { mounts }),
+      mounts,
       cwd: app?.workingDirectory ?? '/',
       env: { set: environmentOf(app, appName, context) },
       user: { uid: accounts.uid, gid: accounts.gid, additionalGids: [...new Set(app?.supplementaryGIDs)] },
@@ -112,6 +114,12 @@ export function aciToSpec(manifest: AciManifest, context: AciContext, app: AciAp
 /** Names of system calls and kernel parameters are whatever the image has for them. */
 function printableAccount({ name, state, because }: IsolatorAccount): IsolatorAccount {
   return { name: printable(name), state, because: printable(because) };
+}
+
+/** ace.md, "Operating system": where the kernel gives none the plan says so. */
+function withSysfs(mounts: readonly MountSpec[]): MountSpec[] {
+  if (mounts.some(({ destination }) => isWithin(destination, SYSFS))) return [...mounts];
+  return [...mounts, { type: 'sysfs', destination: SYSFS, optional: true }];
 }
 
 /** Nothing in it is evaluated. A first word without a slash is looked for on PATH inside the root, by the launcher. */

@@ -21,7 +21,7 @@ const own: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** Views of the machine, which no sandbox shows: without them the command sees less, and nothing is weaker. Every runtime's own default has them. */
-const machineViews: ReadonlySet<string | undefined> = new Set(['sysfs', 'cgroup', 'cgroup2']);
+const machineViews: ReadonlySet<string | undefined> = new Set(['cgroup', 'cgroup2']);
 
 /** What mount(8) takes and changes nothing here: the default, or what a sandbox does anyway. */
 const idle = new Set([
@@ -76,6 +76,10 @@ function toMount(
   if (type === 'tmpfs') {
     refuseOptions(mount.at('options'), options, (option) => idle.has(option) || /^(mode|size)=/.test(option), unserved);
     return { type, destination, readonly, ...tmpfsOptions(mount.at('options'), options) };
+  }
+  if (type === 'sysfs') {
+    if (!readonly) mount.note(`the sysfs at ${destination} is read-only`);
+    return { type, destination, optional: true };
   }
   if (machineViews.has(type)) {
     mount.note(`there is no ${destination} (${type}) in a sandbox, and it is left out`);

@@ -265,6 +265,6 @@ function readMasks(place: Place, unserved: Unserved): void {
   const paths = place.strings();
   const others = paths.filter((path) => !/^\/(proc|sys)\//.test(path));
   if (others.length > 0)
-    unserved(place, `${others.join(', ')}: what is hidden is what a sandbox hides by itself, in /proc`);
-  else if (paths.length > 0) place.note('what a sandbox hides of /proc is its own choice; it has no /sys');
+    unserved(place, `${others.join(', ')}: what is hidden is what a sandbox hides by itself, in /proc and /sys`);
+  else if (paths.length > 0) place.note('what a sandbox hides of /proc and /sys is its own choice');
 }

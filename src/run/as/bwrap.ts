@@ -1,6 +1,7 @@
 // The same sandbox in the words of bubblewrap(1): for people who know that tool, and to show what it leaves out.
 import type { CallerFacts, TopLevelEntry } from '../../backends/backend.ts';
 import { HOST_FILES_OF_NETWORK, SCRATCH_BYTES, TMPFS_BYTES } from '../../backends/layout.ts';
+import { InternalError } from '../../errors/errors.ts';
 import { directoriesAbove } from '../../spec/paths.ts';
 import type { NormalizedMount, NormalizedSpec } from '../../spec/types.ts';
 import {
@@ -117,6 +118,8 @@ function mountPlace({ type, source, destination, readonly, sizeBytes, mode }: No
       return { path: destination, args: ['--proc', destination] };
     case 'dev':
       return devPlace(destination);
+    case 'sysfs':
+      throw new InternalError('a sysfs for a tool that has none');
   }
 }
 

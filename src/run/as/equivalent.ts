@@ -1,5 +1,6 @@
 // A sandbox in the words of another tool: for people who know that one, and to show what it leaves out. Nothing of ours is in it. Pure.
 import type { CallerFacts } from '../../backends/backend.ts';
+import { withoutMissingSysfs } from '../../features/sysfs.ts';
 import type { NormalizedSpec } from '../../spec/types.ts';
 import type { Equivalent } from '../types.ts';
 import { asBwrap } from './bwrap.ts';
@@ -9,7 +10,7 @@ import { asLinuxUserChroot } from './linux-user-chroot.ts';
 import { asNspawn } from './nspawn.ts';
 import { asOci } from './oci.ts';
 import { asPodman } from './podman.ts';
-import { landlockBeyond, onSyscallBeyond, type Translation, withoutViews } from './shared.ts';
+import { landlockBeyond, onSyscallBeyond, sysfsBeyond, type Translation, withoutViews } from './shared.ts';
 import type { ToolName } from './tools.ts';
 
 type Translate = (spec: NormalizedSpec, caller: CallerFacts, directory: string) => Translation;
@@ -32,7 +33,14 @@ export function equivalentOf(tool: ToolName, spec: NormalizedSpec, caller: Calle
     return { tool, before: [], argv: undefined, lacks };
   }
   const known = tool === 'bwrap' ? { spec, lacks: [] } : withoutViews(spec);
-  const translation = translations[tool](known.spec, caller, directory);
-  const lacks = [...translation.lacks, ...known.lacks, ...landlockBeyond(spec), ...onSyscallBeyond(spec)];
+  const shown = withoutMissingSysfs(known.spec, new Set());
+  const translation = translations[tool](shown, caller, directory);
+  const lacks = [
+    ...translation.lacks,
+    ...known.lacks,
+    ...sysfsBeyond(spec),
+    ...landlockBeyond(spec),
+    ...onSyscallBeyond(spec),
+  ];
   return { tool, ...translation, lacks };
 }

@@ -195,6 +195,13 @@ export function withoutViews(spec: NormalizedSpec): {
   return { spec: shown, lacks: shown.notes.slice(spec.notes.length) };
 }
 
+/** Some have one, with all the devices in it. */
+export function sysfsBeyond({ mounts }: NormalizedSpec): string[] {
+  return mounts
+    .filter(({ type }) => type === 'sysfs')
+    .map(({ destination }) => `the sysfs at ${destination}: it has none that leaves out the devices of this host`);
+}
+
 /** None of the tools has it in the releases that we know. */
 export function landlockBeyond({ landlock }: NormalizedSpec): string[] {
   return landlock === undefined ? [] : ['what Landlock takes away: it has no word for that'];

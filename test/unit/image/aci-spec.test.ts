@@ -48,6 +48,7 @@ function issuesOf(attempt: () => unknown): Record<string, string> {
   return {};
 }
 
+const sysfs = { type: 'sysfs', destination: '/sys', optional: true };
 const isolated = (name: string, value: unknown, more: Partial<AciContext> = {}): AciRun =>
   aciToSpec(manifest({ isolators: [{ name, value }] }), { ...context, ...more });
 const stateOf = (run: AciRun, name: string): string | undefined =>
@@ -80,6 +81,7 @@ describe('an app as a sandbox', () => {
           container: 'sandboxlib',
         },
       },
+      mounts: [sysfs],
       user: { uid: 100, gid: 300, additionalGids: [5] },
       network: 'none',
     });
@@ -203,13 +205,28 @@ describe('who an app is (A45, A46)', () => {
   });
 });
 
+describe('/sys', () => {
+  test('is there unless the kernel gives none, or a volume is in its place (A110)', () => {
+    expect(aciToSpec(manifest(), context).spec.mounts).toEqual([sysfs]);
+    for (const path of ['/sys', '/sys//fs/']) {
+      const over = manifest({ mountPoints: [{ name: 'work', path }] });
+      const { spec } = aciToSpec(over, { ...context, volumes: [host('work', '/srv/w')] });
+      expect(spec.mounts).toMatchObject([{ type: 'bind' }]);
+    }
+  });
+});
+
 describe('volumes', () => {
   const mountPoints = [
     { name: 'work', path: '/var//lib/scratch/' },
     { name: 'conf', path: '/etc/conf', readOnly: true },
   ];
-  const run = (volumes: readonly AciVolume[], more: Partial<AciContext> = {}): AciRun =>
-    aciToSpec(manifest({ mountPoints }), { ...context, volumes, ...more });
+  const run = (volumes: readonly AciVolume[], more: Partial<AciContext> = {}): AciRun => {
+    const made = aciToSpec(manifest({ mountPoints }), { ...context, volumes, ...more });
+    // What every app has beside them.
+    expect(made.spec.mounts?.at(-1)).toEqual(sysfs);
+    return { ...made, spec: { ...made.spec, mounts: made.spec.mounts?.slice(0, -1) ?? [] } };
+  };
 
   test('satisfy mount points by name, read-only if one of the two says so (A59, A95)', () => {
     expect(run([host('work', '/srv/w', { readOnly: true }), host('conf', '/srv/c')]).spec.mounts).toEqual([
