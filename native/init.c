@@ -12,6 +12,8 @@
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
@@ -19,6 +21,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "binfmt.h"
@@ -47,7 +50,7 @@ static void wait_for_go(int socket_fd) {
 
 // Ids that exist in the new user namespace, or nothing could be created on its file systems (EOVERFLOW).
 static void become_mapped(const struct plan *plan) {
-  if ((plan->namespaces & CLONE_NEWUSER) == 0) return;
+  if ((plan->namespaces & CLONE_NEWUSER) == 0 && !plan->has_join) return;
   if (sys_setresgid(plan->become_gid) < 0) fail(STEP_MAP_IDS, NO_INDEX, "setresgid", NULL);
   if (sys_setresuid(plan->become_uid) < 0) fail(STEP_MAP_IDS, NO_INDEX, "setresuid", NULL);
   die_with_supervisor();  // a change of ids clears it, prctl(2)
@@ -194,8 +197,34 @@ static void pass_on(const struct run *run, const struct message *message, pid_t 
   }
 }
 
+#define DESCENDANTS_PATIENCE_S 5
+
+// In a pod, where this is not pid 1 and "all" would be everybody's: what lost its parent has come here, one generation after the other. What forks faster
+// than it is found ends with the pod.
+static void end_descendants(void) {
+  static char numbers[65536];
+  char path[48];
+  struct timespec start, now;
+  (void)snprintf(path, sizeof path, "/proc/self/task/%d/children", (int)getpid());
+  if (clock_gettime(CLOCK_MONOTONIC, &start) < 0) return;
+  for (;;) {
+    int children = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t got = children < 0 ? -1 : read(children, numbers, sizeof numbers - 1);
+    if (children >= 0) (void)close(children);
+    if (got < 0 || clock_gettime(CLOCK_MONOTONIC, &now) < 0 || now.tv_sec - start.tv_sec > DESCENDANTS_PATIENCE_S) return;
+    // A number that is cut off at the end is none of ours to signal.
+    while (got > 0 && numbers[got - 1] != ' ') got--;
+    numbers[got] = '\0';
+    char *end = numbers;
+    for (long pid = strtol(numbers, &end, 10); pid > 0; pid = strtol(end, &end, 10)) (void)kill((pid_t)pid, SIGKILL);
+    siginfo_t ended;
+    if (waitid(P_ALL, 0, &ended, WEXITED) < 0 && errno != EINTR) return;
+  }
+}
+
 // The end of this process would end them too, but nobody would wait for them, and their processor time would count nowhere.
 static void end_the_rest(const struct run *run) {
+  if (run->plan.has_join) end_descendants();
   if (!is_alone(&run->plan)) return;
   if (kill(-1, SIGKILL) < 0) {
     // Their end does not follow from ours there. ESRCH: nobody is left.
@@ -301,6 +330,7 @@ static _Noreturn void start_and_watch(const struct run *run, int socket_fd) {
   if (run->plan.closes_signals && prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0) < 0) fail(STEP_INIT, NO_INDEX, "prctl(PR_SET_PDEATHSIG)", NULL);
   if (run->plan.has_sampling) hand_processes_on(socket_fd);
   if (!capture_hand_on(socket_fd)) fail(STEP_CAPTURE, NO_INDEX, "sendmsg", NULL);
+  if (run->plan.has_join && prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0) fail(STEP_INIT, NO_INDEX, "prctl(PR_SET_CHILD_SUBREAPER)", NULL);
   pid_t command = start_command(run, socket_fd);
   give_up_privileges(run, socket_fd);
   if (!message_send(socket_fd, MESSAGE_STARTED, 0)) fail(STEP_INIT, NO_INDEX, "send", NULL);

@@ -14,6 +14,7 @@
 #include "changes.h"
 #include "channel.h"
 #include "compiled.h"
+#include "hold.h"
 #include "intake.h"
 #include "lock.h"
 #include "orders.h"
@@ -37,6 +38,7 @@ static const char usage[] =
     "       launcher rendezvous --directory PATH --tree PATH COMMAND [ARG...]\n"
     "       launcher changes DIRECTORY\n"
     "       launcher lock FILE\n"
+    "       launcher pause\n"
     "       launcher unpack --records-fd N --directory PATH\n"
     "       launcher probe [...]\n"
     "       launcher --version\n";
@@ -103,10 +105,11 @@ static int compare(const void *a, const void *b) { return *(const int *)a - *(co
 
 // Closes what this process inherited and the plan does not name.
 static bool keep_named_descriptors(const struct run *run) {
-  int kept[PLAN_DESCRIPTORS_MAX + 2];
+  int kept[PLAN_DESCRIPTORS_MAX + PLAN_POD_NAMESPACES + 2];
   size_t count = 0;
   if (run->channel_fd >= 0) kept[count++] = run->channel_fd;
   if (run->status_fd >= 0 && run->status_fd != run->channel_fd) kept[count++] = run->status_fd;
+  for (int i = 0; run->plan.has_join && i < PLAN_POD_NAMESPACES; i++) kept[count++] = run->plan.join[i];
   struct cursor cursor = plan_start(&run->plan);
   struct record record;
   while (plan_next(&cursor, &record)) {
@@ -303,6 +306,7 @@ int main(int count, char **values) {
     if (has_gained_privileges()) return refuse_privileges();
     return open_standard() && reset_signals() ? lock_hold(values[2]) : EXIT_USAGE;
   }
+  if (count == 2 && strcmp(values[1], "pause") == 0) hold_pause();
   int records;
   if (count == 6 && strcmp(values[1], "unpack") == 0 && strcmp(values[2], "--records-fd") == 0 && strcmp(values[4], "--directory") == 0) {
     if (has_gained_privileges()) return refuse_privileges();

@@ -101,6 +101,9 @@ bool plan_next(struct cursor *cursor, struct record *record) {
 #define NEW_PID 0x20000000u
 #define NAMESPACE_FLAGS (0x00020000u | 0x02000000u | 0x04000000u | 0x08000000u | 0x10000000u | 0x20000000u | 0x40000000u)
 
+// What is held for others: all but the mounts.
+#define POD_NAMESPACES (NAMESPACE_FLAGS & ~NEW_MOUNT)
+
 static const char *check_namespaces(struct plan *plan, struct reader *r) {
   if (plan->has_namespaces) return "more than one namespaces record";
   plan->has_namespaces = true;
@@ -177,6 +180,26 @@ static const char *check_descriptor(struct plan *plan, struct reader *r) {
   if (from < 3 || to < 3 || from > PLAN_DESCRIPTOR_MAX || to > PLAN_DESCRIPTOR_MAX) return "descriptor out of range";
   if (++plan->descriptors > PLAN_DESCRIPTORS_MAX) return "too many descriptors";
   return NULL;
+}
+
+static const char *check_hold(struct plan *plan, struct reader *r) {
+  (void)r;
+  if (plan->holds) return "more than one hold record";
+  plan->holds = true;
+  return NULL;
+}
+
+static const char *check_join(struct plan *plan, struct reader *r) {
+  if (plan->has_join) return "more than one join record";
+  plan->has_join = true;
+  for (int i = 0; i < PLAN_POD_NAMESPACES; i++) {
+    uint32_t from = read_u32(r);
+    if (from < 3 || from > PLAN_DESCRIPTOR_MAX) return "descriptor of a namespace out of range";
+    plan->join[i] = (int)from;
+  }
+  plan->become_uid = read_u32(r);
+  plan->become_gid = read_u32(r);
+  return plan->become_uid == UINT32_MAX || plan->become_gid == UINT32_MAX ? "id out of range" : NULL;
 }
 
 // Of a tree that is there by then: its place among them, in decimal.
@@ -637,6 +660,8 @@ static const char *check_record(struct plan *plan, struct record *record) {
     case STEP_PIPES: return check_pipes(plan, r);
     case STEP_SAMPLING: return check_sampling(plan, r);
     case STEP_COLLECT: return check_collect(plan, r);
+    case STEP_HOLD: return check_hold(plan, r);
+    case STEP_JOIN: return check_join(plan, r);
     case STEP_HOSTNAME: return check_hostname(plan, r);
     case STEP_LOOPBACK: return check_nothing(plan, r);
     case STEP_ROOT: return check_root(plan, r);
@@ -732,12 +757,18 @@ static const char *check_isolation(const struct plan *plan) {
   if (plan->has_disk && !mounts_root) return "a disk without a root that is mounted";
   bool own_mounts = (plan->namespaces & NEW_MOUNT) != 0;
   if (plan->has_tool) {
+    if (plan->holds || plan->has_join) return "namespaces of a pod, and a tool";
     if (plan->root_kind == PLAN_ROOT_CHROOT) return "a root that is only entered, and a tool";
     bool own_root = plan->has_root && plan->root_kind != PLAN_ROOT_HOST;
     return own_root == plan->has_pivot ? NULL : "a root inside of a tool without its pivot, or a pivot without a root";
   }
   if (plan->sources > 0 || plan->trees > 0) return "sources without a tool";
   if (plan->has_sampling && (plan->namespaces & NEW_PID) == 0) return "sampling without a pid namespace";
+  if (plan->holds && (plan->namespaces & POD_NAMESPACES) != POD_NAMESPACES) return "namespaces to be held that are not its own";
+  if (plan->has_join) {
+    if (plan->has_sampling || plan->has_binfmt) return "a record that is of a whole user namespace, in one that is joined";
+    return plan->namespaces == NEW_MOUNT ? NULL : "a mount namespace of its own, and no other, goes with join";
+  }
   if (plan->has_domain) return plan->namespaces == 0 ? NULL : "a domain and namespaces";
   if (plan->root_kind == PLAN_ROOT_HOST) return "the host's root without a tool";
   if (plan->root_kind == PLAN_ROOT_CHROOT) return plan->namespaces == 0 ? NULL : "a root that is only entered, and namespaces";

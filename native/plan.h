@@ -39,6 +39,8 @@ enum { PLAN_SKELETON_DIRECTORY, PLAN_SKELETON_FILE, PLAN_SKELETON_LIKE, PLAN_SKE
 #define PLAN_MAGIC_MAX 128u         // with its mask, written out as \xNN, it fits into one registration
 #define PLAN_INTERPRETER_MAX 255u   // BINPRM_BUF_SIZE less the NUL
 
+// Of a pod: the user namespace, in which all others are, and what its apps share in it.
+enum { PLAN_POD_USER, PLAN_POD_PID, PLAN_POD_NETWORK, PLAN_POD_IPC, PLAN_POD_UTS, PLAN_POD_CGROUP, PLAN_POD_NAMESPACES };
 enum { PLAN_MAP_UID = 0, PLAN_MAP_GID = 1 };
 enum { PLAN_ROOT_TMPFS = 0, PLAN_ROOT_BIND = 1, PLAN_ROOT_OVERLAY = 2, PLAN_ROOT_HOST = 3, PLAN_ROOT_CHROOT = 4, PLAN_ROOT_SCRATCH = 5, PLAN_ROOT_CAPTURE = 6 };
 enum { PLAN_MOUNT_BIND = 0, PLAN_MOUNT_TMPFS, PLAN_MOUNT_PROC, PLAN_MOUNT_DEVPTS, PLAN_MOUNT_MQUEUE, PLAN_MOUNT_SYSFS, PLAN_MOUNT_TREE, PLAN_MOUNT_DISK, PLAN_MOUNT_OVERLAY, PLAN_MOUNT_KINDS };
@@ -128,6 +130,9 @@ struct plan {
   bool has_user;
   uint32_t become_uid, become_gid;  // ids that init takes in its new user namespace
   bool maps_uid, maps_gid;
+  bool holds;  // the namespaces, for others to join
+  bool has_join;
+  int join[PLAN_POD_NAMESPACES];  // descriptors of namespaces, in the order of the enumeration
   uint32_t descriptors;
   bool error_to_output;  // descriptor 1 becomes 2 as well
   uint32_t argument_count, environment_count;

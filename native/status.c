@@ -9,6 +9,7 @@
 
 #include "channel.h"
 #include "notify.h"
+#include "plan.h"
 
 #define LINE_BYTES 32768  // holds a failure with every character of its path escaped
 
@@ -86,13 +87,18 @@ static void finish(void) {
   else write_line(status_descriptor);
 }
 
-void status_started(pid_t init) {
+void status_started(pid_t init, const int *held) {
   if (status_descriptor < 0) return;
   begin("started");
   add(",\"pid\":");
   add_number(init);
   add(",\"supervisor\":");
   add_number(getpid());
+  for (int i = 0; held != NULL && i < PLAN_POD_NAMESPACES; i++) {
+    add(i == 0 ? ",\"namespaces\":[" : ",");
+    add_number(held[i]);
+  }
+  if (held != NULL) add("]");
   finish();
 }
 

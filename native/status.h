@@ -47,7 +47,8 @@ struct speaker {
   void (*ended)(const struct ending *ending);
 };
 void status_speak_by(const struct speaker *speaker);
-void status_started(pid_t init);
+// `held`: descriptors in the order of PLAN_POD_*, or NULL.
+void status_started(pid_t init, const int *held);
 // A call that the caller is to take note of, or to decide on.
 void status_notified(const struct notified *notified);
 void status_failed(const struct failure *failure);

@@ -17,6 +17,8 @@
   X(PIPES, 10, "pipes")                      \
   X(SAMPLING, 11, "sampling")                \
   X(COLLECT, 12, "collect")                  \
+  X(HOLD, 13, "hold")                        \
+  X(JOIN, 14, "join")                        \
   X(HOSTNAME, 20, "hostname")                \
   X(LOOPBACK, 21, "loopback")                \
   X(ROOT, 22, "root")                        \

@@ -24,6 +24,8 @@
 #include "channel.h"
 #include "compiled.h"
 #include "complaints.h"
+#include "hold.h"
+#include "join.h"
 #include "orders.h"
 #include "run.h"
 #include "sampling.h"
@@ -322,7 +324,7 @@ static void on_started(void) {
   if (cgroups_need_asking()) self.bounds_check_ns = self.started_ns + BOUNDS_ASK_NS;
   if (self.run->plan.cpu_milliseconds > 0) self.processor_time_check_ns = self.started_ns;
   if (self.run->plan.has_sampling && !sampling_start(&self.run->plan, self.processes_fd)) give_up(STEP_SAMPLING, errno, "memfd_create");
-  if (!self.failed && !self.run->plan.collects) status_started(self.init);
+  if (!self.failed && !self.run->plan.collects) status_started(self.init, hold_held());
 }
 
 struct incoming {
@@ -842,7 +844,8 @@ int supervise(struct run *run) {
   self.run = run;
   self.master = self.socket_fd = self.room_fd = self.gate_fd = self.processes_fd = complaints.from = -1;
   self.called = !run->plan.waits;
-  self.sweeps = run->plan.has_tool || (run->plan.namespaces & CLONE_NEWPID) == 0;
+  // What outlives an init that has joined a pod is a child of the pod's own.
+  self.sweeps = run->plan.has_tool || ((run->plan.namespaces & CLONE_NEWPID) == 0 && !run->plan.has_join);
   const char *failed = scheduling_reset();
   if (failed != NULL) return refuse(STEP_SCHEDULING, NO_INDEX, failed, NULL);
   if (run->plan.collects) channel_use(run->channel_fd);
@@ -868,14 +871,16 @@ int supervise(struct run *run) {
   }
   // Init makes that one itself, in the groups of the sandbox.
   bool later = run->plan.cgroups > 0 && !run->plan.has_tool;
-  self.init = sys_clone(later ? run->plan.namespaces & ~(uint32_t)CLONE_NEWCGROUP : run->plan.namespaces);
-  if (self.init < 0) return refuse(STEP_NAMESPACES, 0, "clone", NULL);
+  if (run->plan.has_join) self.init = join_clone(&run->plan, &failed);
+  else self.init = sys_clone(later ? run->plan.namespaces & ~(uint32_t)CLONE_NEWCGROUP : run->plan.namespaces);
+  if (self.init < 0) return run->plan.has_join ? refuse(STEP_JOIN, NO_INDEX, failed, NULL) : refuse(STEP_NAMESPACES, 0, "clone", NULL);
   if (self.init == 0) become_init(run, ends[1], ends[0]);
   if (run->plan.has_tool) self.room_fd = ends[0];
   else self.socket_fd = ends[0];
   (void)close(ends[1]);
   close_command_ends(run);
   hold_mounts(run);
+  if (run->plan.holds && !hold_namespaces(self.init)) return abandon(STEP_HOLD, "openat");
   if (!watch_signals()) return abandon(STEP_SIGNALS, "signalfd");
   if (!streams_open()) return abandon(STEP_RELAY, "fcntl");
   if (run->plan.has_terminal && !terminal_make_raw(run->channel_fd < 0)) return abandon(STEP_TERMINAL, "tcsetattr");

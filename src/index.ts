@@ -31,6 +31,7 @@ export { run, spawn } from './run/api.ts';
 export type { HandlerResults } from './run/around.ts';
 export { type ToolName, toolNames } from './run/as/tools.ts';
 export { explain } from './run/explain.ts';
+export { type PodOptions, type PodResult, runPod } from './run/pod.ts';
 export { probe } from './run/probe.ts';
 export { createSandbox } from './run/sandbox.ts';
 export type {

@@ -95,6 +95,11 @@ static inline void add_record(struct builder *b, enum step step) {
     case STEP_LIMIT_CPU: put_u64(b, 1000); break;
     case STEP_PIPES: put_u32(b, 7); break;
     case STEP_SAMPLING: put_u64(b, 1000), put_u64(b, 1 << 20), put_u64(b, 16); break;
+    case STEP_HOLD: break;
+    case STEP_JOIN:
+      for (uint32_t i = 0; i < PLAN_POD_NAMESPACES; i++) put_u32(b, 3 + i);
+      put_u32(b, 0), put_u32(b, 0);
+      break;
     case STEP_HOSTNAME: put_string(b, "sandbox"); break;
     case STEP_DISK: put_string(b, "size=1m,mode=0755"); break;
     case STEP_ROOT:
@@ -155,7 +160,7 @@ static inline void add_record(struct builder *b, enum step step) {
 }
 
 static const enum step builder_steps[] = {
-    STEP_NAMESPACES, STEP_MAP_IDS, STEP_MAP_IDS, STEP_LIMIT_WALL, STEP_LIMIT_OUTPUT, STEP_TERMINATION, STEP_TERMINAL, STEP_DESCRIPTOR, STEP_CGROUP, STEP_LIMIT_CPU, STEP_PIPES, STEP_SAMPLING,
+    STEP_NAMESPACES, STEP_MAP_IDS, STEP_MAP_IDS, STEP_LIMIT_WALL, STEP_LIMIT_OUTPUT, STEP_TERMINATION, STEP_TERMINAL, STEP_DESCRIPTOR, STEP_CGROUP, STEP_LIMIT_CPU, STEP_PIPES, STEP_SAMPLING, STEP_HOLD,
     STEP_HOSTNAME,   STEP_LOOPBACK, STEP_DISK, STEP_LAYER, STEP_ROOT, STEP_MOUNT,      STEP_READONLY,     STEP_MASK,        STEP_MKDIR,    STEP_SYMLINK,
     STEP_FILE,       STEP_SYSCTL,  STEP_BINFMT, STEP_PIVOT, STEP_RLIMIT,     STEP_UMASK,        STEP_USER,        STEP_CAPABILITIES, STEP_CWD,
     STEP_LANDLOCK,   STEP_SECCOMP, STEP_EXEC};

@@ -244,7 +244,7 @@ static const char *said(void (*say)(const void *), const void *about) {
 
 static void say_failed(const void *failure) { status_failed(failure); }
 static void say_ended(const void *ending) { status_ended(ending); }
-static void say_started(const void *pid) { status_started(*(const pid_t *)pid); }
+static void say_started(const void *pid) { status_started(*(const pid_t *)pid, NULL); }
 
 static void strings_are_escaped(void) {
   struct failure failure;
@@ -306,9 +306,9 @@ static void a_reader_that_left_is_no_matter(void) {
   must(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0, "socketpair");
   (void)close(ends[0]);
   status_use(ends[1]);
-  status_started(1);
+  status_started(1, NULL);
   status_use(-1);
-  status_started(1);
+  status_started(1, NULL);
   (void)close(ends[1]);
 }
 

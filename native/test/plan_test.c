@@ -267,6 +267,9 @@ static void put_root_of(uint32_t kind) {
   end_record(&builder);
 }
 
+static void end_with_command(void);
+static void start_with_ids(void);
+
 // A whole plan without a user namespace: `root` is its kind, or -1 for none; the tool comes where `tool` says so.
 static void build_sandbox(uint32_t namespaces, int root, bool pivot, bool tool) {
   start_plan(&builder);
@@ -319,6 +322,65 @@ static void sampling_needs_a_pid_namespace(void) {
   add_record(&builder, STEP_EXEC);
   end_plan(&builder);
   CHECK(is_refused("sampling without a pid namespace"));
+}
+
+static void put_join(uint32_t first, uint32_t uid) {
+  start_record(&builder, STEP_JOIN);
+  for (uint32_t i = 0; i < PLAN_POD_NAMESPACES; i++) put_u32(&builder, first + i);
+  put_u32(&builder, uid);
+  put_u32(&builder, 7);
+  end_record(&builder);
+}
+
+// Who joins has mounts of its own and nothing else; who holds has all the rest.
+static void pods_are_checked(void) {
+  static const uint32_t mount = 0x00020000u, pid = 0x20000000u, user = 0x10000000u;
+  static const uint32_t most = 0x02000000u | 0x04000000u | 0x08000000u | 0x20000000u | 0x40000000u;
+  static const struct {
+    uint32_t namespaces, first, uid;
+    unsigned times;
+    bool tool;
+    const char *reason;  // NULL: accepted
+  } cases[] = {{mount, 3, 5, 1, false, NULL},
+               {mount, 2, 5, 1, false, "descriptor of a namespace out of range"},
+               {mount, PLAN_DESCRIPTOR_MAX, 5, 1, false, "descriptor of a namespace out of range"},
+               {mount, 3, UINT32_MAX, 1, false, "id out of range"},
+               {mount, 3, 5, 2, false, "more than one join record"},
+               {mount | pid, 3, 5, 1, false, "a mount namespace of its own, and no other, goes with join"},
+               {0, 3, 5, 1, false, "a mount namespace of its own, and no other, goes with join"},
+               {mount, 3, 5, 1, true, "namespaces of a pod, and a tool"}};
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    struct plan plan;
+    start_plan(&builder);
+    start_record(&builder, STEP_NAMESPACES), put_u32(&builder, cases[i].namespaces), end_record(&builder);
+    for (unsigned time = 0; time < cases[i].times; time++) put_join(cases[i].first, cases[i].uid);
+    if (cases[i].tool) add_record(&builder, STEP_TOOL);
+    else put_root_of(PLAN_ROOT_BIND), add_record(&builder, STEP_PIVOT);
+    add_record(&builder, STEP_USER), add_record(&builder, STEP_EXEC);
+    end_plan(&builder);
+    if (cases[i].reason != NULL) CHECK(is_refused(cases[i].reason));
+    else CHECK(is_accepted(&plan) && plan.has_join && plan.join[5] == 8 && plan.become_uid == 5 && plan.become_gid == 7);
+  }
+  static const struct {
+    uint32_t namespaces;
+    unsigned times;
+    const char *reason;
+  } holders[] = {{mount | most, 1, "namespaces to be held that are not its own"}, {mount | most, 2, "more than one hold record"}};
+  for (size_t i = 0; i < sizeof holders / sizeof holders[0]; i++) {
+    start_plan(&builder);
+    start_record(&builder, STEP_NAMESPACES), put_u32(&builder, holders[i].namespaces), end_record(&builder);
+    for (unsigned time = 0; time < holders[i].times; time++) add_record(&builder, STEP_HOLD);
+    put_root_of(PLAN_ROOT_BIND);
+    end_with_command();
+    CHECK(is_refused(holders[i].reason));
+  }
+  struct plan plan;
+  start_with_ids();
+  put_u32_at(&builder, PLAN_HEADER_BYTES + 8, mount | most | user);
+  add_record(&builder, STEP_HOLD);
+  put_root_of(PLAN_ROOT_BIND);
+  end_with_command();
+  CHECK(is_accepted(&plan) && plan.holds);
 }
 
 // A domain stands for all that init does elsewhere, and has nothing of its own.
@@ -1157,6 +1219,7 @@ int main(int count, char **arguments) {
   TEST(namespaces_are_checked, "plan: namespaces are checked");
   TEST(isolation_is_checked, "plan: a sandbox rests on namespaces, a tool, or a root that is only entered");
   TEST(sampling_needs_a_pid_namespace, "plan: sampling needs a pid namespace");
+  TEST(pods_are_checked, "plan: who joins a pod has no namespaces of its own, who holds one has all");
   TEST(domains_are_checked, "plan: a domain stands alone");
   TEST(roots_inside_are_checked, "plan: a root inside of a tool has its pivot");
   TEST(trees_are_checked, "plan: trees are checked, and that there are as many as are mounted");

@@ -146,6 +146,8 @@ export interface LaunchRequest {
   readonly gracePeriodMs: number;
   /** For each view whose changes are captured, in the order of spec/captures.ts: a directory with empty directories `upper` and `work` of the caller's. */
   readonly captures?: readonly string[];
+  /** Of a plan that joins the namespaces of a pod: descriptors of this process, in their order; the caller closes them when it has started. */
+  readonly joins?: readonly number[];
   /**
    * Nobody wants streams, or to hear of anything but the end. A backend that serves it has none: it is given `input`, of at most 64 KiB, for a stdin that
    * is `'pipe'`, and hands out what comes by a stdout and stderr that are. One that does not has streams, as without it.
@@ -215,6 +217,8 @@ export interface LaunchedProcess {
   /** A signal that this process itself got: as `terminate`, unless the launcher got the same one from the terminal a moment ago. */
   forward(signal: NodeJS.Signals): void;
   resize(columns: number, rows: number): void;
+  /** Of a plan that holds its namespaces, once it has started: descriptors of this process, for `joins`, which the caller closes. @throws {LaunchError} when it has ended. */
+  openNamespaces?(): readonly number[];
   /** For a helper process that must not keep Node alive. */
   unref(): void;
   ref(): void;

@@ -12,6 +12,7 @@ import { cleanPath, isWithin } from '../spec/paths.ts';
 import type { EnvSpec, MountSpec, RootSpec, SandboxSpec, UserSpec } from '../spec/types.ts';
 import type { IsolatorAccount } from './aci/isolation.ts';
 import { type AciApp, type AciManifest, parseAciManifest } from './aci/manifest.ts';
+import { type AciPod, type AciPodApp, contextOfPodApp } from './aci/pod.ts';
 import { aciToSpec } from './aci/spec.ts';
 import { hashBytes } from './digest.ts';
 import { parseBundle } from './oci/bundle.ts';
@@ -53,8 +54,19 @@ export interface PreparedImages {
   readonly handlers?: AciApp['eventHandlers'] | undefined;
 }
 
+/** An app's place in a pod: what that says of it, in place of its image. */
+export interface PodPlace {
+  readonly pod: Pick<AciPod, 'volumes' | 'isolators'>;
+  readonly app: AciPodApp;
+  readonly uuid: string;
+}
+
 /** @throws {ImageError} where an image cannot be had, or cannot be run as it wants to be. */
-export async function prepareImages(given: SandboxSpec, options: ImageOptions = {}): Promise<PreparedImages> {
+export async function prepareImages(
+  given: SandboxSpec,
+  options: ImageOptions = {},
+  pod?: PodPlace,
+): Promise<PreparedImages> {
   const mounts = new Map<string, LayeredRoot>();
   for (const { type, source } of mountsOf(given)) {
     if (type !== 'image' || source === undefined || mounts.has(source)) continue;
@@ -66,7 +78,7 @@ export async function prepareImages(given: SandboxSpec, options: ImageOptions = 
   }
   if (!hasImageRoot(given))
     return { spec: given, images: { root: undefined, mounts }, summary: undefined, command: undefined };
-  const { root, ...prepared } = await prepareRoot(given, options);
+  const { root, ...prepared } = await prepareRoot(given, options, pod);
   return { ...prepared, images: { root, mounts } };
 }
 
@@ -152,12 +164,12 @@ interface Said {
 
 type ImageSpec = Omit<SandboxSpec, 'root'> & { readonly root: RootSpec & { readonly image: string } };
 
-async function prepareRoot(given: ImageSpec, options: ImageOptions): Promise<PreparedRoot> {
+async function prepareRoot(given: ImageSpec, options: ImageOptions, pod: PodPlace | undefined): Promise<PreparedRoot> {
   const notes: string[] = [];
   const image = await openReference(given.root.image, { onNote: (note) => notes.push(note), ...options });
   const layers = layeredRoot(image);
   const host = new LayeredHost(nodeSpecHost(), layers);
-  const said = whatItSays(image, given, host);
+  const said = whatItSays(image, given, host, pod);
   const { entrypoint = said.entry } = given.root;
   const words = given.root.entrypoint === undefined ? said.words : [];
   const spec = merge(said, given, image.owners, host, notes);
@@ -196,12 +208,17 @@ function layeredRoot({ layers, directories, record, empty }: OpenedImage): Layer
   return { layers: [top, ...rest] };
 }
 
-function whatItSays({ record, owners }: OpenedImage, given: ImageSpec, host: LayeredHost): Said {
+function whatItSays(
+  { record, owners }: OpenedImage,
+  given: ImageSpec,
+  host: LayeredHost,
+  pod: PodPlace | undefined,
+): Said {
   // As chroot(8) does.
   const nothing: Said = { spec: { cwd: '/' }, entry: [], words: ['/bin/sh'], readonlyAt: [], isolators: [], notes: [] };
   if (record.document === undefined) return nothing;
   return record.kind === 'aci'
-    ? sayAci(parseAciManifest(record.document), given, host, owners)
+    ? sayAci(parseAciManifest(record.document), given, host, owners, pod)
     : sayOci(record.document, given, host);
 }
 
@@ -233,10 +250,17 @@ function sayOci(document: string, given: ImageSpec, host: LayeredHost): Said {
   };
 }
 
-function sayAci(manifest: AciManifest, given: ImageSpec, host: LayeredHost, owners: Owners): Said {
+function sayAci(
+  manifest: AciManifest,
+  given: ImageSpec,
+  host: LayeredHost,
+  owners: Owners,
+  pod: PodPlace | undefined,
+): Said {
   // What the caller mounts on a mount point is its volume.
   const destinations = new Set(mountsOf(given).map(({ destination }) => cleanPath(destination)));
-  const { app } = manifest;
+  const place = pod === undefined ? undefined : contextOfPodApp(pod.pod, pod.app, manifest);
+  const app = place === undefined ? manifest.app : place.app;
   const unmet = app?.mountPoints.filter(({ path }) => !destinations.has(cleanPath(path))) ?? [];
   const { spec, isolators, notes } = aciToSpec(
     manifest,
@@ -247,8 +271,10 @@ function sayAci(manifest: AciManifest, given: ImageSpec, host: LayeredHost, owne
       command: someCommand,
       capabilities: given.capabilities ?? [],
       network: given.network === 'host' ? 'host' : 'none',
-      readOnlyRootFS: isReadonly(given.root),
       realpath: (path) => host.realpath(path),
+      ...place?.context,
+      readOnlyRootFS: isReadonly(given.root),
+      ...(pod === undefined ? {} : { environment: { AC_POD_UUID: pod.uuid } }),
     },
     app === undefined ? undefined : { ...app, mountPoints: unmet },
   );

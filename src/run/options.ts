@@ -3,6 +3,7 @@ import { constants } from 'node:os';
 import { type BackendName, backendNames } from '../backends/backend.ts';
 import type { SpecIssue } from '../errors/errors.ts';
 import { type Feature, features } from '../features/feature.ts';
+import type { PodPlace } from '../image/prepare.ts';
 import { nearest } from '../spec/nearest.ts';
 import { checkMilliseconds, parseMilliseconds } from '../spec/units.ts';
 import { describeValue, kindOfObject } from '../spec/words.ts';
@@ -30,6 +31,15 @@ export interface CallOptions {
   readonly onSyscall: RunOptions['onSyscall'];
   readonly image: NonNullable<RunOptions['image']>;
   readonly onEvent: ((event: RunEvent) => void) | undefined;
+  /** Of an app of a pod; no option of a caller's. */
+  readonly pod?: PodCall;
+}
+
+/** What an app of a pod has in common with the others. */
+export interface PodCall {
+  readonly place: PodPlace;
+  /** Its namespaces: descriptors of this process, when they are there. */
+  readonly joins: () => readonly number[];
 }
 
 /** The same with what only a sandbox has. */

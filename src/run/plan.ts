@@ -38,6 +38,8 @@ export interface Prepared {
   readonly begin?: ((call: CheckedCall, runProgram: RunProgram, captures: readonly string[]) => AroundRun) | undefined;
   /** Directories for what is captured, where that is not the keeper's business. */
   readonly captures?: readonly string[] | undefined;
+  /** Of an app of a pod: the same in namespaces of its own. */
+  readonly apart?: BackendPlan | undefined;
 }
 
 export type Keeper = typeof import('../changes/keeper.ts');
@@ -59,11 +61,16 @@ export function requestOf(spec: SandboxSpec, options: CallOptions): Request {
     optional: options.optional === 'all' ? 'all' : [...options.optional, ...wished],
     wished,
     excluded: excluded(spec),
-    standIns: standInsFor(spec),
+    // They count the processes of a pid namespace, and a pod's are of several apps.
+    ...(options.pod === undefined ? { standIns: standInsFor(spec) } : { needs: needsOfPod }),
     chosen: options.backend ?? backendOfEnvironment(),
     architecture: spec.architecture,
   };
 }
+
+const needsOfPod: ReadonlyMap<Feature, string> = new Map([
+  ['landlock.paths', 'apps of a pod see the processes of each other, and it keeps them out of their files and memory'],
+]);
 
 /** How a spec is planned where its image becomes a directory. */
 export interface RootCopy {
@@ -101,7 +108,11 @@ export function planFor(
           });
     return whenReady(second, (agreement) =>
       whenReady(loadBackend(agreement.backend), (backend) =>
-        whenReady(loadKeeper(spec), (keeper) => planWith(backend, normalized, agreement, request, keeper, prepared)),
+        whenReady(loadKeeper(spec), (keeper) => {
+          const planned = planWith(backend, normalized, agreement, request, keeper, prepared);
+          const { pod } = options;
+          return pod === undefined ? planned : import('./join.ts').then(({ joined }) => joined(planned, pod));
+        }),
       ),
     );
   });

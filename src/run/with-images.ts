@@ -18,7 +18,7 @@ export async function withImages(spec: SandboxSpec, options: CallOptions): Promi
   const request = requestOf(spec, options);
   const first = await agree(request);
   const copies = namesImage(spec) && !first.granted.has('root.image') ? await agreeToCopy(request, first) : undefined;
-  const images = await prepareImages(spec, options.image);
+  const images = await prepareImages(spec, options.image, options.pod?.place);
   if (copies !== undefined && images.images.root !== undefined) return await withCopy(images, options, copies);
   const prepared = await planFor(images.spec, options, images);
   const { preStart, postStop } = images.handlers ?? {};

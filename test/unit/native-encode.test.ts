@@ -10,6 +10,7 @@ import {
   mountKinds,
   type NamespaceName,
   namespaceFlags,
+  podNamespaces,
   type RecordType,
   recordTypes,
   rootKinds,
@@ -121,6 +122,9 @@ function decodeStep(step: RecordType, r: Reader): Step {
     }
     case 'hostname':
       return { step, hostname: r.string() };
+    case 'join':
+      return { step, namespaces: podNamespaces.map(() => r.u32()), uid: r.u32(), gid: r.u32() };
+    case 'hold':
     case 'loopback':
     case 'pivot':
       return { step };
@@ -318,6 +322,13 @@ const arbitrarySteps: { readonly [Name in RecordType]: fc.Arbitrary<Step> } = {
     milliseconds: fc.option(fc.integer({ min: 1 }), { nil: undefined }),
     bytes: fc.option(fc.integer({ min: 1 }), { nil: undefined }),
     processes: fc.option(fc.integer({ min: 1 }), { nil: undefined }),
+  }),
+  hold: fc.record({ step: is('hold') }),
+  join: fc.record({
+    step: is('join'),
+    namespaces: fc.array(u32, { minLength: podNamespaces.length, maxLength: podNamespaces.length }),
+    uid: u32,
+    gid: u32,
   }),
   hostname: fc.record({ step: is('hostname'), hostname: text }),
   source: fc.record({

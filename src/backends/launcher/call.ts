@@ -101,4 +101,6 @@ const supervisorSteps: ReadonlySet<string> = new Set([
   'cgroup',
   'limit-cpu',
   'sampling',
+  'hold',
+  'join',
 ]);

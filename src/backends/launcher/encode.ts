@@ -137,6 +137,13 @@ function encodeStep(w: Writer, step: Step): void {
       );
       w.blob(typeof step.input === 'string' ? Buffer.from(step.input) : (step.input ?? noBytes));
       return;
+    case 'hold':
+      return;
+    case 'join':
+      for (const descriptor of step.namespaces) w.u32(descriptor);
+      w.u32(step.uid);
+      w.u32(step.gid);
+      return;
     case 'hostname':
       w.string(step.hostname);
       return;

@@ -3,6 +3,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import type { Duplex, Readable, Writable } from 'node:stream';
 import { LaunchError } from '../../errors/errors.ts';
+import { openDescriptorsOf } from '../../host/held.ts';
 import type { BackendPlan, LaunchEnd, LaunchedProcess, LaunchRequest } from '../backend.ts';
 import { callSteps } from './call.ts';
 import { withCaptures } from './captures.ts';
@@ -11,7 +12,8 @@ import { launchEnd } from './ending.ts';
 import { launchError } from './failure.ts';
 import { remedyForLauncher } from './locate.ts';
 import { OrderedRun } from './ordered.ts';
-import { type EndedLine, type FailedLine, type SyscallLine, statusReader } from './status.ts';
+import { withNamespaces } from './pod.ts';
+import { type EndedLine, type FailedLine, type StartedLine, type SyscallLine, statusReader } from './status.ts';
 import type { LauncherPlan } from './steps.ts';
 
 const CHANNEL_FD = 3;
@@ -24,13 +26,17 @@ export function launchPlan(launcher: string, plan: BackendPlan<LauncherPlan>, re
   const extra = extraDescriptors(request);
   const merged = request.stdio[2] === 'stdout' ? [{ from: 1, to: 2 }] : [];
   // By streams.
-  const { captures = [], collect: _, ...call } = request;
-  const steps = callSteps(plan.detail, call, [...merged, ...extra]).map((step) => withCaptures(step, captures));
+  const { captures = [], joins = [], collect: _, ...call } = request;
+  const namespaces = joins.map((_descriptor, index) => FIRST_EXTRA_FD + extra.length + index);
+  const steps = callSteps(plan.detail, call, [...merged, ...extra]).map((step) =>
+    withNamespaces(withCaptures(step, captures), namespaces),
+  );
   const bytes = encodePlan(steps);
   const child = spawnLauncher(launcher, [
     ...[0, 1, 2].map((fd) => standardEntry(request, fd)),
     'pipe',
     ...extra.map(({ entry }) => entry),
+    ...joins,
   ]);
   const confined = steps.some((step) => step.step === 'landlock' && step.paths !== undefined);
   return new LauncherProcess(child, launcher, bytes, request, extra, confined);
@@ -103,6 +109,8 @@ class LauncherProcess extends OrderedRun implements LaunchedProcess {
   /** None where there were no descriptors left for it: then there is no launcher either. */
   readonly #channel: (Duplex & { ref?(): unknown; unref?(): unknown }) | undefined;
   #over = false;
+  /** The launcher's descriptors of them. */
+  #held: readonly number[] = [];
 
   constructor(
     child: ChildProcess,
@@ -125,7 +133,10 @@ class LauncherProcess extends OrderedRun implements LaunchedProcess {
         .map(({ from, to }) => [to, streams[from] as Duplex]),
     );
     this.#channel = streams[CHANNEL_FD] as Duplex | undefined;
-    const outcome = follow(child, this.#channel, launcher, confined, (line) => this.decide(line));
+    const outcome = follow(child, this.#channel, launcher, confined, (line) => {
+      if (line.event === 'started') this.#held = line.namespaces ?? [];
+      else this.decide(line);
+    });
     this.started = outcome.started;
     this.ended = outcome.ended.finally(() => {
       this.#over = true;
@@ -140,6 +151,23 @@ class LauncherProcess extends OrderedRun implements LaunchedProcess {
     // All that may still be there is output that nobody took.
     if (this.#over) this.#channel?.destroy();
     else super.kill();
+  }
+
+  /**
+   * The number is the launcher's: nothing is waited for between the question whether it has ended and the last open(2), and before Node has waited for it
+   * nobody else gets it.
+   */
+  openNamespaces(): number[] {
+    const { pid, exitCode, signalCode } = this.#child;
+    if (pid === undefined || exitCode !== null || signalCode !== null || this.#held.length === 0)
+      throw new LaunchError('the pod has ended before something could join it', { step: 'join' });
+    try {
+      return openDescriptorsOf(pid, this.#held);
+    } catch (error) {
+      const { code, path } = error as NodeJS.ErrnoException;
+      const failure = { step: 'join', syscall: 'open', errno: code, path } as const;
+      throw new LaunchError(`cannot open the namespaces of the pod: ${code}`, failure, { cause: error });
+    }
   }
 
   ref(): void {
@@ -166,7 +194,7 @@ function follow(
   channel: Duplex | undefined,
   launcher: string,
   confined: boolean,
-  onSyscall: (line: SyscallLine) => void,
+  onLine: (line: SyscallLine | StartedLine) => void,
 ): { started: Promise<void>; ended: Promise<LaunchEnd> } {
   const started = withResolvers<void>();
   const ended = withResolvers<LaunchEnd>();
@@ -211,8 +239,8 @@ function follow(
     });
   };
   const read = statusReader((line) => {
+    if (line.event === 'started' || line.event === 'syscall') onLine(line);
     if (line.event === 'started') started.resolve();
-    else if (line.event === 'syscall') onSyscall(line);
     else if (line.event === 'ended' || line.event === 'failed') {
       last = line;
       if (line.event === 'ended' && line.outputPending === true) leaveOutput(line);

@@ -7,6 +7,8 @@ export interface StartedLine {
   readonly pid: number;
   /** Of the launcher that says it. */
   readonly supervisor: number;
+  /** Of a sandbox that holds them: its descriptors, in the order of `podNamespaces`. */
+  readonly namespaces?: readonly number[];
 }
 
 export interface FailedLine {

@@ -20,6 +20,8 @@ export const recordTypes = {
   pipes: 10,
   sampling: 11,
   collect: 12,
+  hold: 13,
+  join: 14,
   // performed by init, in the order given
   hostname: 20,
   loopback: 21,
@@ -141,6 +143,9 @@ export const INIT_INSIDE: readonly string[] = [
   String(toolDescriptors.socket),
 ];
 
+/** What the apps of a pod have in common, in the order of `join`. */
+export const podNamespaces: readonly NamespaceName[] = ['user', 'pid', 'network', 'ipc', 'uts', 'cgroup'];
+
 /** What the launcher is to do: everything but `termination`, `descriptor` and `exec`, which belong to the single call. */
 export interface LauncherPlan {
   readonly steps: readonly Step[];
@@ -220,6 +225,10 @@ export type Step =
       readonly input: string | Uint8Array | undefined;
       readonly waits?: 'before the filter' | 'behind the filter';
     }
+  /** The launcher holds the namespaces open for others, which name them by `join`. */
+  | { readonly step: 'hold' }
+  /** In place of namespaces of its own, all but that of mounts: descriptors of the launcher's, in the order of `podNamespaces`. */
+  | { readonly step: 'join'; readonly namespaces: readonly number[]; readonly uid: number; readonly gid: number }
   | { readonly step: 'hostname'; readonly hostname: string }
   | { readonly step: 'loopback' }
   /** A file system of which the mounts of kind `disk` are parts, bounded together. `options`: tmpfs mount data. Before the root. */
