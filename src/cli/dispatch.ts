@@ -19,6 +19,8 @@ async function subcommand(word: Subcommand, parsed: Parsed): Promise<number> {
       return (await import('./explain.ts')).explainCommand(parsed);
     case 'compile':
       return (await import('./compile.ts')).compileCommand(parsed);
+    case 'pod':
+      return (await import('./pod.ts')).podCommand(parsed);
     case 'changes':
       return (await import('./changes.ts')).changesCommand(parsed);
     case 'doctor':

@@ -22,6 +22,7 @@ import type {
 export const subcommands = [
   'explain',
   'compile',
+  'pod',
   'changes',
   'doctor',
   'backends',
@@ -90,6 +91,8 @@ export interface Draft {
   /** Of every overlay of which nothing else is said. */
   changes?: 'discard' | 'capture';
   env: { inherit: string[]; set: Record<string, string> };
+  /** Of a pod. */
+  volumes: Record<string, { source: string; readOnly: boolean }>;
   network?: 'none' | 'host';
   allow: string[];
   publish: string[];
@@ -146,6 +149,7 @@ export function newDraft(): Draft {
     mounts: [],
     // A variable may be called __proto__.
     env: { inherit: [], set: Object.create(null) as Record<string, string> },
+    volumes: Object.create(null) as Draft['volumes'],
     allow: [],
     publish: [],
     limits: {},

@@ -1,6 +1,7 @@
 // The one table of options. Parsing, `--help`, docs/cli.md, the manual page and the shell's completion all come from it.
 // Words are those of the spec. Texts are sentences for users: what, then what happens at the edge.
 import { constants } from 'node:os';
+import { resolve } from 'node:path';
 import { buildCompressions } from '../archive/compressions.ts';
 import { backendNames } from '../backends/backend.ts';
 import { features } from '../features/feature.ts';
@@ -212,6 +213,7 @@ export const options: readonly Option[] = [
     name: 'kill-signal',
     value: 'SIGNAL',
     group: 'Process',
+    modes: ['run', 'explain', 'compile', 'pod'],
     help: "first signal of an orderly end; the image's StopSignal or SIGTERM by default",
     completes: Object.keys(constants.signals),
     apply: (draft, value) =>
@@ -224,6 +226,7 @@ export const options: readonly Option[] = [
     name: 'grace',
     value: 'TIME',
     group: 'Process',
+    modes: ['run', 'explain', 'compile', 'pod'],
     help: 'how long after it SIGKILL follows; 2s by default',
     apply: (draft, value) => checkMilliseconds(value) ?? use(() => (draft.settings.gracePeriodMs = value)),
   },
@@ -417,6 +420,7 @@ export const options: readonly Option[] = [
     value: 'FEATURE|all',
     repeatable: true,
     group: 'Isolation',
+    modes: ['run', 'explain', 'compile', 'pod'],
     help: 'go on without this feature where this host does not have it; a line says what was skipped',
     completes: [...features, 'all'],
     apply: (draft, value) => {
@@ -502,11 +506,28 @@ export const options: readonly Option[] = [
     apply: (draft, value) => use(() => (draft.settings.image.platform = value)),
   },
   {
+    name: 'volume',
+    value: 'NAME=PATH[:ro]',
+    repeatable: true,
+    group: 'Images',
+    modes: ['pod'],
+    help: 'a directory or file of this host as the volume NAME, in place of what the pod says it is',
+    completes: 'file',
+    apply: (draft, value) => {
+      const match = /^([a-z0-9-]+)=(.+?)(:ro|:rw)?$/s.exec(value);
+      if (match === null) return `must be NAME=PATH[:ro], such as data=./data, not '${value}'`;
+      const [, name = '', path = '', mode] = match;
+      if (Object.hasOwn(draft.volumes, name)) return `volume ${name} is given twice`;
+      draft.volumes[name] = { source: resolve(path), readOnly: mode === ':ro' };
+      return undefined;
+    },
+  },
+  {
     name: 'dependency',
     value: 'FILE',
     repeatable: true,
     group: 'Images',
-    modes: ['run', 'explain', 'image'],
+    modes: ['run', 'pod', 'explain', 'image'],
     help: 'an App Container image that the image may depend on; those in the store need not be named',
     completes: 'file',
     apply: (draft, value) =>
@@ -571,7 +592,7 @@ export const options: readonly Option[] = [
     name: 'keyring',
     value: 'FILE',
     group: 'Images',
-    modes: ['run', 'explain', 'image'],
+    modes: ['run', 'pod', 'explain', 'image'],
     help: 'an App Container image, and each that it depends on, must be signed by a key in this file',
     details:
       'FILE is as gpg --export writes it. The signature is FILE.aci.asc beside FILE.aci, and is checked by gpgv (Debian: gpgv) in a sandbox, each time. One that is missing or bad, or by a key that is unknown, expired or revoked, is an error; so is an image of any other kind. Of image: validate and pull.',
@@ -643,7 +664,7 @@ export const options: readonly Option[] = [
   {
     name: 'json',
     group: 'Output',
-    modes: ['run', 'explain', 'changes', 'doctor', 'backends', 'image'],
+    modes: ['run', 'pod', 'explain', 'changes', 'doctor', 'backends', 'image'],
     help: 'for a run: the result as one JSON line, the last on stderr, unless --status-fd gets it; else: JSON instead of text',
     apply: (draft) => use(() => (draft.settings.json = true)),
   },
@@ -675,7 +696,7 @@ export const options: readonly Option[] = [
     name: 'quiet',
     short: 'q',
     group: 'Output',
-    modes: ['run', 'compile', 'image'],
+    modes: ['run', 'pod', 'compile', 'image'],
     help: 'no hints, and no word of what was skipped; errors are still said',
     apply: (draft) => use(() => (draft.settings.quiet = true)),
   },
@@ -683,7 +704,7 @@ export const options: readonly Option[] = [
     name: 'help',
     short: 'h',
     group: 'Output',
-    modes: ['run', 'explain', 'compile', 'changes', 'doctor', 'backends', 'image', 'completion', 'help'],
+    modes: ['run', 'pod', 'explain', 'compile', 'changes', 'doctor', 'backends', 'image', 'completion', 'help'],
     help: 'print this and exit',
     apply: (draft) => use(() => (draft.settings.help = true)),
   },

@@ -10,6 +10,9 @@ export const summaries: Readonly<Record<Mode, string>> = {
   compile:
     'Writes a program that does what a run would do, without Node: ./FILE ARG... appends its words to COMMAND; where no COMMAND was given they are the command. For shell loops, make SHELL=, hooks and cron. ' +
     'Paths are those of now; variables that are passed on are taken from the environment of each call. It runs as the same user, on the same series of Linux, and refuses to elsewhere. Backend native alone.',
+  pod:
+    'Runs the apps of a pod manifest of App Container together: each with a root, a user and bounds of its own, in one pid, network, ipc and uts namespace. Their images are found by image ID among IMAGE... and in the store. ' +
+    'It ends when all apps have ended, or by a signal, and exits with the status of the first one, in the order of the manifest, that is not 0. Backend native alone.',
   changes:
     'Lists captured changes (--changes keep), shows what changed, shows the differences as git does, writes them to stdout as an archive, pushes those of an image to a registry as the layer above it, applies them to the directories that were shown, or throws them away. ' +
     'Nothing is applied where a directory has changed since the run began. What is pushed needs the image where it came from.',
@@ -33,12 +36,14 @@ export function usages(mode: Mode): readonly string[] {
         'run-sandbox [options] [--] COMMAND [ARG...]',
         'run-sandbox [options] DIRECTORY [COMMAND [ARG...]]',
         'run-sandbox [options] IMAGE [ARG...]',
-        'run-sandbox explain | compile | changes | doctor | backends | image | completion | help',
+        'run-sandbox explain | compile | pod | changes | doctor | backends | image | completion | help',
       ];
     case 'explain':
       return ['run-sandbox explain [options] [--] [COMMAND [ARG...]]'];
     case 'compile':
       return ['run-sandbox compile [options] -o FILE [--] [COMMAND [ARG...]]'];
+    case 'pod':
+      return ['run-sandbox pod [options] FILE [IMAGE...]'];
     case 'changes':
       return [
         'run-sandbox changes [options] [show ID | diff ID | apply ID | discard ID...]',

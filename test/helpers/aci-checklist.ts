@@ -16,6 +16,7 @@ const manifest = 'unit/image/aci-manifest.test.ts';
 const archive = 'unit/image/aci-archive.test.ts';
 const spec = 'unit/image/aci-spec.test.ts';
 const pod = 'unit/image/aci-pod.test.ts';
+const pods = 'os/pods-cases.ts';
 const json = 'unit/image/json.test.ts';
 const apps = 'os/image-apps.test.ts';
 const handlers = 'os/image-handlers-cases.ts';
@@ -442,9 +443,9 @@ export const aciItems: readonly AciItem[] = [
   {
     item: 'A96',
     what: 'empty volumes',
-    state: 'in part',
-    how: 'In memory, for one target of one app.',
-    test: [spec, '(A95, A96)'],
+    state: 'done',
+    how: 'Of a pod: a directory that its apps share, of the owner that it names where the caller is root. Of an app alone: in memory, for one target.',
+    test: [pods, 'share pid, network, ipc and uts namespaces'],
   },
   {
     item: 'A97',
@@ -503,26 +504,33 @@ export const aciItems: readonly AciItem[] = [
     test: ['os/sysfs-cases.ts', '(A110)'],
   },
   {
-    item: 'A111-A113',
-    what: 'what else an app finds around it',
-    state: 'in part',
-    how: 'What any command finds: a loopback, `/etc/hosts` where the image has none. A UUID of the pod is missing.',
+    item: 'A111-A112',
+    what: 'loopback, `/etc/hosts`',
+    state: 'done',
+    how: 'What any command finds; `/etc/hosts` where the image has none.',
     test: ['os/images-cases.ts', 'is there where the image has none, and is none of the changes'],
+  },
+  {
+    item: 'A113',
+    what: 'a UUID of the pod, shared namespaces',
+    state: 'done',
+    how: 'pid, network, ipc and uts; a new UUID for each run, in `AC_POD_UUID`. `/dev/shm` is each app’s own.',
+    test: [pods, '(A113)'],
   },
   {
     item: 'A114',
     what: 'pod manifest',
     state: 'in part',
-    how: 'Read and checked. One app of it can be run; several that share namespaces cannot.',
-    test: [pod, 'a pod manifest (A114)'],
+    how: 'All its apps are run (`runPod`, `run-sandbox pod`), by backend native, without network. A pod that exposes ports is refused. An ordinary user without subordinate ids has one user for all apps.',
+    test: [pods, 'are refused with all that is wrong'],
   },
   { item: 'A115', what: 'metadata service', state: 'not served', how: 'Optional since 0.7.2.' },
   {
     item: 'A116',
     what: 'the validator of the specification',
     state: 'in part',
-    how: 'Its marks (`/prestart`, `/main`) are those of a test here; the validator itself, and a second app beside, are not run.',
-    test: [handlers, 'run before and after it'],
+    how: 'Its scenario, with marks, sidekick and the shared volume, is a test here, in shell; its own programs are not run.',
+    test: [pods, '(A116)'],
   },
   { item: 'A117', what: 'discovery over https', state: 'not served', how: 'Images are named by file.' },
 ];
