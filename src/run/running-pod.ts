@@ -78,7 +78,8 @@ function withVolumes(pod: AciPod, given: NonNullable<PodOptions['volumes']>): Ac
 /** The image of each app as the store calls it, in their order. @throws {ImageError} with all that are missing. */
 async function referencesOf(pod: AciPod, images: readonly string[], { image }: CallOptions): Promise<string[]> {
   const byId = new Map<string, string>();
-  for (const { record } of (await findStore()).store.list()) if (record.kind === 'aci') byId.set(record.id, record.reference);
+  for (const { record } of (await findStore()).store.list())
+    if (record.kind === 'aci') byId.set(record.id, record.reference);
   for (const reference of images) {
     const { record } = await openReference(reference, image);
     byId.set(record.id, record.reference);

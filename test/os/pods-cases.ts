@@ -1,5 +1,5 @@
 // Pods: several apps in one pid, network, ipc and uts namespace, each with a root of its own; and the scenario of the specification's own validator.
-import { execFileSync, spawn } from 'node:child_process';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import {
@@ -30,6 +30,7 @@ import { callerFacts } from '../../src/host/facts.ts';
 import { collectImages, type PodOptions, type PodResult, runPod } from '../../src/index.ts';
 import { nodeSpecHost } from '../../src/spec/host.ts';
 import { normalize } from '../../src/spec/normalize.ts';
+import { makeBench } from '../helpers/native-plan.ts';
 import { processesWith } from '../helpers/processes.ts';
 import { requires } from '../helpers/requires.ts';
 
@@ -353,6 +354,32 @@ export function podCases(): void {
       ]);
       expect(result.apps['big']?.outcome).toEqual({ kind: 'limit', limit: 'memoryBytes' });
       expect(outputs(result)['small']).toBe('here\n');
+    });
+
+    test('are refused where nothing keeps them apart, unless the caller can do without', () => {
+      requires('command:cc');
+      const bench = makeBench('without_syscall');
+      const library = new URL('../../dist/index.js', import.meta.url).href;
+      const attempt = (optional: readonly string[]): string => {
+        const script = `import(${JSON.stringify(library)}).then(({ runPod }) => runPod(process.argv[1], { images: [process.argv[2]], optional: ${JSON.stringify(optional)} })).then(({ apps }) => console.log(apps.one.stdout, JSON.stringify(apps.one.enforcement.skipped)), ({ code, message }) => console.log(code, message))`;
+        const words = [
+          'landlock_create_ruleset',
+          '--',
+          process.execPath,
+          '-e',
+          script,
+          podOf([{ name: 'one', script: 'echo ran' }]),
+          image.file,
+        ];
+        return spawnSync(bench.program('without_syscall'), words, { encoding: 'utf8', cwd: '/' }).stdout;
+      };
+      try {
+        expect(attempt([])).toMatch(/^SBX_FEATURE_UNAVAILABLE .*landlock\.paths/);
+        expect(attempt(['landlock.paths'])).toMatch(/^ran\n.*"landlock\.paths"/);
+      } finally {
+        bench.remove();
+      }
+      expectNothingLeft();
     });
 
     test('join nothing that is no namespace of the right kind, and say which', async () => {

@@ -232,6 +232,7 @@ export const coverage: readonly CoveredAttack[] = [
   },
   { id: 'S21', attack: 'limits, priorities and masks of the caller', triedBy: ['inherited-state'] },
   { id: 'S22', attack: 'taking more of the processor than its share', triedBy: ['inherited-state'] },
+  { id: 'S23', attack: 'one app of a pod in the files and the memory of another', triedBy: ['test/os/pods-cases.ts'] },
 
   {
     id: 'F01',
