@@ -43,7 +43,7 @@ export async function runPodOf(manifest: string | Uint8Array, options: PodOption
   const references = await referencesOf(pod, images, call);
   const { layers } = (await findStore()).store;
   const work = layers.makeWork();
-  const running = new RunningPod(pod, call, realpathSync(work));
+  const running = new RunningPod(pod, call, realpathSync(work), new Set(Object.keys(volumes)));
   try {
     await running.prepare(references);
     await running.hold();
@@ -113,13 +113,16 @@ class RunningPod {
   readonly #pod: AciPod;
   readonly #call: CallOptions;
   readonly #work: string;
+  /** Names of volumes that are the caller's. */
+  readonly #given: ReadonlySet<string>;
   readonly #uuid = randomUUID();
   #apps: readonly PreparedApp[] = [];
   #holder: LaunchedProcess | undefined;
   #namespaces: readonly number[] = [];
 
-  constructor(pod: AciPod, call: CallOptions, work: string) {
+  constructor(pod: AciPod, call: CallOptions, work: string, given: ReadonlySet<string>) {
     this.#pod = pod;
+    this.#given = given;
     this.#call = call;
     this.#work = work;
   }
@@ -140,6 +143,7 @@ class RunningPod {
     for (const [index, { prepared }] of apps.entries())
       if (first !== undefined && mapsOf(prepared) !== mapsOf(first.prepared))
         issues.push({ path: ['apps', index], message: otherUser(prepared, first) });
+    if (issues.length === 0) issues.push(...this.#unused(apps));
     if (issues.length > 0) throw new ImageError('SBX_IMAGE_UNSUPPORTED', 'the pod cannot be run as asked', { issues });
     this.#apps = apps;
   }
@@ -153,6 +157,15 @@ class RunningPod {
       landlock: { paths: { '/': 'rwx' } },
     };
     return { name: app.name, options, prepared: await prepareTrusted(spec, options, []) };
+  }
+
+  /** Of what the caller gave: by a misspelt name nobody gets it. */
+  #unused(apps: readonly PreparedApp[]): SpecIssue[] {
+    const shown = new Set(apps.flatMap(({ prepared }) => prepared.spec.mounts.map(({ source }) => source)));
+    return this.#pod.volumes.flatMap((volume) => {
+      if (volume.kind !== 'host' || !this.#given.has(volume.name) || shown.has(volume.source)) return [];
+      return [{ path: ['options', 'volumes', volume.name], message: 'no app has it anywhere' }];
+    });
   }
 
   /** An empty volume is a directory for all that have it, and goes with the pod. */

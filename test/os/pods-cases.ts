@@ -277,6 +277,14 @@ export function podCases(): void {
       expectNothingLeft();
     });
 
+    test('have no volume that none of them asks for', async () => {
+      const apps = [{ name: 'one', script: 'true', mountPoints }];
+      await expect(runApps(apps, { volumes: [shared] }, { volumes: { bd: work } })).rejects.toMatchObject({
+        issues: [{ path: ['options', 'volumes', 'bd'] }],
+      });
+      expectNothingLeft();
+    });
+
     test('have users of their own where the caller has more than one id to give', async () => {
       const apps = [
         { name: 'one', script: 'id -u', user: '0' },
