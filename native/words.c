@@ -117,7 +117,7 @@ static const char *remedy_for(const struct failure *failure) {
   if (step == STEP_NAMESPACES || step == STEP_MAP_IDS) return "see \"run-sandbox doctor\"";
   if (step == STEP_MOUNT && error == ENOENT) return "the source is gone, or the mount point is not in the root";
   if ((step == STEP_MOUNT || step == STEP_ROOT) && is_call(failure, "fsconfig") && error == EINVAL)
-    return "overlayfs takes it neither as a layer below nor, where changes are captured, $XDG_STATE_HOME as one above, which must not be an overlay or a network file system itself; the kernel's log says which";
+    return "overlayfs takes it neither as a layer below nor, where changes are captured, $XDG_STATE_HOME as one above, which must not be an overlay or a network file system itself; with limits.diskBytes (--disk) it may be, or set XDG_STATE_HOME elsewhere; the kernel's log says which";
   if (step == STEP_ROOT && is_call(failure, "fstatat") && error == EPERM)
     return "it is a device, which a root that is only entered would let the command open: remove it, or use a backend that mounts the root";
   if (step == STEP_ROOT && is_call(failure, "fstatat") && error == EXDEV)

@@ -259,7 +259,7 @@ function decodeStep(step: RecordType, r: Reader): Step {
 /** Written by hand from landlock(7): read, directories, execute, and what writes. */
 function accessOf(rights: bigint): LandlockAccess {
   const [read, execute] = [0b1100n, 0b1n];
-  const write = 0b1111_0111_1011_0010n & ~read;
+  const write = 0b1111_0111_1111_0010n & ~read;
   const found = landlockAccesses.find((access) => {
     const wanted = read | (access.includes('w') ? write : 0n) | (access.endsWith('x') ? execute : 0n);
     return rights === wanted;
