@@ -117,7 +117,8 @@ int path_open(int root, const char *path) {
   }
 }
 
-int path_open_without_links(const char *path) {
+// For kernels before 5.6, and filters that know no openat2(2).
+static int open_without_links_by_hand(const char *path) {
   int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
   if (root < 0) return -1;
   int found = open_plain(root, path + strspn(path, "/"));
@@ -129,6 +130,17 @@ int path_open_without_links(const char *path) {
   if (known) errno = ELOOP;
   close_keeping_errno(found);
   return -1;
+}
+
+int path_open_without_links(const char *path) {
+  // Of any other path the kernel would begin elsewhere.
+  if (path[0] != '/') return open_without_links_by_hand(path);
+  for (;;) {
+    int found = sys_openat2(AT_FDCWD, path, O_PATH | O_CLOEXEC, 0, SBX_RESOLVE_NO_SYMLINKS);
+    if (found >= 0) return found;
+    if (errno == EAGAIN || errno == EINTR) continue;
+    return errno == ENOSYS || errno == EPERM ? open_without_links_by_hand(path) : -1;
+  }
 }
 
 // Opens `path` up to `length` bytes of it, making that last component a directory where it is missing.

@@ -136,7 +136,7 @@ async function runVitest(filters) {
     SANDBOXLIB_TEST_COUNTS: file,
     SANDBOXLIB_TEST_TRIALS: trialsDirectory,
     SANDBOXLIB_TEST_BUILT: '1',
-    TMPDIR: roomForTests(),
+    ...roomForTests(),
   };
   const { status } = await passThrough(
     process.execPath,

@@ -188,6 +188,24 @@ static void files_are_made_inside(void) {
   CHECK(same(path_open_parent(root, "/dir/x", &name), root, "dir") && strcmp(name, "x") == 0);
 }
 
+static int open_whole(const char *path) {
+  char whole[PATH_MAX];
+  (void)snprintf(whole, sizeof whole, "%s/root/%s", base, path);
+  return path_open_without_links(whole);
+}
+
+static void links_are_refused_where_none_may_be(void) {
+  CHECK(same(open_whole("dir/file"), root, "dir/file"));
+  CHECK(same(open_whole("dir//sub/"), root, "dir/sub"));
+  CHECK(open_whole("absolute") < 0 && errno == ELOOP);
+  CHECK(open_whole("dangling") < 0 && errno == ELOOP);
+  CHECK(open_whole("slash/file") < 0 && (errno == ELOOP || errno == ENOTDIR));
+  CHECK(open_whole("top/dir") < 0 && (errno == ELOOP || errno == ENOTDIR));
+  CHECK(open_whole("dir/nothing") < 0 && errno == ENOENT);
+  CHECK(open_whole("file/x") < 0 && errno == ENOTDIR);
+  CHECK(path_open_without_links("/proc/self/cwd") < 0 && (errno == ELOOP || errno == ENOTDIR));
+}
+
 static void nothing_stays_open(void) {
   int before = dup(root);
   must(before >= 0 && close(before) == 0, "dup");
@@ -287,6 +305,7 @@ static void all(const char *how) {
   TITLED(long_names_are_borne, "names and paths may have their full length and no more");
   TITLED(directories_are_made_inside, "directories are made inside");
   TITLED(files_are_made_inside, "files are made inside, and not through a link");
+  TITLED(links_are_refused_where_none_may_be, "links are refused where none may be");
   TITLED(nothing_stays_open, "no descriptor stays open after a failure");
   TITLED(a_racer_gets_nothing_out, "who swaps a directory for a link gets nothing out");
   must(close(root) == 0 && close(outside) == 0, "close");

@@ -15,12 +15,10 @@ export function roomForTests() {
   mkdirSync(beside, { recursive: true });
   // Also for the ordinary users that some tests become.
   chmodSync(beside, 0o1777);
-  const places = [tmpdir(), beside, '/dev/shm'];
-  const [first] = places;
-  const place = places.find((each) => existsSync(each) && statfsSync(each).type !== OVERLAYFS) ?? first;
-  if (place !== first)
-    console.log(
-      `tests make their files in ${place}: ${first} is on an overlay, which cannot hold the layers of another`,
-    );
-  return place;
+  const place = [tmpdir(), beside, '/dev/shm'].find((each) => existsSync(each) && statfsSync(each).type !== OVERLAYFS);
+  if (place === undefined || place === tmpdir()) return {};
+  console.log(
+    `tests make their files in ${place}: ${tmpdir()} is on an overlay, which cannot hold the layers of another`,
+  );
+  return { TMPDIR: place };
 }

@@ -1,5 +1,5 @@
 // dist/ from src/.
-import { chmodSync, renameSync, rmSync } from 'node:fs';
+import { chmodSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { inProject, projectRoot } from './paths.mjs';
 import { filesBelow, hashInputs, isCurrent, writeStamp } from './stamps.mjs';
@@ -38,7 +38,7 @@ async function bundleCommand(output) {
     // As tsc does for the rest: what Node 20 cannot read yet (`using`) is written out.
     transform: { target: 'es2023' },
   });
-  await bundle.write({
+  const { output: files } = await bundle.write({
     dir: join(output, 'cli'),
     format: 'cjs',
     sourcemap: true,
@@ -49,6 +49,13 @@ async function bundleCommand(output) {
     },
   });
   await bundle.close();
+  for (const file of files)
+    if (file.type === 'chunk') writeFileSync(join(output, 'cli', file.fileName), inAscii(file.code));
+}
+
+/** One character that is not in Latin-1 makes V8 hold and read all of a file as two bytes each. They are in strings, where an escape means the same, and comments. */
+function inAscii(code) {
+  return code.replaceAll(/[^\0-\x7f]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`);
 }
 
 function groupOf(name, entries, priority) {

@@ -5,6 +5,7 @@ import type { Feature } from '../features/feature.ts';
 import { negotiate } from '../features/negotiate.ts';
 import { requirements } from '../features/requirements.ts';
 import { callerFacts } from '../host/facts.ts';
+import { hostFiles } from '../host/files.ts';
 import { mayRefuseUserNamespaces } from '../host/suspicion.ts';
 import { nodeSpecHost } from '../spec/host.ts';
 import { normalize } from '../spec/normalize.ts';
@@ -78,24 +79,21 @@ const kept: readonly Feature[] = ['landlock.paths', 'seccomp.default', 'noNewPri
 
 const isolating = new Map<string, boolean>();
 
-/** Whether this host makes namespaces for this caller, as far as is known: `undefined` before `findIsolation()`. */
-export function knownIsolation(): boolean | undefined {
-  return isolating.get(launcherPath());
+/** Whether this host makes namespaces for this caller, as far as `tryIsolationWhereDoubtful` found out. */
+export function refusesIsolation(): boolean {
+  return isolating.get(launcherPath()) === false;
 }
 
-/** The same, tried where nobody has yet. */
-export async function findIsolation(): Promise<boolean> {
+/** A trial where a look at the host says that it may refuse them, and once: elsewhere nobody has to wait for one. */
+export async function tryIsolationWhereDoubtful(): Promise<void> {
   const launcher = launcherPath();
-  const known = isolating.get(launcher);
-  if (known !== undefined) return known;
-  const isolates = await tryIsolation(launcher);
-  isolating.set(launcher, isolates);
-  return isolates;
+  if (isolating.has(launcher) || !(mayRefuseUserNamespaces() || isFiltered())) return;
+  isolating.set(launcher, await tryIsolation(launcher));
 }
 
-/** Only where a look at the host says that it may refuse: who uses what is there already need not wait for a trial. */
-export async function suspectIsolation(): Promise<void> {
-  if (mayRefuseUserNamespaces()) await findIsolation();
+/** proc_pid_status(5), Seccomp: 2, a filter, as a container's that refuses clone(2). */
+function isFiltered(): boolean {
+  return hostFiles.readFile('/proc/self/status')?.includes('\nSeccomp:\t2\n') === true;
 }
 
 const LAUNCHER = '/launcher';

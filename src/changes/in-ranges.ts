@@ -6,12 +6,12 @@ import { dirname } from 'node:path';
 import { text } from 'node:stream/consumers';
 import type { LaunchEnd, LaunchedProcess } from '../backends/backend.ts';
 import { OwnSandbox } from '../backends/own-sandbox.ts';
-import { SandboxError } from '../errors/errors.ts';
+import { SandboxError, SpecError } from '../errors/errors.ts';
 import { packageRoot } from '../host/package-root.ts';
 import type { CapturedView } from '../spec/captures.ts';
 import type { RootLayer } from '../spec/layered-root.ts';
 import { commonParent } from '../spec/paths.ts';
-import type { MountSpec } from '../spec/types.ts';
+import type { MountSpec, SandboxSpec } from '../spec/types.ts';
 import type { CapturedIds } from './ids.ts';
 import type { Capture } from './store.ts';
 import type { ApplyReport, Change, ExportFormat } from './types.ts';
@@ -102,17 +102,7 @@ interface Running {
 }
 
 async function start(job: Job, mounts: readonly MountSpec[]): Promise<Running> {
-  const sandbox = await OwnSandbox.of(
-    {
-      mounts: [...program(), ...mounts],
-      user: { uid: 0, gid: 0 },
-      uidMappings: 'subordinate',
-      gidMappings: 'subordinate',
-      network: 'none',
-      capabilities,
-    },
-    { view: 'system' },
-  );
+  const sandbox = await sandboxWith(mounts);
   const { uid, gid } = sandbox.idMappings;
   const running = sandbox.launch([NODE, WORKER], ['pipe', 'pipe', 'pipe']);
   const ended = running.ended.catch((error: unknown) => ({ error }));
@@ -127,6 +117,29 @@ async function textOf(stream: LaunchedProcess['stdout']): Promise<string> {
   return stream === undefined ? '' : await text(stream);
 }
 
+async function sandboxWith(mounts: readonly MountSpec[]): Promise<OwnSandbox> {
+  const spec: SandboxSpec = {
+    mounts: [...program(), ...mounts],
+    user: { uid: 0, gid: 0 },
+    uidMappings: 'subordinate',
+    gidMappings: 'subordinate',
+    network: 'none',
+    capabilities,
+  };
+  try {
+    return await OwnSandbox.of(spec, { view: 'system' });
+  } catch (error) {
+    if (!(error instanceof SpecError)) throw error;
+    // Ranges that were taken away since, or a source that is not there any more.
+    throw unworkable(error.issues.map(({ message }) => message).join('; '), error);
+  }
+}
+
+function unworkable(why: string, cause?: unknown): SandboxError {
+  const message = `what belongs to your ranges of ids cannot be worked on: ${why}`;
+  return new SandboxError('SBX_CHANGES_UNREADABLE', message, { cause });
+}
+
 function check(end: LaunchEnd | { readonly error: unknown }, complaint: string): void {
   if ('error' in end) throw end.error;
   if (end.code === 0) return;
@@ -134,10 +147,7 @@ function check(end: LaunchEnd | { readonly error: unknown }, complaint: string):
   if (told !== undefined) throw new SandboxError(told.code, told.message, { remedy: told.remedy });
   const how = end.signal === undefined ? `with status ${end.code}` : `by ${end.signal}`;
   const last = complaint.trim().split('\n').at(-1) ?? '';
-  throw new SandboxError(
-    'SBX_CHANGES_UNREADABLE',
-    `what belongs to your ranges of ids cannot be worked on: the process for it ended ${how}${last === '' ? '' : `: ${last}`}`,
-  );
+  throw unworkable(`the process for it ended ${how}${last === '' ? '' : `: ${last}`}`);
 }
 
 function failureOf(complaint: string): Failure | undefined {

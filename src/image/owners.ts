@@ -1,7 +1,7 @@
 // Which ids of this host stand for the owners of an image's files, for who calls this process: the same when they are unpacked and when they are run.
 import { createHash } from 'node:crypto';
 import type { CallerFacts } from '../backends/backend.ts';
-import { knownIsolation } from '../backends/own-sandbox.ts';
+import { refusesIsolation } from '../backends/own-sandbox.ts';
 import { SpecError } from '../errors/errors.ts';
 import type { SpecHost } from '../spec/host.ts';
 import { normalize } from '../spec/normalize.ts';
@@ -24,9 +24,11 @@ export function ownersFor(host: SpecHost, facts: Pick<CallerFacts, 'newuidmap' |
     const { uid, gid } = normalize(spec, host).idMappings;
     return { kind, uid, gid, words };
   };
-  if (host.mayMapIds) return owners('all', asRoot, 'all ids of this user namespace');
+  // Root would have to give files away with its capabilities for all of this host, from which no namespace keeps them.
+  const refused = refusesIsolation();
+  if (host.mayMapIds && !refused) return owners('all', asRoot, 'all ids of this user namespace');
   let because = 'newuidmap and newgidmap are not installed';
-  if (knownIsolation() === false) because = 'user namespaces are refused here';
+  if (refused) because = 'user namespaces are refused here';
   else if (facts.newuidmap !== undefined && facts.newgidmap !== undefined) {
     const ranges: SandboxSpec = { ...asRoot, uidMappings: 'subordinate', gidMappings: 'subordinate' };
     try {

@@ -4,7 +4,7 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { LaunchedProcess } from '../backends/backend.ts';
 import { launcherPath } from '../backends/launcher/locate.ts';
-import { findIsolation, OwnSandbox } from '../backends/own-sandbox.ts';
+import { OwnSandbox, refusesIsolation, tryIsolationWhereDoubtful } from '../backends/own-sandbox.ts';
 import { ImageError, InternalError } from '../errors/errors.ts';
 import { callerFacts } from '../host/facts.ts';
 import { nodeSpecHost } from '../spec/host.ts';
@@ -65,10 +65,10 @@ export class UnpackSandbox {
 
   /** Preconditions: `directory` is absolute, without symlinks in it. */
   static async over(directory: string): Promise<UnpackSandbox> {
-    const isolates = await findIsolation();
+    await tryIsolationWhereDoubtful();
     const { kind, words } = ownersFor(nodeSpecHost(), callerFacts());
     const launcher = launcherPath();
-    if (!isolates) {
+    if (refusesIsolation()) {
       const sandbox = await OwnSandbox.confined(confinedTo(directory, launcher), { descriptors: true });
       return new UnpackSandbox(sandbox, launcher, directory, words);
     }
@@ -236,13 +236,12 @@ function specOver(directory: string, launcher: string, kind: Owners['kind']): Sa
   };
 }
 
-/** Of all that the caller sees, this directory alone. As root with the capabilities that it takes; else as the caller. */
+/** Of all that the caller sees, this directory alone; without a capability, also as root. */
 function confinedTo(directory: string, launcher: string): SandboxSpec & Required<Pick<SandboxSpec, 'landlock'>> {
   const { uid, gid } = callerFacts();
   return {
     user: { uid, gid },
     network: 'none',
     landlock: { paths: { [directory]: 'rw', [launcher]: 'rox' } },
-    ...(uid === 0 ? { capabilities } : {}),
   };
 }

@@ -15,6 +15,8 @@ export interface Inventory {
   readonly things: ReadonlySet<string>;
   /** Those that any process of the machine lived in. */
   readonly namespaces: ReadonlySet<string>;
+  /** The directory for temporary files at that time. */
+  readonly temporary: string;
 }
 
 const pollMs = 50;
@@ -29,13 +31,13 @@ export function markProcess(): void {
 }
 
 export function takeInventory(): Inventory {
-  const namespaces = namespacesInUse();
-  return { namespaces, things: new Set(things(namespaces).keys()) };
+  const around = { namespaces: namespacesInUse(), temporary: tmpdir() };
+  return { ...around, things: new Set(things(around).keys()) };
 }
 
 /** What is there now that was not, one line each. Empty when nothing is left. */
 export function leftoversSince(before: Inventory): string[] {
-  return [...things(before.namespaces)].filter(([identity]) => !before.things.has(identity)).map(([, words]) => words);
+  return [...things(before)].filter(([identity]) => !before.things.has(identity)).map(([, words]) => words);
 }
 
 /** As `leftoversSince`, with time to end for what is ending. */
@@ -51,9 +53,9 @@ export async function waitForNothingLeft(before: Inventory): Promise<string[]> {
 /** From what tells a thing from any other to the words for it. */
 type Things = Map<string, string>;
 
-function things(namespacesBefore: ReadonlySet<string>): Things {
+function things({ namespaces, temporary }: Omit<Inventory, 'things'>): Things {
   return new Map([
-    ...ourProcesses(namespacesBefore).map(
+    ...ourProcesses(namespaces).map(
       (entry) =>
         [
           `process ${entry.pid}@${entry.startTime}`,
@@ -64,7 +66,7 @@ function things(namespacesBefore: ReadonlySet<string>): Things {
     ...named('mount', numbered(mounts())),
     ...named('cgroup', cgroups()),
     ...descriptors(),
-    ...named('unix socket', boundSockets()),
+    ...named('unix socket', boundSockets(temporary)),
     ...named('file', systemFiles()),
     ...sysvObjects(),
     ...named('keyring', keyrings()),
@@ -158,9 +160,7 @@ function table(file: string): string[][] {
  * With a path in this file's own directory, also where the name is removed already. An abstract name, and a socket without any, lasts only as long as
  * somebody holds it: then that descriptor or process is what is left.
  */
-function boundSockets(): string[] {
-  const own = process.env['TMPDIR'];
-  if (own === undefined) return [];
+function boundSockets(own: string): string[] {
   return table('/proc/net/unix')
     .filter(([, , , , , , , path]) => path?.startsWith(`${own}/`) === true)
     .map(([, , , , , , inode, path]) => `${path} [${inode}]`);

@@ -7,13 +7,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { features } from '../../src/features/feature.ts';
-import { FeatureError, openImage, probe, type RunResult, run, type SandboxSpec, spawn } from '../../src/index.ts';
+import { FeatureError, probe, type RunResult, run, type SandboxSpec, spawn } from '../../src/index.ts';
 import { guestPath } from '../helpers/guest.ts';
-import { ociImage, writeLayout } from '../helpers/images.ts';
 import { type Bench, makeBench } from '../helpers/native-plan.ts';
 import { processesWith } from '../helpers/processes.ts';
 import { requires } from '../helpers/requires.ts';
-import { tar } from '../helpers/tar.ts';
 import { inNode } from '../security/in-node.ts';
 
 const options = { backend: 'native', optional: 'all' } as const;
@@ -339,13 +337,6 @@ export function olderCases(): void {
     const optional = features.filter((feature) => feature !== 'landlock.paths');
     const asked = run(['true'], { landlock: { paths: { '/usr': 'rox' } } }, { backend: 'native', optional });
     await expect(asked).rejects.toMatchObject({ missing: [{ feature: 'landlock.paths' }] });
-  });
-
-  test('no image is unpacked there', async () => {
-    process.env['XDG_CACHE_HOME'] = join(place.directory, 'cache');
-    const image = writeLayout(join(place.directory, 'layout'), ociImage([tar({ name: 'file', content: 'x' })]));
-    await expect(openImage(image)).rejects.toMatchObject({ missing: [{ feature: 'landlock.paths' }] });
-    delete process.env['XDG_CACHE_HOME'];
   });
 
   test('what the command leaves is ended all the same, if it does not run from that', async () => {

@@ -1,7 +1,6 @@
 // Processes that start sandboxes for this one (native/serve.c). A fork of Node copies the page tables of its whole heap: milliseconds where that is empty, tens
 // of them where it is not. So Node forks once, and what it made then forks for every run.
 import { type ChildProcess, spawn } from 'node:child_process';
-import { createRequire } from 'node:module';
 import { InternalError } from '../../errors/errors.ts';
 import type { BackendPlan, LaunchedProcess, LaunchRequest } from '../backend.ts';
 import { callSteps, execStep, isPreparedFor, partsOf, stepsOfCall, stepsOfPreparation } from './call.ts';
@@ -218,9 +217,8 @@ let mainThread: boolean | undefined;
 
 /** Of a thread that is not, nobody waits for the children when it ends before them: they would stay as zombies. */
 function isMainThread(): boolean {
-  // Loaded here: it takes 2 ms, and a process that runs one command does not get here.
-  mainThread ??= (createRequire(import.meta.url)('node:worker_threads') as typeof import('node:worker_threads'))
-    .isMainThread;
+  // Loaded here: it takes 2 ms, and a process that runs one command does not get here. Not by `createRequire`, for which `node:module` takes another.
+  mainThread ??= process.getBuiltinModule('node:worker_threads').isMainThread;
   return mainThread;
 }
 

@@ -1,7 +1,7 @@
 // From a reference to layers that can be mounted and a document that says how: from the store, where it is there already.
 import { existsSync, realpathSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { suspectIsolation } from '../../backends/own-sandbox.ts';
+import { tryIsolationWhereDoubtful } from '../../backends/own-sandbox.ts';
 import { ImageError } from '../../errors/errors.ts';
 import { callerFacts } from '../../host/facts.ts';
 import { nodeSpecHost } from '../../spec/host.ts';
@@ -68,7 +68,7 @@ export interface OpenedImage extends StoredImage {
 
 /** The store of this caller, and whose the files in it are. @throws {ImageError} `SBX_IMAGE_STORE` */
 export async function findStore(): Promise<ReturnType<typeof openStore>> {
-  await suspectIsolation();
+  await tryIsolationWhereDoubtful();
   return openStore();
 }
 
