@@ -60,6 +60,12 @@ export function capturesDirectory(): string {
   return join(state, 'sandboxlib', 'changes');
 }
 
+/** A home may lie behind a symlink, and the launcher follows none. */
+function realCapturesDirectory(): string {
+  const directory = capturesDirectory();
+  return existsSync(directory) ? realpathSync(directory) : directory;
+}
+
 /**
  * Makes room for the changes of one run.
  *
@@ -71,13 +77,14 @@ export function createCapture({
   ids,
   image,
 }: Pick<Capture, 'views' | 'command' | 'image'> & { readonly ids: CapturedIds }): Capture {
-  const parent = capturesDirectory();
+  const given = capturesDirectory();
   const id = randomBytes(5).toString('hex');
-  const directory = join(parent, id);
   try {
-    mkdirSync(parent, { recursive: true, mode: 0o700 });
+    mkdirSync(given, { recursive: true, mode: 0o700 });
+    const parent = realCapturesDirectory();
     refuseOthers(parent);
-    refuseOverlap(realpathSync(parent), views);
+    refuseOverlap(parent, views);
+    const directory = join(parent, id);
     mkdirSync(directory, { mode: 0o700 });
     for (const path of viewDirectories(directory, views).flatMap((view) => [view, `${view}/upper`, `${view}/work`]))
       mkdirSync(path, { mode: 0o700 });
@@ -89,7 +96,7 @@ export function createCapture({
     const { code, message } = error as NodeJS.ErrnoException;
     if (code === undefined || error instanceof SandboxError) throw error;
     throw unusable(
-      `no changes can be captured in ${parent}: ${message}`,
+      `no changes can be captured in ${given}: ${message}`,
       'set XDG_STATE_HOME to a directory that can be written to',
       error,
     );
@@ -121,13 +128,14 @@ export function markEnded(capture: Capture): Capture {
 
 /** @throws {SandboxError} `SBX_CHANGES_UNKNOWN`, `SBX_CHANGES_UNREADABLE`, or `SBX_CHANGES_IN_USE` where the run has not ended. */
 export function readCapture(id: string): Capture {
-  const directory = join(capturesDirectory(), id);
+  const parent = realCapturesDirectory();
+  const directory = join(parent, id);
   if (!ID.test(id) || !existsSync(directory)) {
     throw new SandboxError('SBX_CHANGES_UNKNOWN', `there are no changes called ${JSON.stringify(id)}`, {
       remedy: 'run-sandbox changes lists those that there are',
     });
   }
-  refuseOthers(capturesDirectory());
+  refuseOthers(parent);
   const capture = readFrom(directory);
   if (!capture.ended && startTimeOf(capture.caller.pid) === capture.caller.startTime) {
     throw new SandboxError('SBX_CHANGES_IN_USE', `the run whose changes are ${id} has not ended`, {
@@ -139,7 +147,7 @@ export function readCapture(id: string): Capture {
 
 /** Those that can be read, the oldest first; what else lies there is somebody's own business. */
 export function readCaptures(): Capture[] {
-  const parent = capturesDirectory();
+  const parent = realCapturesDirectory();
   if (existsSync(parent)) refuseOthers(parent);
   const ids = existsSync(parent) ? readdirSync(parent).filter((name) => ID.test(name)) : [];
   const known = ids.filter((id) => existsSync(join(parent, id, FILE)));

@@ -8,6 +8,18 @@ import type { RunOptions, RunResult, SandboxSpec } from '../../src/index.ts';
 
 export const account = { name: 'sandboxlib-tester', uid: 23456, gid: 23457 } as const;
 
+/** What a test of ranges needs, beside what it shows in them. */
+export const rangesNeed = [
+  'linux',
+  'root',
+  'userns',
+  'command:newuidmap',
+  'command:setpriv',
+  'command:unshare',
+] as const;
+/** Of the account, as text of a file. */
+export const ranges: string = `${account.name}:700000:1000\\n`;
+
 const setUp = `set -e
 private=$1
 mount -t tmpfs none "$private"

@@ -369,6 +369,20 @@ export function changesCases(limits: Limits = {}): void {
       },
     );
 
+    test('they are kept where a home lies behind a symlink', async () => {
+      const before = process.env['XDG_STATE_HOME'];
+      mkdirSync(join(work, 'behind'));
+      symlinkSync('behind', join(work, 'linked'));
+      process.env['XDG_STATE_HOME'] = join(work, 'linked');
+      try {
+        const changes = await capture('echo 1 > a');
+        expect((await openChanges(changes.id)).entries).toEqual(changes.entries);
+        expect(changes.directory.startsWith(join(work, 'behind'))).toBe(true);
+      } finally {
+        process.env['XDG_STATE_HOME'] = before;
+      }
+    });
+
     test('they cannot be kept within what is shown', async () => {
       const before = process.env['XDG_STATE_HOME'];
       process.env['XDG_STATE_HOME'] = join(project, 'state');

@@ -18,22 +18,13 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { buildCli } from '../helpers/cli.ts';
 import { aci, BUSYBOX, busyboxRoot, ociImage, writeLayout } from '../helpers/images.ts';
-import { account, scriptWithPrivateEtc } from '../helpers/private-etc.ts';
+import { account, ranges, rangesNeed, scriptWithPrivateEtc } from '../helpers/private-etc.ts';
 import { requires, whyMissing } from '../helpers/requires.ts';
 import { tar } from '../helpers/tar.ts';
 
-const needs = [
-  'linux',
-  'root',
-  'userns',
-  'command:newuidmap',
-  'command:setpriv',
-  'command:unshare',
-  `file:${BUSYBOX}`,
-] as const;
+const needs = [...rangesNeed, `file:${BUSYBOX}`] as const;
 requires(...needs);
 
-const ranges = `${account.name}:700000:1000\\n`;
 const module = new URL('../../dist/index.js', import.meta.url);
 
 let work: string;

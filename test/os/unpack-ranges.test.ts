@@ -5,13 +5,12 @@ import { join } from 'node:path';
 import { afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
 import type { UnpackReport } from '../../src/image/unpack.ts';
 import { buildCli } from '../helpers/cli.ts';
-import { account, scriptWithPrivateEtc } from '../helpers/private-etc.ts';
+import { account, ranges, rangesNeed, scriptWithPrivateEtc } from '../helpers/private-etc.ts';
 import { requires } from '../helpers/requires.ts';
 import { type Member, tar } from '../helpers/tar.ts';
 
-requires('linux', 'root', 'userns', 'command:newuidmap', 'command:setpriv', 'command:unshare');
+requires(...rangesNeed);
 
-const ranges = `${account.name}:700000:1000\\n`;
 const module = new URL('../../dist/image/unpack.js', import.meta.url);
 const script = `
 const { unpack } = await import(${JSON.stringify(module.href)});
