@@ -159,6 +159,11 @@ export function handlerCases(): void {
         'added /project/made',
       ]);
       expect(await kept?.diff()).toContain('+before\n+after\n');
+      const layer: Uint8Array[] = [];
+      for await (const chunk of kept?.export('oci-layer') ?? []) layer.push(chunk);
+      const listed = execFileSync('tar', ['-tv', '--numeric-owner'], { input: Buffer.concat(layer), encoding: 'utf8' });
+      // Of root of the image, also where that is an ordinary user of this host.
+      expect(listed).toMatch(/^-rw-r--r-- 0\/0 .* first$/m);
       rmSync(project, { recursive: true });
       expectNothingLeft();
     });
