@@ -259,7 +259,13 @@ void status_ended(const struct ending *ending) {
   add_milliseconds(ending->user_us);
   add(",\"cpuSystemMs\":");
   add_milliseconds(ending->system_us);
-  if (ending->output_pending) add(",\"outputPending\":true");
+  if (ending->output_pending || ending->error_pending) {
+    add(",\"outputPending\":[");
+    if (ending->output_pending) add_number(STDOUT_FILENO);
+    if (ending->output_pending && ending->error_pending) add(",");
+    if (ending->error_pending) add_number(STDERR_FILENO);
+    add("]");
+  }
   count_member("outputBytes", ending->output_bytes);
   count_member("memoryBytes", ending->memory_peak);
   count_member("pids", ending->pids_peak);
@@ -270,6 +276,13 @@ void status_ended(const struct ending *ending) {
     count_member("voluntaryContextSwitches", ending->counts.voluntary_switches);
     count_member("involuntaryContextSwitches", ending->counts.involuntary_switches);
   }
+  finish();
+}
+
+void status_delivered(int stream) {
+  if (status_descriptor < 0) return;
+  begin("delivered");
+  count_member("stream", stream);
   finish();
 }
 

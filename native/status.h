@@ -20,7 +20,7 @@ struct ending {
   bool exited;     // the command's own end is known, and this is it:
   int wait_status;
   bool output_truncated, error_truncated;
-  bool output_pending;    // some of the output is still to be delivered
+  bool output_pending, error_pending;  // still to be delivered, and told of when it is
   int64_t output_bytes;  // -1: not known
   int64_t wall_us, user_us, system_us;
   int64_t memory_peak, pids_peak;  // -1: not known
@@ -53,6 +53,8 @@ void status_started(pid_t init, const int *held);
 void status_notified(const struct notified *notified);
 void status_failed(const struct failure *failure);
 void status_ended(const struct ending *ending);
+// A stream that was pending: its reader has it all, or is gone.
+void status_delivered(int stream);
 void status_left_out(const char *what, int error, const char *path);
 void status_unpacked(const struct unpack_counts *counts);
 void status_unpack_failed(const struct unpack_failure *failure);

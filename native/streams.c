@@ -16,7 +16,8 @@ static struct {
   struct relay input, output, error;
   uint64_t budget;
   int master;  // of the sandbox's terminal, or -1
-  bool end_of_input_sent, over, output_gone, error_gone;
+  bool end_of_input_sent, over;
+  bool output_pending, error_pending, output_gone, error_gone;
   const char *lost_by;
   int lost_errno;
 } streams;
@@ -212,15 +213,16 @@ bool streams_await_caller(void) {
 }
 
 // The descriptor of an output is an end of the socket, or whatever it is, by which its reader sees that this was all.
-static void hang_up(const struct relay *relay, int descriptor, bool *gone) {
+static void hang_up(const struct relay *relay, int descriptor, bool pending, bool *gone) {
   if (*gone || !relay_ended(relay)) return;
+  if (pending) status_delivered(descriptor);
   (void)close(descriptor);
   *gone = true;
 }
 
 void streams_hang_up(void) {
-  hang_up(&streams.output, STDOUT_FILENO, &streams.output_gone);
-  hang_up(&streams.error, STDERR_FILENO, &streams.error_gone);
+  hang_up(&streams.output, STDOUT_FILENO, streams.output_pending, &streams.output_gone);
+  hang_up(&streams.error, STDERR_FILENO, streams.error_pending, &streams.error_gone);
 }
 
 // From now on the relay may pass exactly what is in its pipe, as far as the bound, which it no longer shares, allows.
@@ -242,6 +244,8 @@ bool streams_tell(struct ending *ending) {
   bool output_within = settle(&streams.output, &allowances[0]), error_within = settle(&streams.error, &allowances[1]);
   ending->output_truncated = streams.output.truncated;
   ending->error_truncated = streams.error.truncated || (streams.output.truncated && run->standard[2] == run->standard[1]);
+  ending->output_pending = streams.output_pending = !relay_ended(&streams.output);
+  ending->error_pending = streams.error_pending = !relay_ended(&streams.error);
   bool passes = streams.master >= 0 || run->output_fd >= 0 || run->error_fd >= 0;
   ending->output_bytes = passes ? (int64_t)(streams.output.passed + streams.error.passed) : -1;
   return output_within && error_within;

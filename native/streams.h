@@ -35,9 +35,10 @@ bool streams_have_rest(void);
 bool streams_delivered(void);
 // Whether the reader of all that is still to be delivered is the caller itself, who can hear of the end before.
 bool streams_await_caller(void);
-// Lets the readers of what was delivered know that it was all, before the launcher ends. Nothing may be said on these descriptors any more.
+// Lets the readers of what was delivered know that it was all, before the launcher ends: who heard that it is pending is told. Nothing may be said on these
+// descriptors any more.
 void streams_hang_up(void);
-// What the end says of the output, as if all of it had been delivered. False when more came than limits.outputBytes allows.
+// What the end says of the output: what is pending, and the rest as if all of it had been delivered. False when more came than limits.outputBytes allows.
 bool streams_tell(struct ending *ending);
 
 #endif

@@ -777,13 +777,17 @@ static int report_end(void) {
   return verdict_status_of_ending(&self.ending, self.run->compiled != NULL);
 }
 
-// What a late reader still has to get it gets after the last word; that all of it came through is the exit status.
+// What a late reader still has to get it gets after the last word, and is told of that; the exit status tells it too.
 static int conclude(void) {
-  self.ending.output_pending = !finished();
   int status = report_end();
-  if (self.failed) return status;
-  for (; !finished(); watch_round()) streams_hang_up();
-  return self.failed ? EXIT_SANDBOX_FAILED : status;
+  if (self.failed || finished()) return status;
+  do {
+    streams_hang_up();
+    watch_round();
+    if (self.failed) return EXIT_SANDBOX_FAILED;
+  } while (!finished());
+  streams_hang_up();
+  return status;
 }
 
 // Before init got its word: it has done nothing yet, and nothing of what follows is set up.

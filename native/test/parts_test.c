@@ -244,6 +244,7 @@ static const char *said(void (*say)(const void *), const void *about) {
 
 static void say_failed(const void *failure) { status_failed(failure); }
 static void say_ended(const void *ending) { status_ended(ending); }
+static void say_delivered(const void *stream) { status_delivered(*(const int *)stream); }
 static void say_started(const void *pid) { status_started(*(const pid_t *)pid, NULL); }
 
 static void strings_are_escaped(void) {
@@ -286,7 +287,13 @@ static void endings_say_how(void) {
   CHECK(strstr(said(say_ended, &ending), "\"cause\":\"limit\",\"limit\":\"memoryBytes\",\"stdout") != NULL);
   CHECK(strstr(said(say_ended, &ending), "\"memoryBytes\":4096,\"pids\":3}") != NULL);
   ending = (struct ending){.cause = CAUSE_WALL, .output_pending = true, .output_bytes = 12};
-  CHECK(strstr(said(say_ended, &ending), "\"outputPending\":true,\"outputBytes\":12,\"memoryBytes\"") != NULL);
+  CHECK(strstr(said(say_ended, &ending), "\"outputPending\":[1],\"outputBytes\":12,\"memoryBytes\"") != NULL);
+  ending.error_pending = true;
+  CHECK(strstr(said(say_ended, &ending), "\"outputPending\":[1,2],") != NULL);
+  ending.output_pending = false;
+  CHECK(strstr(said(say_ended, &ending), "\"outputPending\":[2],") != NULL);
+  int stream = 2;
+  CHECK(strcmp(said(say_delivered, &stream), "{\"event\":\"delivered\",\"stream\":2}\n") == 0);
   ending = (struct ending){.cause = CAUSE_PIDS};
   CHECK(strstr(said(say_ended, &ending), "\"limit\":\"pids\"") != NULL);
   ending = (struct ending){.cause = CAUSE_CPU};

@@ -208,6 +208,8 @@ export interface LaunchedProcess {
   readonly started: Promise<void>;
   /** Resolves when every process of the sandbox is gone, whether all of the output has been read or not. Rejects with a LaunchError when the sandbox failed. */
   readonly ended: Promise<LaunchEnd>;
+  /** Of an output at its end, once `ended` has resolved: `undefined` where that was all, else resolves when it was all, and rejects where some is lost. */
+  rest?(output: 1 | 2): Promise<void> | undefined;
   /** Asks everything in the sandbox to end with `signal`; SIGKILL after the grace period. Idempotent. */
   terminate(signal?: NodeJS.Signals, gracePeriodMs?: number): void;
   /** Ends everything at once, and once it has ended what is left of its output. Idempotent. */

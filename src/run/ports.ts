@@ -51,16 +51,33 @@ export class OutputPort {
     return reader;
   }
 
-  /** Preconditions: called once. `soon`: the caller has the rest of this tick to take the stream. */
-  connect(source: Readable, sinks: readonly Sink[], collect: 'now' | 'soon'): void {
+  /**
+   * `soon`: the caller has the rest of this tick to take the stream. `rest`: whether the end of the source is that of the output, where this is still to be
+   * known. Preconditions: called once.
+   */
+  connect(
+    source: Readable,
+    sinks: readonly Sink[],
+    collect: 'now' | 'soon',
+    rest: () => Promise<void> | undefined = () => undefined,
+  ): void {
     this.#source = source;
     this.#alone = sinks.length === 0;
-    source.once('close', () => this.end());
-    source.once('end', () => this.end());
+    const atEnd = (): void => {
+      source.off('close', atEnd).off('end', atEnd);
+      const known = rest();
+      if (known === undefined) this.end();
+      else
+        known.then(
+          () => this.end(),
+          (error: Error) => this.#cutOff(error),
+        );
+    };
+    source.on('close', atEnd).on('end', atEnd);
+    // One of a server that has died a moment ago.
+    if (source.closed || source.readableEnded) process.nextTick(atEnd);
     source.on('error', (error: NodeJS.ErrnoException) => {
-      if (endOfStream.has(error.code ?? '')) return;
-      this.#onError(error);
-      this.#reader?.destroy(error);
+      if (!endOfStream.has(error.code ?? '')) this.#cutOff(error);
     });
     if (this.#kept) this.#keep(source, collect);
     for (const { stream } of sinks) source.pipe(stream, { end: false });
@@ -75,9 +92,14 @@ export class OutputPort {
   end(): void {
     if (this.#ended) return;
     this.#ended = true;
-    // A source that was destroyed ends no pipe.
-    if (this.#source === undefined || !this.#source.readableEnded) this.#reader?.end();
+    this.#reader?.end();
     this.#resolveFinished();
+  }
+
+  #cutOff(error: Error): void {
+    this.#onError(error);
+    this.#reader?.destroy(error);
+    this.end();
   }
 
   /** There never was an output. What a source still has is its reader's. */
@@ -120,7 +142,8 @@ export class OutputPort {
 
   /** A reader that goes away early closes the command's output, as the end of a shell's pipe does. */
   #give(source: Readable, reader: PassThrough): void {
-    source.pipe(reader);
+    // Whether the end of the one is that of the other is not the pipe's to say.
+    source.pipe(reader, { end: false });
     reader.once('close', () => {
       if (!this.#ended) source.destroy();
     });

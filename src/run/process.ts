@@ -260,9 +260,9 @@ export class Process implements SandboxProcess {
   #connect(launched: LaunchedProcess, routes: StdioRoutes): void {
     const collect = this.#purpose === 'run' ? 'now' : 'soon';
     if (launched.stdout === undefined) this.#stdout.end();
-    else this.#stdout.connect(launched.stdout, routes.stdout, collect);
+    else this.#stdout.connect(launched.stdout, routes.stdout, collect, () => launched.rest?.(1));
     if (launched.stderr === undefined) this.#stderr.end();
-    else this.#stderr.connect(launched.stderr, routes.stderr, collect);
+    else this.#stderr.connect(launched.stderr, routes.stderr, collect, () => launched.rest?.(2));
     if (launched.stdin !== undefined) {
       if (routes.input === undefined) this.#stdin.connect(launched.stdin, this.#failing('write stdin'));
       else {

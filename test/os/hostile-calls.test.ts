@@ -4,14 +4,15 @@ import { closeSync, mkdtempSync, openSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PassThrough, Readable, Writable } from 'node:stream';
-import { setTimeout } from 'node:timers/promises';
+import { setImmediate, setTimeout } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
 import { Worker } from 'node:worker_threads';
-import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { endServers } from '../../src/backends/launcher/server.ts';
 import { type RunOptions, type RunResult, run, type SandboxProcess, type SandboxSpec, spawn } from '../../src/index.ts';
 import { buildCli } from '../helpers/cli.ts';
 import { requires } from '../helpers/requires.ts';
+import { sendSignal } from '../helpers/serving.ts';
 
 requires('linux', 'userns');
 
@@ -244,7 +245,12 @@ describe('streams', () => {
       expect(usage.outputBytes).toBeGreaterThanOrEqual(read);
     });
 
-    test('fails its reader when the launcher is killed, for half of it must not look like all', async () => {
+    describe.each(['always', 'off'])('half must not look like all, SANDBOXLIB_SERVER=%s', (choice) => {
+      beforeEach(() => void vi.stubEnv('SANDBOXLIB_SERVER', choice));
+      afterEach(async () => {
+        vi.unstubAllEnvs();
+        await endServers();
+      });
       const alive = (pid: number | undefined): boolean => {
         try {
           return process.kill(pid ?? -1, 0);
@@ -252,8 +258,16 @@ describe('streams', () => {
           return false;
         }
       };
-      // On a busy machine all that was written may have fitted into the sockets: then there is nothing to cut off, and no launcher any more.
-      const leave = async (attempts: number): Promise<{ readonly left: SandboxProcess }> => {
+      const kill = (handle: SandboxProcess): void => {
+        try {
+          sendSignal(handle.pid, 'SIGKILL');
+        } catch (error) {
+          // All of it has been delivered.
+          if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+        }
+      };
+      /** A command that was ended with its streams full: the rest is with its launcher. In an object, for a handle that is returned is awaited. */
+      const full = async (attempts = 20): Promise<{ readonly left: SandboxProcess }> => {
         const handle = spawn(['cat', '/dev/zero'], {}, { gracePeriodMs: 100 });
         const taken = handle.stdout as PassThrough;
         await vi.waitFor(() => expect(taken.writableNeedDrain).toBe(true), { timeout: 60_000 });
@@ -261,20 +275,46 @@ describe('streams', () => {
         handle.terminate();
         await handle;
         await setTimeout(200);
-        if (alive(handle.pid) || attempts === 1) return { left: handle };
+        // On a busy machine all that was written may have fitted into the sockets: then there is no launcher any more.
+        if (alive(handle.pid)) return { left: handle };
+        if (attempts === 1) throw new Error('nothing was ever left to read');
         await handle[Symbol.asyncDispose]();
-        return leave(attempts - 1);
+        return full(attempts - 1);
       };
-      const { left } = await leave(20);
-      await using handle = left;
-      const { stdout } = handle;
-      process.kill(handle.pid as number, 'SIGKILL');
-      // Where the end of the stream is seen first, nobody can tell: this is of a reader that comes later.
-      await vi.waitFor(() => expect(alive(handle.pid)).toBe(false), { timeout: 60_000 });
-      const read = async (): Promise<void> => {
-        for await (const _ of stdout);
+      const lengthOf = async (stream: Readable): Promise<number> => {
+        let length = 0;
+        for await (const chunk of stream) length += (chunk as Buffer).length;
+        return length;
       };
-      await expect(read()).rejects.toThrow(/was ended by SIGKILL|ended without a word/);
+      const cutOff = /was ended by SIGKILL|ended without a word/;
+
+      test('to a reader that comes after the launcher was killed', async () => {
+        const { left } = await full();
+        await using handle = left;
+        kill(handle);
+        await vi.waitFor(() => expect(alive(handle.pid)).toBe(false), { timeout: 60_000 });
+        await expect(lengthOf(handle.stdout)).rejects.toThrow(cutOff);
+      });
+
+      test('to a reader that reads meanwhile, whenever that is', async () => {
+        let lost = 0;
+        for (let round = 0; round < 12; round++) {
+          const { left } = await full();
+          await using handle = left;
+          const { usage } = await handle;
+          const reading = lengthOf(handle.stdout);
+          for (let turn = 0; turn < round; turn++) await setImmediate();
+          kill(handle);
+          const [outcome] = await Promise.allSettled([reading]);
+          if (outcome.status === 'fulfilled') {
+            expect(outcome.value).toBe(usage.outputBytes);
+          } else {
+            expect(outcome.reason).toMatchObject({ message: expect.stringMatching(cutOff) });
+            lost++;
+          }
+        }
+        expect(lost).toBeGreaterThan(0);
+      });
     });
 
     test('keeps no program alive', () => {

@@ -157,9 +157,10 @@ describe('bytes', () => {
 
   it('that nobody will read go with the handle', async () => {
     {
-      await using handle = shell('head -c 400000 /dev/zero');
+      await using handle = spawn(['cat', '/dev/zero'], { limits: { wallMs: 300 } }, { gracePeriodMs: 0 });
       void handle.stdout;
-      await handle;
+      expect((await handle).outcome).toEqual({ kind: 'limit', limit: 'wallMs' });
+      expect(supervisors().length).toBe(1);
     }
     await until(() => supervisors().length === 0);
   });

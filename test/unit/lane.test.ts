@@ -1,7 +1,8 @@
 // What comes on a lane, cut anywhere; and what is sent there.
+import { once } from 'node:events';
 import { PassThrough } from 'node:stream';
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { Lane, LaneReader, type LaneSocket } from '../../src/backends/launcher/lane.ts';
 import { encodeCall } from '../../src/backends/launcher/orders.ts';
 import { InternalError, LaunchError } from '../../src/errors/errors.ts';
@@ -130,6 +131,61 @@ describe('a lane', () => {
     await expect(run.ended).rejects.toBeInstanceOf(InternalError);
     await new Promise((resolve) => setImmediate(resolve));
     expect(events.at(-1)).toBe('closed');
+  });
+
+  const pending = (outputs: number[]) =>
+    Buffer.from(ended.replace('"wallMs"', `"outputPending":[${outputs}],"wallMs"`));
+  const delivered = (output: number) => Buffer.from(`{"event":"delivered","stream":${output}}\n`);
+  /** With an output whose end has been seen. */
+  async function lent(): Promise<LaneSocket> {
+    const stream = new PassThrough();
+    stream.end();
+    await once(stream.resume(), 'end');
+    return stream as unknown as LaneSocket;
+  }
+
+  it('tells of each output that is left when it is delivered, and is closed after the last', async () => {
+    const { lane, socket, events } = open();
+    const run = lane.start(Buffer.from('plan'), request, false);
+    socket.push(pending([1, 2]));
+    await expect(run.ended).resolves.toMatchObject({ code: 3 });
+    expect(events).toEqual([]);
+    socket.push(delivered(2));
+    await run.rest?.(2);
+    expect(events).toEqual([]);
+    socket.push(delivered(1));
+    await run.rest?.(1);
+    await vi.waitFor(() => expect(events).toEqual(['closed']));
+  });
+
+  it('that ends before an output is delivered fails that', async () => {
+    const { lane, socket } = open();
+    const run = lane.start(Buffer.from('plan'), request, false);
+    socket.push(pending([1]));
+    await expect(run.ended).resolves.toMatchObject({ code: 3 });
+    expect(run.rest?.(2)).toBe(undefined);
+    socket.destroy();
+    await expect(run.rest?.(1)).rejects.toBeInstanceOf(LaunchError);
+  });
+
+  it('does not tell the end of a run whose output ended before that was known to be all', async () => {
+    for (const word of [delivered(1), undefined]) {
+      const { lane, socket } = open();
+      const run = lane.start(Buffer.from('plan'), request, false, { 1: await lent() });
+      socket.push(pending([1]));
+      let told = false;
+      const end = run.ended.finally(() => {
+        told = true;
+      });
+      end.catch(() => {});
+      for (let turn = 0; turn < 5; turn++) await new Promise((resolve) => setImmediate(resolve));
+      expect(told).toBe(false);
+      if (word === undefined) socket.destroy();
+      else socket.push(word);
+      if (word === undefined) await expect(end).rejects.toBeInstanceOf(LaunchError);
+      else await expect(end).resolves.toMatchObject({ code: 3 });
+      socket.destroy();
+    }
   });
 
   it('tells who prepared something there when it is gone', () => {

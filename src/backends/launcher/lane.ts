@@ -26,6 +26,8 @@ export class Lane {
   );
   readonly #onIdle: (lane: Lane) => void;
   #run: LaneRun | undefined;
+  /** Its end has been told, but not all of its output has been read. */
+  #left: LaneRun | undefined;
   /** Where a sandbox waits here for its command: who is to know that it does no longer. */
   #onGone: (() => void) | undefined;
   #closed = false;
@@ -40,6 +42,7 @@ export class Lane {
         this.#reader.read(chunk);
       } catch (error) {
         this.#settle((run) => run.fail(error as Error));
+        this.#left?.loseRest(error as Error);
         socket.destroy();
       }
     });
@@ -49,6 +52,7 @@ export class Lane {
       this.#closed = true;
       onClosed(this);
       this.#settle((run) => run.fail(lost()));
+      this.#left?.loseRest(lost());
     });
     socket.once('end', () => socket.destroy());
   }
@@ -90,9 +94,12 @@ export class Lane {
 
   #hear(line: StatusLine): void {
     if (line.event === 'ended') {
-      // Its supervisor lives on until somebody has read the rest. There will be no other word of it, and no other run here.
-      if (line.outputPending === true) this.#run?.leaveOutput();
-      this.#settle((run) => run.finish(launchEnd(line)), line.outputPending === true);
+      const { outputPending } = line;
+      // Its supervisor lives on until somebody has read the rest. There will be no other run here.
+      if (outputPending !== undefined) this.#left = this.#run;
+      this.#settle((run) => run.finish(launchEnd(line), outputPending), outputPending !== undefined);
+    } else if (line.event === 'delivered') {
+      if (this.#left?.deliver(line.stream) === false) this.#socket.destroy();
     } else if (line.event === 'failed') {
       this.#settle((run) => run.fail(launchError(line, run.confined)));
     } else {
@@ -221,24 +228,10 @@ class LaneRun extends OrderedRun implements LaunchedProcess {
     }
   }
 
-  /** Whoever reads it gets it all, as long as the lane is there; then the lane ends. */
-  leaveOutput(): void {
-    this.#leavesOutput = true;
-    const outputs = [this.stdout, this.stderr].filter((stream) => stream?.closed === false) as Readable[];
-    let open = outputs.length;
-    if (open === 0) this.#socket.destroy();
-    for (const output of outputs) {
-      output.once('close', () => {
-        if (--open === 0) this.#socket.destroy();
-      });
-    }
-    this.#socket.once('close', () => {
-      for (const output of outputs) if (!output.readableEnded) output.destroy(lost());
-    });
-  }
-
-  finish(end: LaunchEnd): void {
-    this.#resolve(end);
+  finish(end: LaunchEnd, pending: readonly (1 | 2)[] = []): void {
+    this.#leavesOutput = pending.length > 0;
+    if (this.#leavesOutput) this.leaveRest(pending).then(() => this.#resolve(end), this.#reject);
+    else this.#resolve(end);
   }
 
   fail(error: Error): void {

@@ -13,11 +13,17 @@ import { launchError } from './failure.ts';
 import { remedyForLauncher } from './locate.ts';
 import { OrderedRun } from './ordered.ts';
 import { withNamespaces } from './pod.ts';
-import { type EndedLine, type FailedLine, type StartedLine, type SyscallLine, statusReader } from './status.ts';
+import {
+  type DeliveredLine,
+  type EndedLine,
+  type FailedLine,
+  type StartedLine,
+  type SyscallLine,
+  statusReader,
+} from './status.ts';
 import type { LauncherPlan } from './steps.ts';
 
 const CHANNEL_FD = 3;
-const EXIT_SANDBOX_FAILED = 125;
 const FIRST_EXTRA_FD = 4;
 /** A launcher that has said its last word, or closed the channel, has only to end. */
 const LINGER_MS = 2000;
@@ -133,9 +139,14 @@ class LauncherProcess extends OrderedRun implements LaunchedProcess {
         .map(({ from, to }) => [to, streams[from] as Duplex]),
     );
     this.#channel = streams[CHANNEL_FD] as Duplex | undefined;
-    const outcome = follow(child, this.#channel, launcher, confined, (line) => {
-      if (line.event === 'started') this.#held = line.namespaces ?? [];
-      else this.decide(line);
+    const outcome = follow(child, this.#channel, launcher, confined, {
+      started: ({ namespaces = [] }) => {
+        this.#held = namespaces;
+      },
+      syscall: (line) => this.decide(line),
+      pending: (outputs) => this.leaveRest(outputs),
+      delivered: ({ stream }) => void this.deliver(stream),
+      lost: (error) => this.loseRest(error),
     });
     this.started = outcome.started;
     this.ended = outcome.ended.finally(() => {
@@ -188,13 +199,24 @@ class LauncherProcess extends OrderedRun implements LaunchedProcess {
 
 function ignore(): void {}
 
+/** What becomes known of a run on the way. */
+interface Followed {
+  started(line: StartedLine): void;
+  syscall(line: SyscallLine): void;
+  /** Settles when the end may be told. */
+  pending(outputs: readonly (1 | 2)[]): Promise<void>;
+  delivered(line: DeliveredLine): void;
+  /** What was pending, and has not been delivered. */
+  lost(error: Error): void;
+}
+
 /** Two promises out of three sources: status lines, the end of the launcher, a spawn that failed. */
 function follow(
   child: ChildProcess,
   channel: Duplex | undefined,
   launcher: string,
   confined: boolean,
-  onLine: (line: SyscallLine | StartedLine) => void,
+  run: Followed,
 ): { started: Promise<void>; ended: Promise<LaunchEnd> } {
   const started = withResolvers<void>();
   const ended = withResolvers<LaunchEnd>();
@@ -205,6 +227,10 @@ function follow(
     started.reject(error);
     ended.reject(error);
   };
+  const finish = (line: EndedLine): void => {
+    started.resolve();
+    ended.resolve(launchEnd(line));
+  };
   // SANDBOXLIB_LAUNCHER may name any program: one that lives on, or whose children hold the channel, would keep the run for ever.
   const expectEnd = (): void => {
     patience ??= setTimeout(() => {
@@ -214,12 +240,15 @@ function follow(
   };
   const settle = (): void => {
     expectEnd();
-    if (waitingFor === 1) clearTimeout(patience);
+    if (waitingFor === 1) {
+      clearTimeout(patience);
+      run.lost(lostLauncher(child, launcher));
+    }
     // After its last line the launcher only waits for us to close the channel: everything in the sandbox is gone.
     if (--waitingFor > 0 && last === undefined) return;
     if (last?.event === 'ended') {
-      started.resolve();
-      ended.resolve(launchEnd(last));
+      // What is pending settles that itself.
+      if (last.outputPending === undefined) finish(last);
     } else if (last?.event === 'failed') {
       fail(launchError(last, confined));
     } else {
@@ -227,23 +256,22 @@ function follow(
     }
   };
   // The sandbox is gone, and what it wrote is more than sockets hold: whoever reads it gets it all, and nobody waits for that.
-  const leaveOutput = (line: EndedLine): void => {
-    started.resolve();
-    ended.resolve(launchEnd(line));
+  const leaveOutput = (line: EndedLine, outputs: readonly (1 | 2)[]): void => {
     child.unref();
     (channel as { unref?(): unknown } | undefined)?.unref?.();
-    child.on('exit', (code) => {
-      if (code !== null && (code !== EXIT_SANDBOX_FAILED || line.code === code)) return;
-      const lost = lostLauncher(child, launcher);
-      for (const stream of [child.stdout, child.stderr]) if (stream?.readableEnded === false) stream.destroy(lost);
-    });
+    run.pending(outputs).then(() => finish(line), fail);
   };
   const read = statusReader((line) => {
-    if (line.event === 'started' || line.event === 'syscall') onLine(line);
-    if (line.event === 'started') started.resolve();
-    else if (line.event === 'ended' || line.event === 'failed') {
+    if (line.event === 'started') {
+      run.started(line);
+      started.resolve();
+    } else if (line.event === 'syscall') {
+      run.syscall(line);
+    } else if (line.event === 'delivered') {
+      run.delivered(line);
+    } else if (line.event === 'ended' || line.event === 'failed') {
       last = line;
-      if (line.event === 'ended' && line.outputPending === true) leaveOutput(line);
+      if (line.event === 'ended' && line.outputPending !== undefined) leaveOutput(line, line.outputPending);
       else expectEnd();
     }
   });

@@ -34,8 +34,8 @@ export interface EndedLine {
   readonly denied?: { readonly number: number; readonly audit: number };
   readonly stdoutTruncated: boolean;
   readonly stderrTruncated: boolean;
-  /** The launcher lives on until the rest of the output has been read. */
-  readonly outputPending?: boolean;
+  /** The launcher lives on until the rest of these streams has been read, and says so of each. */
+  readonly outputPending?: readonly (1 | 2)[];
   readonly outputBytes?: number;
   readonly wallMs: number;
   readonly cpuUserMs: number;
@@ -67,7 +67,13 @@ export interface OutputLine {
   readonly bytes: number;
 }
 
-export type StatusLine = StartedLine | FailedLine | EndedLine | SyscallLine | OutputLine;
+/** The reader of a stream that was pending at the end has it all. */
+export interface DeliveredLine {
+  readonly event: 'delivered';
+  readonly stream: 1 | 2;
+}
+
+export type StatusLine = StartedLine | FailedLine | EndedLine | SyscallLine | OutputLine | DeliveredLine;
 
 /** Splits what arrives into lines; call it with every chunk. */
 export function statusReader(onLine: (line: StatusLine) => void): (chunk: Buffer) => void {
@@ -106,6 +112,7 @@ function isStatusLine(value: unknown): value is StatusLine {
     case 'ended':
       return (
         causes.has(line.cause) &&
+        (line.outputPending === undefined || Array.isArray(line.outputPending)) &&
         (typeof line.code === 'number' || typeof line.signal === 'string' || line.cause !== 'command')
       );
     case 'output':
