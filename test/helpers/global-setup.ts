@@ -1,6 +1,6 @@
 // Before any test: the launcher, the test programs and dist/ of the current sources, and what plays the tools that are not to be had as they are. Some tests
 // run a caller of their own by dist/, and as an ordinary user who may not write there.
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { startEngine } from './engine.ts';
 import { installStandIns } from './stand-ins.ts';
@@ -11,12 +11,19 @@ export default async function setup(): Promise<(() => Promise<void>) | undefined
   process.env['SANDBOXLIB_TEST_PREPARED'] = '1';
   // scripts/test.mjs has done this.
   if (process.env['SANDBOXLIB_TEST_BUILT'] !== '1') build();
+  settleFirejail();
   const removeStandIns = installStandIns();
   const stopEngine = await startEngine();
   return async () => {
     await stopEngine?.();
     removeStandIns();
   };
+}
+
+/** With its first sandbox since the machine was started firejail(1) mounts directories of its own below /run, which stay: no test has left them behind. */
+function settleFirejail(): void {
+  // Where it is missing, or does not serve this user, there is nothing to settle.
+  spawnSync('firejail', ['--quiet', '--noprofile', 'true'], { stdio: 'ignore' });
 }
 
 function build(): void {

@@ -82,6 +82,8 @@ export const code: number | undefined = result.exitCode;
 `,
     );
     const options = [
+      // Of this project, where the room for tests lies in it.
+      '--ignoreConfig',
       '--noEmit',
       '--strict',
       '--exactOptionalPropertyTypes',
