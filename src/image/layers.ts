@@ -27,10 +27,10 @@ export interface LayerOptions {
   /** Bits set-user-ID and set-group-ID. */
   readonly setid: 'keep' | 'drop';
   /**
-   * Whether the directory becomes a layer of overlayfs: it has no devices but the marks that hide what is below, and no attributes but ours that mean something
-   * to overlayfs.
+   * Where the directory becomes a layer of overlayfs: it has no devices but the marks that hide what is below, and no attributes but ours that mean something
+   * to overlayfs. Without `marks` what a device would hide is seen; then whiteouts are not to be `overlay`.
    */
-  readonly asLayer: boolean;
+  readonly asLayer: { readonly marks: boolean } | undefined;
   /** Hears of what an entry has and is not written. */
   readonly onLost: (what: string, name: string, because: string) => void;
 }
@@ -75,7 +75,7 @@ export class Layers {
   constructor(options: LayerOptions) {
     this.#options = options;
     // Many archives do not name their top, which is not to stay as closed as it is while it is made.
-    if (options.asLayer) this.#directories.at('').value = implied;
+    if (options.asLayer !== undefined) this.#directories.at('').value = implied;
   }
 
   /** Records of one archive, over those that came before. */
@@ -83,7 +83,7 @@ export class Layers {
     this.#seen = new NameTree();
     this.#count += 1;
     for await (const entry of entries) {
-      if (this.#options.asLayer) yield* this.#above(entry.name);
+      if (this.#options.asLayer !== undefined) yield* this.#above(entry.name);
       const whiteout = this.#whiteout(entry, archive);
       if (whiteout === undefined) yield* this.#write(entry, archive);
       else yield* whiteout;
@@ -219,9 +219,11 @@ export class Layers {
 
   async *#write(entry: TarEntry, archive: string): AsyncGenerator<Uint8Array, void, undefined> {
     const isDevice = entry.kind === 'character' || entry.kind === 'block';
-    if (this.#options.asLayer && isDevice) {
-      this.#options.onLost('device', entry.name, 'an image has no devices: the sandbox has its own');
-      yield* this.#hide(entry.name);
+    const { asLayer, whiteouts, onLost } = this.#options;
+    if (asLayer !== undefined && isDevice) {
+      onLost('device', entry.name, 'an image has no devices: the sandbox has its own');
+      if (whiteouts === 'apply') yield* this.#remove(entry.name);
+      else if (asLayer.marks) yield* this.#hide(entry.name);
       return;
     }
     const isHidden = this.#see(entry, archive);
@@ -229,7 +231,7 @@ export class Layers {
     if (entry.kind !== 'directory') this.#directories.remove(entry.name);
     else this.#keep(entry.name, attributes, isHidden);
     // Over a lower layer anything may come; within one archive nobody means to replace a directory that has something in it.
-    yield entryRecord({ ...entry, ...attributes, replacesDirectory: this.#options.whiteouts === 'apply' });
+    yield entryRecord({ ...entry, ...attributes, replacesDirectory: whiteouts === 'apply' });
     if (entry.kind !== 'file') return;
     for await (const { offset, bytes } of entry.content) {
       yield dataHead(offset, bytes);
@@ -255,7 +257,7 @@ export class Layers {
     for (const what of lost) onLost(what, name, 'there is no way to keep it');
     const drops = setid === 'drop' && kind !== 'directory' && (mode & SETID) !== 0;
     if (drops) onLost('mode', name, 'set-user-ID and set-group-ID bits were not wanted');
-    const strange = asLayer ? [...xattrs.keys()].filter((key) => key.startsWith(OVERLAY)) : [];
+    const strange = asLayer !== undefined ? [...xattrs.keys()].filter((key) => key.startsWith(OVERLAY)) : [];
     for (const key of strange) onLost(key, name, 'it would mean something to overlayfs');
     const kept = strange.length === 0 ? xattrs : new Map([...xattrs].filter(([key]) => !strange.includes(key)));
     return { mode: drops ? mode & ~SETID : mode, uid, gid, seconds, nanoseconds, xattrs: kept };
@@ -265,7 +267,7 @@ export class Layers {
   #keep(name: string, attributes: FileAttributes, isHidden: boolean): void {
     const directory = this.#directories.at(name);
     const { asLayer, whiteouts } = this.#options;
-    const known = asLayer || whiteouts === 'overlay' ? directory.value?.xattrs : undefined;
+    const known = asLayer !== undefined || whiteouts === 'overlay' ? directory.value?.xattrs : undefined;
     const kept = marks.filter((mark) => known?.has(mark[0]) === true || (isHidden && mark === opaque));
     const xattrs = kept.length > 0 ? new Map([...attributes.xattrs, ...kept]) : attributes.xattrs;
     directory.value = { ...attributes, xattrs, isImplied: false };

@@ -10,7 +10,7 @@ import { type ArchiveLimits, defaultArchiveLimits } from './archive/limits.ts';
 import { type ArchiveFacts, openArchive } from './archive/open.ts';
 import type { TarEntry } from './archive/tar.ts';
 import { readArchiveFile } from './archive-file.ts';
-import { Layers, OPAQUE_XATTR, type Whiteouts } from './layers.ts';
+import { type LayerOptions, Layers, OPAQUE_XATTR, type Whiteouts } from './layers.ts';
 import { attributesRecord, emptyRecord, endRecord, header } from './records.ts';
 import { type LeftOut, type Told, UnpackSandbox } from './unpack-sandbox.ts';
 
@@ -67,7 +67,7 @@ export async function unpack(
 ): Promise<UnpackReport> {
   const archives = typeof archive === 'string' ? [archive] : archive;
   const sources = archives.map((name): ArchiveSource => ({ name, content: readArchiveFile(name) }));
-  const { layer: _layer, ...report } = await unpackSources(sources, directory, options, false);
+  const { layer: _layer, ...report } = await unpackSources(sources, directory, options, undefined);
   return report;
 }
 
@@ -95,7 +95,7 @@ export async function unpackSources(
   sources: readonly ArchiveSource[],
   directory: string,
   options: UnpackOptions,
-  asLayer: boolean,
+  asLayer: LayerOptions['asLayer'],
 ): Promise<LayerReport> {
   const target = await prepareTarget(directory);
   let sandbox: UnpackSandbox | undefined;
@@ -113,7 +113,7 @@ async function unpackInto(
   sources: readonly ArchiveSource[],
   directory: string,
   options: UnpackOptions,
-  asLayer: boolean,
+  asLayer: LayerOptions['asLayer'],
 ): Promise<LayerReport> {
   const lost: LeftOut[] = [];
   let others = 0;
@@ -131,7 +131,7 @@ async function unpackInto(
   const told = await sandbox.write(reading.records(), options.signal);
   if (told.kind === 'failed') throw reading.explain(told, directory);
   const opaque = layers.opaqueDirectories();
-  if (asLayer) refuseWithoutMarks(told, opaque, directory);
+  if (asLayer !== undefined) refuseWithoutMarks(told, opaque, directory);
   const { owners, devices, xattrs, modes } = told;
   return {
     directory,
@@ -143,7 +143,7 @@ async function unpackInto(
     layer: {
       opaque,
       hides: layers.hides,
-      implied: asLayer ? layers.impliedDirectories(sources.at(-1)?.name ?? directory) : [],
+      implied: asLayer !== undefined ? layers.impliedDirectories(sources.at(-1)?.name ?? directory) : [],
       xattrs: new Map(layers.directoryXattrs()),
     },
   };

@@ -67,7 +67,7 @@ async function readAci(store: ImageStore, path: string, options: LayerOptions): 
   const layer = await store.layers.addAs(async (directory) => {
     const reader = new AciReader(path);
     const source = { name: path, content: readArchiveFile(path), select: reader.rootfs };
-    const { facts, archive } = await unpackLayer(source, directory, 'keep', options);
+    const { facts, archive } = await unpackLayer(store.layers, [source], directory, 'keep', options);
     document = reader.manifest;
     ({ digest } = archive);
     return { name: layerName(archive.imageId, []), facts };
@@ -105,7 +105,7 @@ async function layerOf(
       return verdict === 'listed' || (verdict === 'parent' && kind === 'directory');
     });
     const source = { name: path, content: readArchiveFile(path), select: reader.rootfs };
-    const { facts, archive } = await unpackLayer(source, directory, 'keep', options);
+    const { facts, archive } = await unpackLayer(store.layers, [source], directory, 'keep', options);
     if (archive.imageId !== image.id)
       throw new ImageError('SBX_IMAGE_DIGEST', `${path} was ${image.id}, and is ${archive.imageId} now`);
     return facts;

@@ -17,7 +17,7 @@ import { type FileIdentity, type ImageRecord, identify } from '../store/records.
 import type { ImageStore } from '../store/store.ts';
 import { type ArchiveSource, unpack } from '../unpack.ts';
 import { inheritedLayer } from './inherited.ts';
-import { type LayerOptions, nameOfLayer, obtainOciLayer } from './layer.ts';
+import { type LayerOptions, nameOfLayer, obtainOciLayer, obtainOciLayers } from './layer.ts';
 import { LayoutDirectory } from './layout-directory.ts';
 
 export interface OciOptions extends LayerOptions {
@@ -91,11 +91,8 @@ async function recordFromLayout(
   const document = await layout.blob(manifest.config, 'the configuration');
   const config = parseImageConfig(document, `the configuration of ${what}`);
   checkLayers(manifest, config);
-  const layers: StoredLayer[] = [];
-  for (const [position, layer] of manifest.layers.entries()) {
-    const diffId = config.diffIds[position] ?? '';
-    layers.push(await obtainOciLayer(store.layers, diffId, () => layout.layer(layer, position), options));
-  }
+  const sources = manifest.layers.map((layer, position) => () => layout.layer(layer, position));
+  const layers = await obtainOciLayers(store.layers, config.diffIds, sources, options);
   return await recordOf(store, origin, digest, layers, document, options);
 }
 
@@ -140,15 +137,13 @@ async function recordFromDocker(
     throw new ImageError('SBX_IMAGE_DIGEST', `${what}: '${image.config}' is not what its name says: it is ${digest}`);
   const config = parseImageConfig(document, `the configuration of ${what}`);
   checkLayers(image, config);
-  const layers: StoredLayer[] = [];
-  for (const [position, path] of image.layers.entries()) {
-    const diffId = config.diffIds[position] ?? '';
-    const source = (): ArchiveSource => ({
+  const sources = image.layers.map(
+    (path) => (): ArchiveSource => ({
       name: `${what}, layer '${path}'`,
       content: readArchiveFile(archive.at(path)),
-    });
-    layers.push(await obtainOciLayer(store.layers, diffId, source, options));
-  }
+    }),
+  );
+  const layers = await obtainOciLayers(store.layers, config.diffIds, sources, options);
   return await recordOf(store, origin, digest, layers, document, options);
 }
 
@@ -178,6 +173,18 @@ export async function recordPulled(
     ...(options.signal === undefined ? {} : { signal: options.signal }),
   });
   const { digest, manifest, config, document } = await fetchImage(client, remote, options.platform);
+  const origin: Origin = { reference, file: undefined };
+  if (!store.layers.holdsMarks) {
+    const progress = new Progress(manifest.layers, options.onProgress);
+    const sources = manifest.layers.map(
+      (layer, position) => (): ArchiveSource => ({
+        name: `${reference}, layer ${position + 1}`,
+        content: progress.whole(client.blob(remote, layer)),
+      }),
+    );
+    const layers = await obtainOciLayers(store.layers, config.diffIds, sources, options);
+    return await recordOf(store, origin, digest, layers, document, options);
+  }
   const found = new Map<number, StoredLayer>();
   const missing: Descriptor[] = [];
   const positions: number[] = [];
@@ -197,7 +204,7 @@ export async function recordPulled(
     progress.finished();
   });
   const layers = manifest.layers.map((_, position) => found.get(position)).filter((layer) => layer !== undefined);
-  return await recordOf(store, { reference, file: undefined }, digest, layers, document, options);
+  return await recordOf(store, origin, digest, layers, document, options);
 }
 
 class Progress {
@@ -219,6 +226,11 @@ class Progress {
       this.#say();
       yield chunk;
     }
+  }
+
+  async *whole(content: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void, undefined> {
+    yield* this.counted(content);
+    this.finished();
   }
 
   finished(): void {

@@ -16,7 +16,7 @@ export async function recordTar(
   const file = identify(path);
   const layer = await store.layers.addAs(async (directory) => {
     const source = { name: path, content: content() };
-    const { facts } = await unpackLayer(source, directory, 'keep', options);
+    const { facts } = await unpackLayer(store.layers, [source], directory, 'keep', options);
     return { name: `tar-${nameOfLayer(facts.diffId)}`, facts };
   });
   const { diffId: id, name } = layer;

@@ -6,6 +6,7 @@ import {
   readFileSync,
   renameSync,
   rmSync,
+  statfsSync,
   statSync,
   utimesSync,
   writeFileSync,
@@ -41,6 +42,8 @@ export interface StoredLayer extends LayerFacts, RootLayer {
   readonly name: string;
 }
 
+/** statfs(2), OVERLAYFS_SUPER_MAGIC: the root of a container. */
+const OVERLAYFS = 0x794c7630;
 const FACTS = 'facts.json';
 /** What they are called while somebody decides whether the layer goes. */
 const GOING = 'facts.going';
@@ -50,9 +53,16 @@ const GRACE_MS = 10 * 60_000;
 
 export class LayerStore {
   readonly directory: string;
+  #holdsMarks: boolean | undefined;
 
   constructor(directory: string) {
     this.directory = directory;
+  }
+
+  /** Whether a layer can hide what is below it: overlayfs lets nobody make a whiteout, for that is its own. */
+  get holdsMarks(): boolean {
+    this.#holdsMarks ??= statfsSync(this.directory).type !== OVERLAYFS;
+    return this.#holdsMarks;
   }
 
   /** A lease on it is written first, so that it does not go any more once it was found. */
