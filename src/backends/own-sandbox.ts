@@ -1,5 +1,6 @@
 // The sandbox of a program that this library runs for itself: one that reads what is hostile, or one that needs ids that the caller has not. It is the native
 // backend's, and nothing is negotiated: what these programs are kept from is not the caller's choice.
+import { existsSync, realpathSync } from 'node:fs';
 import { LaunchError } from '../errors/errors.ts';
 import type { Feature } from '../features/feature.ts';
 import { negotiate } from '../features/negotiate.ts';
@@ -23,13 +24,42 @@ export interface OwnSandboxOptions {
 
 export class OwnSandbox {
   readonly idMappings: NormalizedSpec['idMappings'];
+  /** Whether it sees the caller's own files, by their paths, and not what the spec mounts. */
+  readonly isConfined: boolean;
   readonly #backend: Backend;
   readonly #plan: BackendPlan;
 
-  private constructor(backend: Backend, plan: BackendPlan, { idMappings }: NormalizedSpec) {
+  private constructor(backend: Backend, plan: BackendPlan, { idMappings }: NormalizedSpec, isConfined: boolean) {
     this.#backend = backend;
     this.#plan = plan;
     this.idMappings = idMappings;
+    this.isConfined = isConfined;
+  }
+
+  /**
+   * One of a program of the host's that reads `files`, absolute paths without symlinks: isolated, with `spec`; where that is refused confined, to them and
+   * to the system's directories.
+   *
+   * @throws {SpecError} as `of`. @throws {FeatureError} as `confined`.
+   */
+  static async reading(
+    files: readonly string[],
+    spec: SandboxSpec,
+    { descriptors = false }: Pick<OwnSandboxOptions, 'descriptors'> = {},
+  ): Promise<OwnSandbox> {
+    await tryIsolationWhereDoubtful();
+    if (!refusesIsolation()) return await OwnSandbox.of(spec, { view: 'system', descriptors });
+    const { uid, gid, topLevel, etcEntries } = callerFacts();
+    const paths: Record<string, 'rox' | 'ro'> = {};
+    // Where they lead: a symlink can have no rule. What lies in another of them has that one's.
+    for (const { name } of etcEntries) if (existsSync(`/etc/${name}`)) paths[realpathSync(`/etc/${name}`)] = 'ro';
+    for (const { name } of topLevel) if (existsSync(`/${name}`)) paths[realpathSync(`/${name}`)] = 'rox';
+    for (const file of files) paths[file] = 'ro';
+    const { limits = {} } = spec;
+    return await OwnSandbox.confined(
+      { user: { uid, gid }, network: 'none', landlock: { paths }, limits },
+      { descriptors },
+    );
   }
 
   /** @throws {SpecError} where this host has not what the spec names, ranges of ids for example. */
@@ -40,7 +70,7 @@ export class OwnSandbox {
     const { uid, gid } = facts;
     const granted = requirements(spec, { caller: { uid, gid }, descriptors });
     const seen = view === 'nothing' ? seeingNothing(facts) : facts;
-    return new OwnSandbox(backend, backend.plan(normalized, granted, seen), normalized);
+    return new OwnSandbox(backend, backend.plan(normalized, granted, seen), normalized, false);
   }
 
   /**
@@ -65,7 +95,7 @@ export class OwnSandbox {
     }));
     const { granted } = negotiate({ required, optional, candidates, chosen: 'native' });
     const normalized = normalize(spec, nodeSpecHost());
-    return new OwnSandbox(backend, backend.plan(normalized, granted, facts), normalized);
+    return new OwnSandbox(backend, backend.plan(normalized, granted, facts), normalized, true);
   }
 
   /** @throws {LaunchError} by what it gives. */

@@ -3,8 +3,8 @@
 // a network.
 import { createRequire } from 'node:module';
 import { dirname } from 'node:path';
-import { text } from 'node:stream/consumers';
 import type { LaunchEnd, LaunchedProcess } from '../backends/backend.ts';
+import { outputOf, textOf } from '../backends/own-output.ts';
 import { OwnSandbox } from '../backends/own-sandbox.ts';
 import { SandboxError, SpecError } from '../errors/errors.ts';
 import { packageRoot } from '../host/package-root.ts';
@@ -80,7 +80,7 @@ export async function mergeInRanges(
 async function* exported(capture: Capture, format: ExportFormat): AsyncGenerator<Uint8Array> {
   const { running, failure, ended } = await start({ task: 'export', capture, format }, mountsFor(capture, true));
   try {
-    for await (const chunk of running.stdout ?? []) yield chunk as Uint8Array;
+    yield* outputOf(running, 1);
   } finally {
     // Whoever reads it may have had enough.
     running.kill();
@@ -90,7 +90,7 @@ async function* exported(capture: Capture, format: ExportFormat): AsyncGenerator
 
 async function answer(job: Job, mounts: readonly MountSpec[]): Promise<string> {
   const { running, failure, ended } = await start(job, mounts);
-  const [said, complaint, end] = await Promise.all([textOf(running.stdout), failure, ended]);
+  const [said, complaint, end] = await Promise.all([textOf(running, 1), failure, ended]);
   check(end, complaint);
   return said;
 }
@@ -110,11 +110,7 @@ async function start(job: Job, mounts: readonly MountSpec[]): Promise<Running> {
   // A worker that has ended says why by its end.
   stdin?.on('error', () => undefined);
   stdin?.end(JSON.stringify({ job, own: { uid, gid } } satisfies Assignment));
-  return { running, failure: textOf(running.stderr), ended };
-}
-
-async function textOf(stream: LaunchedProcess['stdout']): Promise<string> {
-  return stream === undefined ? '' : await text(stream);
+  return { running, failure: textOf(running, 2), ended };
 }
 
 async function sandboxWith(mounts: readonly MountSpec[]): Promise<OwnSandbox> {

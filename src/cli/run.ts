@@ -2,7 +2,7 @@
 
 import type { Changes } from '../changes/types.ts';
 import { SpecError } from '../errors/errors.ts';
-import { checkCall, prepareTrusted } from '../run/launch.ts';
+import { checkCall, prepareTrusted } from '../run/call.ts';
 import { runOptionNames } from '../run/options.ts';
 import { namesImage, type Prepared } from '../run/plan.ts';
 import { Process } from '../run/process.ts';

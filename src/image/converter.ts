@@ -1,7 +1,7 @@
 // An image that is a file system, as a tar archive, by a program in a sandbox of our own that sees the image and nothing else of the caller's: neither the
 // kernel nor this process reads a file system that somebody else made, and what comes out is an archive like others, as hostile until shown otherwise.
 import { realpathSync, statSync } from 'node:fs';
-import type { LaunchedProcess } from '../backends/backend.ts';
+import { outputOf, textOf } from '../backends/own-output.ts';
 import { OwnSandbox } from '../backends/own-sandbox.ts';
 import { ImageError } from '../errors/errors.ts';
 import { type HostFiles, hostFiles } from '../host/files.ts';
@@ -10,8 +10,7 @@ import type { SandboxSpec } from '../spec/types.ts';
 import { beyond } from './archive/failure.ts';
 import type { ArchiveLimits } from './archive/limits.ts';
 
-/** Where the program finds the image. */
-export const IMAGE = '/image';
+const IMAGE = '/image';
 const COMPLAINT_MAX = 64 * 1024;
 const WALL_MS = 30 * 60_000;
 
@@ -22,8 +21,10 @@ export interface Converter {
   /** The one that reads it; and whose package has it. */
   readonly program: string;
   readonly packages: string;
-  /** By the absolute path of that: what writes the archive to standard output. */
-  command(program: string): readonly [string, ...string[]];
+  /** Whether it writes files on the way: then it takes a sandbox with files of its own, which not every host makes. */
+  readonly writes: boolean;
+  /** By the absolute path of that, and that of the image where the program sees it: what writes the archive to standard output. */
+  command(program: string, image: string): readonly [string, ...string[]];
   /** What its sandbox has beside the image. @param size of the image, in bytes */
   sandbox(size: number, limits: ArchiveLimits): SandboxSpec;
   /** What a complaint means that the caller can do something about. */
@@ -44,21 +45,25 @@ export async function* convert(
 ): AsyncGenerator<Uint8Array, void, undefined> {
   const { size } = statSync(path);
   const program = requireProgram(converter, path, hostFiles, process.env['PATH']);
-  const spec = sandboxFor(realpathSync(path), converter.sandbox(size, limits));
-  const sandbox = await OwnSandbox.of(spec, { view: 'system' });
-  const running = sandbox.launch(converter.command(program), ['ignore', 'pipe', 'pipe']);
-  const complaint = textOf(running.stderr);
+  const image = realpathSync(path);
+  const spec = sandboxFor(image, converter.sandbox(size, limits));
+  const sandbox = converter.writes
+    ? await OwnSandbox.of(spec, { view: 'system' })
+    : await OwnSandbox.reading([image], spec);
+  const command = converter.command(program, sandbox.isConfined ? image : IMAGE);
+  const running = sandbox.launch(command, ['ignore', 'pipe', 'pipe']);
+  const complaint = textOf(running, 2, { maxBytes: COMPLAINT_MAX });
   const ended = running.ended.then(
     (end) => ({ end }),
     (error: unknown) => ({ error }),
   );
   let bytes = 0;
   try {
-    for await (const chunk of running.stdout ?? []) {
-      bytes += (chunk as Uint8Array).length;
+    for await (const chunk of outputOf(running, 1)) {
+      bytes += chunk.length;
       if (bytes > limits.ratioFloorBytes && bytes > limits.ratio * size)
         throw beyond('ratio', limits, `${size} bytes of it expand to ${bytes} or more`, { archive: path });
-      yield chunk as Uint8Array;
+      yield chunk;
     }
   } finally {
     // Whoever reads it may have had enough.
@@ -113,10 +118,4 @@ function sandboxFor(image: string, more: SandboxSpec): SandboxSpec {
     capabilities: ['CAP_DAC_OVERRIDE', ...(more.capabilities ?? [])],
     limits: { wallMs: WALL_MS, ...more.limits },
   };
-}
-
-async function textOf(stream: LaunchedProcess['stderr']): Promise<string> {
-  let text = '';
-  for await (const chunk of stream ?? []) if (text.length < COMPLAINT_MAX) text += (chunk as Buffer).toString();
-  return text;
 }

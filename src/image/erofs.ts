@@ -5,7 +5,7 @@ import { callerFacts } from '../host/facts.ts';
 import { nodeSpecHost } from '../spec/host.ts';
 import type { SandboxSpec } from '../spec/types.ts';
 import type { ArchiveLimits } from './archive/limits.ts';
-import { type Converter, IMAGE } from './converter.ts';
+import type { Converter } from './converter.ts';
 import { ownersFor } from './owners.ts';
 
 const FILES = '/extracted';
@@ -16,7 +16,9 @@ const NO_ROOM = 'no room is left for its files';
  * something is wrong.
  */
 const SCRIPT = `
-if "$@" --extract=${FILES}/root --preserve-perms ${IMAGE} >&2; then exec tar -C ${FILES}/root -cf - .; fi
+image=$1
+shift
+if "$@" --extract=${FILES}/root --preserve-perms "$image" >&2; then exec tar -C ${FILES}/root -cf - .; fi
 case $(stat -f -c '%f,%d' ${FILES}) in 0,* | *,0) echo '${NO_ROOM}' >&2 ;; esac
 exit 1`;
 
@@ -24,9 +26,10 @@ export const erofs: Converter = {
   kind: 'erofs',
   program: 'fsck.erofs',
   packages: 'erofs-utils',
-  command: (program) => {
+  writes: true,
+  command: (program, image) => {
     const owners = hasOwners() ? '--preserve-owner' : '--no-preserve-owner';
-    return ['/bin/sh', '-c', SCRIPT, 'sh', program, owners];
+    return ['/bin/sh', '-c', SCRIPT, 'sh', image, program, owners];
   },
   sandbox: (size, limits) => ({
     ...idsOf(),

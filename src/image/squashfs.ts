@@ -1,11 +1,12 @@
 // An image of squashfs as a tar archive, by sqfs2tar(1).
-import { type Converter, IMAGE } from './converter.ts';
+import type { Converter } from './converter.ts';
 
 export const squashfs: Converter = {
   kind: 'squashfs',
   program: 'sqfs2tar',
   packages: 'squashfs-tools-ng',
   // With an entry for the top, which has an owner and a mode.
-  command: (program) => [program, '--root-becomes', '.', IMAGE],
+  writes: false,
+  command: (program, image) => [program, '--root-becomes', '.', image],
   sandbox: () => ({}),
 };

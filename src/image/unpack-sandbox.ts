@@ -4,6 +4,7 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { LaunchedProcess } from '../backends/backend.ts';
 import { launcherPath } from '../backends/launcher/locate.ts';
+import { textOf } from '../backends/own-output.ts';
 import { OwnSandbox, refusesIsolation, tryIsolationWhereDoubtful } from '../backends/own-sandbox.ts';
 import { ImageError, InternalError } from '../errors/errors.ts';
 import { callerFacts } from '../host/facts.ts';
@@ -105,8 +106,8 @@ export class UnpackSandbox {
 async function converse(running: LaunchedProcess, records: AsyncIterable<Uint8Array>): Promise<Told> {
   const source = new Source(records);
   const [said, complaint, , ended] = await Promise.all([
-    textOf(running.stdout),
-    textOf(running.stderr),
+    textOf(running, 1, { encoding: 'latin1', maxBytes: LINES_BYTES_MAX }),
+    textOf(running, 2, { maxBytes: LINES_BYTES_MAX }),
     feed(running, source),
     running.ended.then(
       (end) => ({ end }),
@@ -168,13 +169,6 @@ async function feed(running: LaunchedProcess, source: Source): Promise<void> {
     // Either the source failed, which it remembers, or the launcher ended before it had read all, and its last line or its end says why.
     if (source.failure !== undefined) running.kill();
   }
-}
-
-async function textOf(stream: LaunchedProcess['stdout']): Promise<string> {
-  let text = '';
-  for await (const chunk of stream ?? [])
-    if (text.length < LINES_BYTES_MAX) text += (chunk as Buffer).toString('latin1');
-  return text;
 }
 
 interface Line {

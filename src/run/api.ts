@@ -1,6 +1,6 @@
 // `run` and `spawn`: one command in a sandbox of its own.
 import type { SandboxSpec } from '../spec/types.ts';
-import { checkCall, prepare } from './launch.ts';
+import { checkCall, prepare } from './call.ts';
 import { runOptionNames } from './options.ts';
 import { namesImage } from './plan.ts';
 import { Process, type Purpose } from './process.ts';

@@ -6,7 +6,7 @@ import { listUpper, type UpperEntry } from '../changes/upper.ts';
 import { ImageError } from '../errors/errors.ts';
 import { openStore } from '../image/open/open.ts';
 import type { RootLayer } from '../spec/layered-root.ts';
-import type { CheckedCall } from './launch.ts';
+import type { CheckedCall } from './call.ts';
 import type { CallOptions } from './options.ts';
 import type { Prepared } from './plan.ts';
 import { describeOutcome } from './result.ts';

@@ -10,7 +10,7 @@ import type { DeniedCall } from '../seccomp/denied.ts';
 import { checkInheritName } from '../spec/checks.ts';
 import { isEnvSpec, ownNames } from '../spec/environment.ts';
 import type { EnvSpec, NormalizedSpec, SandboxSpec } from '../spec/types.ts';
-import { checkCall, killSignalOf, prepareTrusted } from './launch.ts';
+import { checkCall, killSignalOf, prepareTrusted } from './call.ts';
 import { wrapOptionNames } from './options.ts';
 import { namesImage, type Prepared } from './plan.ts';
 import { formatCall } from './result.ts';

@@ -4,7 +4,7 @@ import { describeSpec } from '../spec/explain.ts';
 import type { SandboxSpec } from '../spec/types.ts';
 import { equivalentOf } from './as/equivalent.ts';
 import { type ToolName, toolNames } from './as/tools.ts';
-import { checkSandboxOptions, prepare } from './launch.ts';
+import { checkSandboxOptions, prepare } from './call.ts';
 import type { Explanation, RunOptions } from './types.ts';
 
 /**

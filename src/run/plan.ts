@@ -15,7 +15,7 @@ import { normalize, type ReadFilters, type SpecImages } from '../spec/normalize.
 import type { NormalizedSpec, SandboxSpec } from '../spec/types.ts';
 import { agree, backendOfEnvironment, type Request } from './agreement.ts';
 import type { AroundRun, RunProgram } from './around.ts';
-import type { CheckedCall } from './launch.ts';
+import type { CheckedCall } from './call.ts';
 import type { CallOptions } from './options.ts';
 import { type Soon, whenReady } from './soon.ts';
 import type { Enforcement } from './types.ts';

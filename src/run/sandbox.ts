@@ -4,7 +4,7 @@ import { expectRuns } from '../backends/launcher/server.ts';
 import { FeatureError, SandboxError, SpecError } from '../errors/errors.ts';
 import type { SandboxSpec } from '../spec/types.ts';
 import { Admission } from './admission.ts';
-import { type CheckedCall, checkCall, checkSandboxOptions, prepare } from './launch.ts';
+import { type CheckedCall, checkCall, checkSandboxOptions, prepare } from './call.ts';
 import { type CheckedOptions, callOptionNames, poolOptionNames, sandboxOptionNames } from './options.ts';
 import type { Prepared } from './plan.ts';
 import { Process, type Purpose } from './process.ts';

@@ -1,7 +1,7 @@
 // The same sandbox for somebody else's spawner: a command line that carries the whole plan.
 import { BackendError, SpecError } from '../errors/errors.ts';
 import type { SandboxSpec } from '../spec/types.ts';
-import { checkCall, commandFor, killSignalOf, prepare } from './launch.ts';
+import { checkCall, commandFor, killSignalOf, prepare } from './call.ts';
 import { wrapOptionNames } from './options.ts';
 import { namesImage } from './plan.ts';
 import type { RunOptions, WrappedCommand } from './types.ts';

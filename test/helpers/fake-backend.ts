@@ -9,8 +9,8 @@ import type {
   LaunchRequest,
 } from '../../src/backends/backend.ts';
 import type { Availability, Feature } from '../../src/features/feature.ts';
-import type { CheckedCall } from '../../src/run/launch.ts';
-import { checkCall } from '../../src/run/launch.ts';
+import type { CheckedCall } from '../../src/run/call.ts';
+import { checkCall } from '../../src/run/call.ts';
 import { runOptionNames } from '../../src/run/options.ts';
 import type { Prepared } from '../../src/run/plan.ts';
 import type { RunOptions } from '../../src/run/types.ts';

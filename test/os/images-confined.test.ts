@@ -1,12 +1,13 @@
 // As root where user namespaces are refused, as the filter of a container does it: layers are written in a domain of Landlock, and the image is run as a copy
 // by chroot(2).
-import { spawnSync } from 'node:child_process';
-import { chmodSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { buildCli } from '../helpers/cli.ts';
-import { BUSYBOX, busyboxRoot, ociImage, writeLayout } from '../helpers/images.ts';
+import { Gpg } from '../helpers/gpg.ts';
+import { aci, BUSYBOX, busyboxRoot, ociImage, writeLayout } from '../helpers/images.ts';
 import { type Bench, makeBench } from '../helpers/native-plan.ts';
 import { requires, whyMissing } from '../helpers/requires.ts';
 import { tar } from '../helpers/tar.ts';
@@ -66,6 +67,52 @@ test('all files are of root, which has no capability there, and nothing is left 
   const [store = ''] = readdirSync(join(work, 'cache/sandboxlib/images'));
   expect(store).toMatch(/^one-/);
   expect(readdirSync(join(work, 'cache/sandboxlib/images', store, 'work'))).toEqual([]);
+});
+
+describe('what reads an image of squashfs', () => {
+  requires('command:tar2sqfs', 'command:sqfs2tar');
+
+  test('is confined too, and what it makes of one is an archive like others', () => {
+    const path = join(work, 'image.sqfs');
+    execFileSync('tar2sqfs', ['--quiet', path], { input: tar(...busyboxRoot()), stdio: ['pipe', 'ignore', 'pipe'] });
+    const told = said<string>(
+      [],
+      `const { stdout } = await run(['/bin/busybox', 'echo', 'hello'], { root: { image: ${JSON.stringify(path)} } },
+        { backend: 'chroot', optional: 'all' });
+      return stdout;`,
+    );
+    expect(told).toBe('hello\n');
+  });
+});
+
+describe('a signature', () => {
+  requires('command:gpg', 'command:gpgv');
+  let gpg: Gpg | undefined;
+  afterAll(() => gpg?.end());
+
+  test('is checked in a domain of its own', () => {
+    mkdirSync(join(work, 'k'));
+    gpg = new Gpg(join(work, 'k'));
+    const app = join(work, 'app.aci');
+    writeFileSync(app, aci(busyboxRoot()));
+    for (const user of ['good', 'other']) {
+      gpg.key(`${user}@example.com`);
+      writeFileSync(join(work, `${user}.gpg`), gpg.run('--export', `${user}@example.com`));
+    }
+    gpg.run('--armor', '-u', 'good@example.com', '-o', `${app}.asc`, '--detach-sign', app);
+    const opened = (ring: string) =>
+      said(
+        [],
+        `const { enforcement } = await run(['-c', 'true'], { root: { image: ${JSON.stringify(app)} } },
+          { backend: 'chroot', optional: 'all', image: { keyring: ${JSON.stringify(join(work, ring))} } });
+        return enforcement.image.signatures.length;`,
+      );
+    expect(opened('good.gpg')).toBe(1);
+    expect(opened('other.gpg')).toMatchObject({
+      code: 'SBX_IMAGE_SIGNATURE',
+      message: expect.stringContaining('by a key that is not in'),
+    });
+  });
 });
 
 test('without Landlock nothing is unpacked', () => {

@@ -5,14 +5,11 @@ import { closeSync, openSync, readSync, realpathSync } from 'node:fs';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { LaunchedProcess } from '../../backends/backend.ts';
-import { loadBackend } from '../../backends/registry.ts';
+import { textOf } from '../../backends/own-output.ts';
+import { OwnSandbox } from '../../backends/own-sandbox.ts';
 import { ImageError, InternalError } from '../../errors/errors.ts';
-import { requirements } from '../../features/requirements.ts';
-import { callerFacts } from '../../host/facts.ts';
 import { type HostFiles, hostFiles } from '../../host/files.ts';
 import { findOnPath } from '../../host/programs.ts';
-import { nodeSpecHost } from '../../spec/host.ts';
-import { normalize } from '../../spec/normalize.ts';
 import type { SandboxSpec } from '../../spec/types.ts';
 import { readArchiveFile } from '../archive-file.ts';
 import { readDocumentFile } from '../document-file.ts';
@@ -103,8 +100,6 @@ function refused(message: string, remedy?: string, cause?: unknown): ImageError 
 }
 
 async function launch(gpgv: string, signature: string, keyring: string): Promise<LaunchedProcess> {
-  const backend = await loadBackend('native');
-  const facts = callerFacts();
   const spec: SandboxSpec = {
     mounts: [
       { type: 'bind', source: keyring, destination: KEYRING, readonly: true },
@@ -115,24 +110,10 @@ async function launch(gpgv: string, signature: string, keyring: string): Promise
     // Files that root may read as everything else.
     capabilities: ['CAP_DAC_OVERRIDE'],
   };
-  const { uid, gid } = facts;
-  const granted = requirements(spec, { caller: { uid, gid }, descriptors: true });
-  const plan = backend.plan(normalize(spec, nodeSpecHost()), granted, facts);
-  return backend.launch(plan, {
-    command: [
-      gpgv,
-      '--homedir=/tmp',
-      '--enable-special-filenames',
-      '--status-fd=1',
-      `--keyring=${KEYRING}`,
-      '--',
-      SIGNATURE,
-      `-&${DATA_FD}`,
-    ],
-    stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
-    killSignal: 'SIGKILL',
-    gracePeriodMs: 0,
-  });
+  const sandbox = await OwnSandbox.reading([keyring, signature], spec, { descriptors: true });
+  const seen = sandbox.isConfined ? { keyring, signature } : { keyring: KEYRING, signature: SIGNATURE };
+  const options = ['--homedir=/tmp', '--enable-special-filenames', '--status-fd=1', `--keyring=${seen.keyring}`];
+  return sandbox.launch([gpgv, ...options, '--', seen.signature, `-&${DATA_FD}`], ['ignore', 'pipe', 'pipe', 'pipe']);
 }
 
 async function converse(
@@ -165,8 +146,8 @@ async function converse(
     if (failure !== undefined) running.kill();
   });
   const [status, complaint, ended] = await Promise.all([
-    textOf(running.stdout),
-    textOf(running.stderr),
+    textOf(running, 1, { maxBytes: OUTPUT_MAX }),
+    textOf(running, 2, { maxBytes: OUTPUT_MAX }),
     running.ended.then(
       () => undefined,
       (error: unknown) => ({ error }),
@@ -176,10 +157,4 @@ async function converse(
   if (failure !== undefined) throw (failure as { readonly error: unknown }).error;
   if (ended !== undefined) throw ended.error;
   return { status, complaint };
-}
-
-async function textOf(stream: LaunchedProcess['stdout']): Promise<string> {
-  let text = '';
-  for await (const chunk of stream ?? []) if (text.length < OUTPUT_MAX) text += (chunk as Buffer).toString();
-  return text;
 }
