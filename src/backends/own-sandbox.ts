@@ -1,6 +1,5 @@
 // The sandbox of a program that this library runs for itself: one that reads what is hostile, or one that needs ids that the caller has not. It is the native
 // backend's, and nothing is negotiated: what these programs are kept from is not the caller's choice.
-import { existsSync, realpathSync } from 'node:fs';
 import { LaunchError } from '../errors/errors.ts';
 import type { Feature } from '../features/feature.ts';
 import { negotiate } from '../features/negotiate.ts';
@@ -50,11 +49,16 @@ export class OwnSandbox {
     await tryIsolationWhereDoubtful();
     if (!refusesIsolation()) return await OwnSandbox.of(spec, { view: 'system', descriptors });
     const { uid, gid, topLevel, etcEntries } = callerFacts();
+    const host = nodeSpecHost();
     const paths: Record<string, 'rox' | 'ro'> = {};
-    // Where they lead: a symlink can have no rule. What lies in another of them has that one's.
-    for (const { name } of etcEntries) if (existsSync(`/etc/${name}`)) paths[realpathSync(`/etc/${name}`)] = 'ro';
-    for (const { name } of topLevel) if (existsSync(`/${name}`)) paths[realpathSync(`/${name}`)] = 'rox';
-    for (const file of files) paths[file] = 'ro';
+    const allow = (path: string, access: 'rox' | 'ro'): void => {
+      // A symlink can have no rule; where it leads to nothing nothing is read.
+      const real = host.realpath(path);
+      if (real !== undefined) paths[real] = access;
+    };
+    for (const { name } of etcEntries) allow(`/etc/${name}`, 'ro');
+    for (const { name } of topLevel) allow(`/${name}`, 'rox');
+    for (const file of files) allow(file, 'ro');
     const { limits = {} } = spec;
     return await OwnSandbox.confined(
       { user: { uid, gid }, network: 'none', landlock: { paths }, limits },
