@@ -1,5 +1,6 @@
 // Does to a directory what a command did to its view of it. The captured files are hostile and the directory is somebody's own: a change is made in the very
 // directory that was looked at, by one name, and a file appears under its name only when it is whole.
+import { randomBytes } from 'node:crypto';
 import {
   type BigIntStats,
   chmodSync,
@@ -32,6 +33,8 @@ const SET_IDS = 0o6000;
 
 /** One view, and what changed in it. */
 export interface Work {
+  /** Of the capture. */
+  readonly id: string;
   readonly upper: string;
   readonly source: string;
   readonly differences: readonly Difference[];
@@ -130,10 +133,13 @@ class Application {
   readonly #owners: GivesOwners;
   /** What a directory gets once all in it is done: it may not let its owner write. */
   readonly #later: { readonly path: string; readonly entry: UpperEntry }[] = [];
-  #temporary = 0;
+  /** What files are called until they are whole. One of these is left behind where somebody kills this process. */
+  readonly #temporary: string;
+  readonly #cleared = new Set<string>();
 
   constructor(work: Work, owners: GivesOwners, skipped: { source: string; because: string }[]) {
     this.#work = work;
+    this.#temporary = `.sandboxlib-${work.id}-`;
     this.#owners = owners;
     this.#skipped = skipped;
   }
@@ -160,8 +166,18 @@ class Application {
   #inParents(upper: Directory, root: Directory, difference: Difference): void {
     this.#inParent(root, difference.path, (to) => {
       if (difference.after === undefined) to.remove(nameOf(difference.path));
-      else this.#inParent(upper, difference.path, (from) => this.#make(from, to, difference, difference.after));
+      else {
+        this.#clear(to, parentOf(difference.path));
+        this.#inParent(upper, difference.path, (from) => this.#make(from, to, difference, difference.after));
+      }
     });
+  }
+
+  /** Of what was left by somebody who began with these changes before. */
+  #clear(directory: Directory, path: string): void {
+    if (this.#cleared.has(path)) return;
+    this.#cleared.add(path);
+    for (const name of directory.names()) if (name.startsWith(this.#temporary)) directory.remove(name);
   }
 
   #inParent(root: Directory, path: string, action: (parent: Directory) => void): void {
@@ -192,7 +208,7 @@ class Application {
       this.#later.push({ path: difference.path, entry });
       return;
     }
-    const beside = `.sandboxlib-${process.pid}-${this.#temporary++}`;
+    const beside = `${this.#temporary}${randomBytes(8).toString('hex')}`;
     try {
       if (entry.type === 'symlink') this.#makeSymlink(from, to, beside, difference, entry);
       else this.#copy(from, to, name, beside, entry, difference.before);

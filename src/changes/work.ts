@@ -86,7 +86,8 @@ class WorkHere implements Work {
   }
 
   async apply(): Promise<ApplyReport> {
-    const works = this.#views.map(({ view, upper, differences }) => ({ upper, source: view.source, differences }));
+    const { id } = this.#capture;
+    const works = this.#views.map(({ view, upper, differences }) => ({ id, upper, source: view.source, differences }));
     const opened = this.#views.reduceRight<() => Promise<ApplyReport>>(
       (inner, { upper, entries }) =>
         () =>

@@ -1,5 +1,6 @@
 // Directories by descriptor, as openat(2) has them: /proc/self/fd/N/name is looked up in that very directory, and nothing on the way to it can be
 // exchanged for a symlink. What lies in them may be hostile, so that no name of more than one component is ever used. Names are bytes, one character each (latin1).
+import { randomBytes } from 'node:crypto';
 import {
   type BigIntStats,
   chmodSync,
@@ -83,7 +84,6 @@ export class Directory implements Disposable {
 
 class Removal {
   readonly #top: Directory;
-  #moved = 0;
 
   constructor(top: Directory) {
     this.#top = top;
@@ -101,7 +101,7 @@ class Removal {
       return;
     }
     if (depth === DEPTH_MAX) {
-      const higher = `.sandboxlib-removed-${process.pid}-${this.#moved++}`;
+      const higher = `.sandboxlib-removed-${randomBytes(8).toString('hex')}`;
       renameSync(parent.at(name), this.#top.at(higher));
       this.#removeIn(this.#top, higher, 0);
       return;

@@ -172,6 +172,19 @@ export function changesCases(limits: Limits = {}): void {
       );
     });
 
+    test('what somebody left who was killed in the middle of it goes, and nothing else', async () => {
+      const changes = await capture('echo new > src/c; echo x > added');
+      for (const name of [
+        `.sandboxlib-${changes.id}-half`,
+        `src/.sandboxlib-${changes.id}-half`,
+        'src/.sandboxlib-half',
+      ])
+        writeFileSync(join(project, name), 'half');
+      await changes.apply();
+      expect(readdirSync(project).sort()).toEqual(['a', 'added', 'b', 'link', 'old', 'src']);
+      expect(readdirSync(join(project, 'src')).sort()).toEqual(['.sandboxlib-half', 'c', 'deep']);
+    });
+
     test('it is gone, and a second time there is nothing to apply', async () => {
       const changes = await capture('echo 1 > a');
       expect(await changes.apply()).toEqual({ applied: 1, skipped: [] });

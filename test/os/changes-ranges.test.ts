@@ -196,6 +196,27 @@ test('a conflict is told as it is elsewhere', () => {
   });
 });
 
+test('one that is killed in the middle says so, and is done again', () => {
+  const told = said<{ first: object; left: number; again: { applied: number }; names: string[] }>(`
+    const { readdirSync, readFileSync } = await import('node:fs');
+    const { changes, outcome, stderr } = await sh('cd /project; mkdir many; cd many; i=0; while [ $i -lt 3000 ]; do echo $i > $i; i=$((i + 1)); done', {
+      mounts: [{ type: 'overlay', source: project, destination: '/project', changes: 'capture' }],
+      uidMappings: 'subordinate', gidMappings: 'subordinate', ${asRoot} });
+    if (outcome.code !== 0) throw new Error(stderr);
+    const inMany = () => { try { return readdirSync(project + '/many'); } catch { return []; } };
+    const isWorker = (pid) => { try { return readFileSync('/proc/' + pid + '/cmdline', 'utf8').split('\\0')[1].endsWith('/image/worker.js'); } catch { return false; } };
+    const applying = changes.apply().catch((error) => error);
+    while (inMany().length < 100) await new Promise((resolve) => setTimeout(resolve, 1));
+    for (const pid of readdirSync('/proc').filter((name) => /^[0-9]+$/.test(name)).filter(isWorker)) process.kill(Number(pid), 'SIGKILL');
+    const { code, message } = await applying;
+    const again = await (await openChanges(changes.id)).apply();
+    return { first: { code, message }, again, names: inMany(), left: (await listChanges()).length };`);
+  expect(told.first).toEqual({ code: 'SBX_CHANGES_UNREADABLE', message: expect.stringContaining('SIGKILL') });
+  expect(told.again.applied).toBeLessThan(3001);
+  expect(told.names.sort()).toEqual(Array.from({ length: 3000 }, (_, index) => String(index)).sort());
+  expect(told.left).toBe(0);
+});
+
 test('programs around a command pass on what belongs to others', () => {
   const path = join(work, 'handled.aci');
   const eventHandlers = [
