@@ -217,6 +217,35 @@ test('one that is killed in the middle says so, and is done again', () => {
   expect(told.left).toBe(0);
 });
 
+test('what is hostile is looked at, and leads nowhere', () => {
+  const project = join(work, 'project');
+  const outside = join(work, 'outside');
+  own(outside);
+  writeFileSync(join(outside, 'secret'), 'hidden\n');
+  chmodSync(join(outside, 'secret'), 0o644);
+  const script = `cd /project; ln -s ${outside}/secret leads; ln -s ${outside} through; mkfifo waits; printf x > "$(printf 'a\\nb\\033[2J')"
+    mkdir -m 700 theirs; ln -s ${outside}/secret theirs/leads; mkfifo theirs/waits; chown -hR 9:9 theirs
+    i=0; d=deep; while [ $i -lt 300 ]; do mkdir $d && cd $d || exit 1; d=d; i=$((i + 1)); done`;
+  const told = said<{ diff: string; tar: string; skipped: { source: string }[]; left: string[] }>(`
+    const { changes, outcome, stderr } = await sh(${JSON.stringify(script)}, {
+      mounts: [{ type: 'overlay', source: project, destination: '/project', changes: 'capture' }],
+      uidMappings: 'subordinate', gidMappings: 'subordinate', ${asRoot} });
+    if (outcome.code !== 0) throw new Error(stderr);
+    const [diff, tar] = [await changes.diff(), await bytes(changes.export('tar'))];
+    const { skipped } = await changes.apply();
+    const { readdirSync, readlinkSync } = await import('node:fs');
+    return { diff, tar, skipped, left: [...readdirSync(project), readlinkSync(project + '/leads'), readlinkSync(project + '/theirs/leads')] };`);
+  expect(told.diff).not.toContain('hidden');
+  expect(Buffer.from(told.tar, 'base64').includes('hidden')).toBe(false);
+  expect(told.skipped.map(({ source }) => source)).toEqual(
+    expect.arrayContaining([join(project, 'waits'), join(project, 'theirs/waits')]),
+  );
+  expect(told.left).toEqual(expect.arrayContaining(['leads', 'through', 'theirs', 'deep', `${outside}/secret`]));
+  expect(told.left).not.toContain('waits');
+  expect(readdirSync(outside)).toEqual(['secret']);
+  expect(captures()).toEqual([]);
+});
+
 test('programs around a command pass on what belongs to others', () => {
   const path = join(work, 'handled.aci');
   const eventHandlers = [
