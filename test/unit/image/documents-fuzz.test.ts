@@ -154,6 +154,9 @@ const strange = fc.oneof(
   ),
 );
 
+/** What a message has where somebody forgot a case. */
+const ofNobody = /undefined|\[object|NaN/;
+
 describe.each(readers)('$name', ({ good, read }) => {
   test('is good as it stands', () => {
     expect(() => read(JSON.stringify(good))).not.toThrow();
@@ -162,13 +165,15 @@ describe.each(readers)('$name', ({ good, read }) => {
   test('with anything in the place of a part is read, or refused by one printable error', () => {
     fc.assert(
       fc.property(fc.constantFrom(...pathsOf(good)), strange, (path, replacement) => {
+        const document = JSON.stringify(withValue(good, path, replacement)) ?? 'null';
         try {
-          read(JSON.stringify(withValue(good, path, replacement)) ?? 'null');
+          read(document);
         } catch (error) {
           expect(error).toBeInstanceOf(ImageError);
           const { message, issues } = error as ImageError;
           expect(message).toBe(printable(message));
-          expect(issues.map(({ message: text }) => text).join('')).not.toMatch(/undefined|\[object|NaN/);
+          // A message may quote the document.
+          if (!ofNobody.test(document)) expect(issues.map(({ message: text }) => text).join('')).not.toMatch(ofNobody);
         }
       }),
       { numRuns: 500 },
