@@ -87,10 +87,10 @@ const telling: ReadonlyMap<string, ImageKind> = new Map([
 /** Whether one that tells may still come: an archive of another kind is not read to its end. */
 function mayPrecede({ name }: Pick<TarEntry, 'name' | 'kind'>): boolean {
   const [top = ''] = name.split('/');
-  // Archives of Docker, and of those who write them too, have a directory or a file for each layer and configuration, named by hash.
+  // Archives of Docker, and of those who write them too, have a directory or a file for each layer and configuration, named by hash; Jib's have config.json.
   return (
     top === '' ||
-    ['rootfs', 'blobs', 'repositories'].includes(top) ||
+    ['rootfs', 'blobs', 'repositories', 'config.json'].includes(top) ||
     /^(sha256:)?[0-9a-f]{64}(\.json|\.tar(\.gz)?)?$/.test(top)
   );
 }

@@ -79,8 +79,8 @@ export function ociArchive(image: MadeImage, name?: string): Buffer {
 export interface DockerArchiveOptions {
   /** In front of the rest; a layer that is in there is left out of the rest. */
   readonly more?: readonly Member[];
-  /** Whose names the files have: those of `docker save`, or of `crane pull`. */
-  readonly by?: 'docker' | 'crane';
+  /** Whose names the files have: those of `docker save`, of `crane pull`, or of Jib. */
+  readonly by?: 'docker' | 'crane' | 'jib';
 }
 
 /** As `docker save` writes one, or others in its place: layers first. */
@@ -93,7 +93,7 @@ export function dockerArchive(
   const rootfs = { type: 'layers', diff_ids: layers.map(sha256) };
   const document = JSON.stringify({ os, architecture, config, rootfs });
   const hexOf = (content: string | Uint8Array): string => sha256(content).slice('sha256:'.length);
-  const configName = by === 'docker' ? `${hexOf(document)}.json` : sha256(document);
+  const configName = { docker: `${hexOf(document)}.json`, crane: sha256(document), jib: 'config.json' }[by];
   const names = layers.map((_, index) => `${hexOf(String(index))}${by === 'docker' ? '/layer.tar' : '.tar.gz'}`);
   const files: Member[] = layers
     .map((content, index) => ({ name: names[index] ?? '', content }))

@@ -145,6 +145,11 @@ export function describeImages({ isRoot }: { readonly isRoot: boolean }): void {
       ['an archive of docker save', 'oci', () => file(dockerArchive([root], config), '.tar')],
       ['one with the names of others', 'oci', () => file(dockerArchive([root], config, { by: 'crane' }), '.tar')],
       [
+        'one whose configuration has a plain name',
+        'oci',
+        () => file(dockerArchive([root], config, { by: 'jib' }), '.tar'),
+      ],
+      [
         'one by its tag',
         'oci',
         () => `docker-archive:${file(dockerArchive([root], config), '.tar')}:example.com/app:1`,

@@ -233,7 +233,7 @@ describe('when something is killed', () => {
   it('the supervisor: the run has failed, its output ends, and the next one has streams', async () => {
     const handle = shell('echo begun; sleep 30');
     const output = textOf(handle.stdout);
-    await until(() => inits().length === 1);
+    await handle.started;
     await delay(50);
     sendSignal(handle.pid, 'SIGKILL');
     await expect(handle.result).rejects.toBeInstanceOf(LaunchError);

@@ -127,6 +127,7 @@ export function prootCases(): void {
         byProot,
       );
       await expect.poll(() => processesWith(marker).length).toBeGreaterThanOrEqual(2);
+      await handle.started;
       const [loader = 0] = childrenOf(handle.pid as number);
       expect(loadersOf(loader)).toHaveLength(1);
       ends[how]?.(handle);

@@ -53,6 +53,7 @@ export const technique: Technique = {
       const crowd = markers.map((marker) => bench.spawn(['fork-sleep', marker, 600_000, 1]));
       try {
         await Promise.all(crowd.map((handle) => handle.lines()[Symbol.asyncIterator]().next()));
+        await Promise.all(crowd.map((handle) => handle.started));
         const alive = (): number[] => {
           const all = commandLines();
           return markers.map((marker) => (all.some((line) => line.includes(marker)) ? 1 : 0));

@@ -56,6 +56,8 @@ const ends: Readonly<Record<string, { readonly end: End; readonly outcome: unkno
       await using storm = bench.spawn(args);
       const lines = storm.lines()[Symbol.asyncIterator]();
       expect((await lines.next()).value).toBe('ready');
+      // What the command says may be read before the launcher's word that it has started.
+      await storm.started;
       process.kill(storm.pid as number, 'SIGKILL');
       return storm.result.then(
         ({ outcome }) => outcome,
