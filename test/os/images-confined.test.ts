@@ -85,6 +85,25 @@ describe('what reads an image of squashfs', () => {
   });
 });
 
+test('what is confined so reads what it is for and the system, and writes nowhere', () => {
+  const [seen, hidden] = [join(work, 'seen'), join(work, 'hidden')];
+  for (const path of [seen, hidden]) writeFileSync(path, 'text');
+  const told = said<unknown>(
+    [],
+    `const { OwnSandbox } = await import(${JSON.stringify(new URL('backends/own-sandbox.js', module).href)});
+    const { textOf } = await import(${JSON.stringify(new URL('backends/own-output.js', module).href)});
+    const sandbox = await OwnSandbox.reading([${JSON.stringify(seen)}], {});
+    const said = [];
+    for (const script of ['cat ${seen}', 'cat ${hidden}', 'echo x >> ${seen}', 'echo x > ${work}/new', 'ls ${work}']) {
+      const running = sandbox.launch(['/bin/sh', '-c', script], ['ignore', 'pipe', 'pipe']);
+      const [text, complaint] = await Promise.all([textOf(running, 1), textOf(running, 2)]);
+      said.push(text + (/Permission denied/.test(complaint) ? 'denied' : complaint));
+    }
+    return { said, isConfined: sandbox.isConfined };`,
+  );
+  expect(told).toEqual({ said: ['text', 'denied', 'denied', 'denied', 'denied'], isConfined: true });
+});
+
 describe('a signature', () => {
   requires('command:gpg', 'command:gpgv');
   let gpg: Gpg | undefined;
